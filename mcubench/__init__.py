@@ -1,0 +1,35 @@
+"""Train and measure models small enough for microcontrollers, with PyTorch Lightning.
+
+The names below are imported when they are first used: ``import mcubench`` alone imports neither torch nor lightning.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mcubench import callbacks as callbacks
+    from mcubench import datamodules as datamodules
+    from mcubench import models as models
+    from mcubench._compat import mend_torchvision as mend_torchvision
+    from mcubench.errors import UserError as UserError
+
+__version__ = "0.1.0"
+
+_HOMES = {"mend_torchvision": "mcubench._compat", "UserError": "mcubench.errors"}
+_SUBPACKAGES = ("callbacks", "datamodules", "models")
+
+__all__ = ["UserError", "__version__", "callbacks", "datamodules", "mend_torchvision", "models"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"mcubench.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'mcubench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

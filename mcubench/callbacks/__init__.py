@@ -1,0 +1,11 @@
+"""Callbacks for any LightningModule under a plain ``Trainer``; none needs a model or data module of ours."""
+
+from mcubench._compat import mend_torchvision
+
+mend_torchvision()
+
+from mcubench.callbacks.epoch_timer import EpochTimer  # noqa: E402
+from mcubench.callbacks.last_checkpoint import LastCheckpoint  # noqa: E402
+from mcubench.callbacks.random_state import RandomState  # noqa: E402
+
+__all__ = ["EpochTimer", "LastCheckpoint", "RandomState"]

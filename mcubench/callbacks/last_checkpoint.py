@@ -1,0 +1,93 @@
+"""``last.ckpt``: the state to resume from, whatever ended the run."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint
+
+from mcubench.errors import UserError
+
+__all__ = ["LastCheckpoint"]
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes ``checkpoints/last.ckpt`` in the first logger's folder at the end of every epoch and when Ctrl-C is pressed.
+
+    The first Ctrl-C lets the step under way finish, saves, and ends the run; the checkpoint lies between two steps,
+    so resuming from it is exact. During validation it ends the run at once, with the last checkpoint as it was. A
+    second Ctrl-C aborts.
+
+    Args:
+        every_n_train_steps: Also save after every so many optimiser steps, for long epochs.
+
+    Attributes:
+        path: Where it was last saved, or ``None``.
+        interrupted: Whether Ctrl-C ended the run.
+    """
+
+    def __init__(self, every_n_train_steps: int | None = None) -> None:
+        super().__init__()
+        if every_n_train_steps is not None and every_n_train_steps < 1:
+            raise UserError(f"every_n_train_steps must be at least 1, got {every_n_train_steps}")
+        self.every_n_train_steps = every_n_train_steps
+        self.path: Path | None = None
+        self.interrupted = False
+        self._folder = Path()
+        self._previous_handler: Any = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Chooses the folder as Lightning's ``ModelCheckpoint`` does, the same on all processes."""
+        folder = Path(trainer.default_root_dir)
+        if trainer.loggers:
+            logger = trainer.loggers[0]
+            version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+            folder = Path(logger.save_dir or folder) / str(logger.name) / version
+        self._folder = Path(trainer.strategy.broadcast(str(folder))) / "checkpoints"
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Takes over Ctrl-C (possible in the main thread only)."""
+        self.interrupted = False
+        if threading.current_thread() is threading.main_thread():
+            self._previous_handler = signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int  # noqa: ARG002
+    ) -> None:
+        """Saves if it is time to, or if Ctrl-C was pressed."""
+        due = self.every_n_train_steps is not None and trainer.global_step % self.every_n_train_steps == 0
+        if due or self.interrupted:
+            self._save(trainer)
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Ends the run if Ctrl-C was pressed."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Saves the finished epoch."""
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        self.path = self._folder / "last.ckpt"
+        trainer.save_checkpoint(self.path, weights_only=False)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Gives Ctrl-C back."""
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGINT, self._previous_handler)
+            self._previous_handler = None

@@ -1,0 +1,57 @@
+"""Help texts that need no import."""
+
+from __future__ import annotations
+
+from mcubench.cli.names import DATA, MODELS
+
+__all__ = ["OVERVIEW", "VERBS", "describe"]
+
+VERBS = {
+    "fit": "train a model, score it on train, validation and test, and write a run folder",
+    "validate": "measure a trained model on the validation part",
+    "test": "measure a trained model on the test set",
+    "predict": "write a trained model's class for every test sample to predictions.csv",
+}
+
+OVERVIEW = f"""\
+usage: python -m mcubench VERB [options]
+
+Train and measure models small enough for microcontrollers.
+
+verbs:
+{"".join(f"  {verb:<10}{text}{chr(10)}" for verb, text in VERBS.items())}
+models:  {"  ".join(MODELS)}  or your own: my_file.MyNet
+data:    {"  ".join(DATA)}  or your own: my_file.MyData
+
+examples:
+  python -m mcubench fit                                       a small net on scikit-learn's digits, offline
+  python -m mcubench fit --model CNN --data MNIST --trainer.max_epochs 5
+  python -m mcubench fit --model DSCNN --data HAPT --model.class_weights balanced
+  python -m mcubench fit --model MLP --model.hidden [64,32] --model.learning_rate 0.01
+  python -m mcubench fit --ckpt_path last                      go on where the newest run stopped
+  python -m mcubench test --ckpt_path best                     the newest run's best model
+
+where MNIST and HAPT are looked for: --data.root, else $MCUBENCH_DATA, else the user's cache folder
+
+options:
+  -h, --help     this text; VERB --help lists all options, VERB --model.help CNN those of a model
+  --version      print the version
+  --debug        show the traceback of an error, not only its message
+"""
+
+
+def describe(verb: str) -> str:
+    """What ``VERB --help`` begins with."""
+    if verb == "fit":
+        examples = f"""\
+--model one of {", ".join(MODELS)}, or module.Class of your own; its options: --model.help CNN
+--data one of {", ".join(DATA)}, or module.Class of your own; its options: --data.help MNIST
+--trainer.max_epochs, --trainer.max_steps: how long; --trainer.accelerator: cpu, gpu, auto
+--config run.yaml: options from a file (every run folder has one); later options win
+--print_config: print all options as such a file
+--ckpt_path last: go on with the newest run, in its folder and with its options"""
+    else:
+        examples = """\
+--ckpt_path best | last: the newest run's checkpoint; or a file, or a run's folder. The model, the data and their
+options are those of its run, unless given anew."""
+    return f"{VERBS[verb]}\n\n{examples}"

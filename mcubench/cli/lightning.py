@@ -1,0 +1,290 @@
+"""LightningCLI, one verb at a time: classes by name, shapes from the data, run folders, exact resume."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+from jsonargparse import ArgumentParser
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.warnings import PossibleUserWarning
+from rich.console import Console
+
+from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
+from mcubench.cli.conclusion import conclude_fit, write_predictions
+from mcubench.cli.help import describe
+from mcubench.cli.names import expand_names
+from mcubench.cli.parse_errors import explain
+from mcubench.cli.resume import DEFAULT_ROOT, find_option, with_run_options
+from mcubench.errors import UserError
+from mcubench.files import atomic_path
+from mcubench.models import Classifier
+from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
+from mcubench.results.metrics_log import MetricsLog
+from mcubench.results.run_folder import CONFIG, new_run_name
+
+__all__ = ["BenchCLI", "run_verb"]
+
+_TRAINER_DEFAULTS = {
+    "max_epochs": 10,
+    "default_root_dir": DEFAULT_ROOT,
+    "num_sanity_val_steps": 0,
+    "enable_model_summary": False,
+}
+_FROM_DATA = ("input_shape", "num_classes")
+
+
+def run_verb(verb: str, args: Sequence[str]) -> None:
+    """Runs one verb with its options.
+
+    Raises:
+        UserError: For every mistake in the options, the data or the configuration.
+        KeyboardInterrupt: After Ctrl-C, when everything is saved.
+    """
+    # The table says what Lightning's notices say; its warnings about loaders with workers do not concern us.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=PossibleUserWarning)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    named = expand_names(args)
+    complete, checkpoint = with_run_options(verb, [*named, *_own_data(named)])
+    try:
+        BenchCLI(verb, complete, checkpoint)
+    except MisconfigurationException as error:
+        raise UserError(str(error)) from error
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise
+        raise UserError(
+            f"the checkpoint {checkpoint} does not fit this model: name the model that it was trained with, with the same "
+            f"options ({' '.join(str(error).split())[:200]})"
+        ) from error
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar, without the run's name among the metrics."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """The metrics that modules log with ``prog_bar=True``."""
+        metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Saves the configuration in the run's folder, whole or not at all, without the checkpoint it resumed from."""
+
+    def __init__(self, *args: Any, folder: Path, **kwargs: Any) -> None:
+        super().__init__(*args, save_to_log_dir=False, **kwargs)
+        self.folder = folder
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Writes config.yaml; called on the first process only."""
+        config = self.config.clone()
+        config["ckpt_path"] = None
+        text = self.parser.dump(config, skip_none=False)
+        with atomic_path(self.folder / CONFIG) as temporary:
+            temporary.write_text(text, "utf-8")
+
+
+class BenchCLI(LightningCLI):
+    """One verb, from the words of the command line to the run's result.
+
+    Args:
+        verb: ``fit``, ``validate``, ``test`` or ``predict``.
+        args: Its options, with classes by full path.
+        checkpoint: The checkpoint that ``--ckpt_path`` means, if it is given.
+    """
+
+    def __init__(self, verb: str, args: Sequence[str], checkpoint: Path | None) -> None:
+        self.started = time.perf_counter()
+        self.verb = verb
+        self.args = list(args)
+        self.checkpoint = checkpoint
+        self.console = Console()
+        self.timer = EpochTimer()
+        self.last: LastCheckpoint | None = None
+        self.best: ModelCheckpoint | None = None
+        self.resumed_at: int | None = None
+        self.folder = Path()
+        super().__init__(
+            args=self.args,
+            save_config_callback=SaveRunConfig if verb == "fit" else None,
+            trainer_defaults=_TRAINER_DEFAULTS,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            parser_kwargs={
+                "prog": "python -m mcubench",
+                "exit_on_error": False,
+                verb: {"description": describe(verb), "exit_on_error": False},
+            },
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Only the verb that is run: parsers of the others would be built for nothing."""
+        return {self.verb: {*super().subcommands()[self.verb], "weights_only"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the defaults, the links from data to model, and the options of checkpoints."""
+        parser.set_defaults(
+            {"model": {"class_path": "mcubench.models.MLP"}, "data": {"class_path": "mcubench.datamodules.Digits"}}
+        )
+        for name in _FROM_DATA:
+            if not any(arg.startswith((f"--model.{name}", f"--model.init_args.{name}")) for arg in self.args):
+                link = functools.partial(_from_data, name)
+                parser.link_arguments("data", f"model.init_args.{name}", compute_fn=link, apply_on="instantiate")
+        if self.verb == "fit":
+            parser.add_function_arguments(checkpoint_options, "checkpoint")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, and says in one line what is wrong."""
+        try:
+            self.config = parser.parse_args([self.verb, *args])
+        except argparse.ArgumentError as error:
+            options = self._subcommand_parsers[self.verb]._option_string_actions
+            raise UserError(explain(str(error), options, _class_options)) from error
+
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: the options of the checkpoint's run are in the arguments already."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Adds what makes a run folder and exact resume, for ``fit``."""
+        config = self.config_init[self.verb]
+        bar = config.trainer.get("enable_progress_bar") is not False
+        callbacks: list[Callback] = [ProgressBar(refresh_rate=20)] if bar else []
+        if self.verb == "fit":
+            kwargs["plugins"] = [*_as_list(config.trainer.plugins), AtomicCheckpointIO()]
+            metrics = self._metrics_log()
+            self.folder = Path(metrics.log_dir)
+            self.save_config_kwargs = {"folder": self.folder}
+            kwargs["logger"] = [metrics, *_as_list(config.trainer.logger)]
+            callbacks += [self.timer, RandomState(), *self._checkpoints(config.checkpoint)]
+        else:
+            kwargs["logger"] = False
+            kwargs["enable_checkpointing"] = False
+        self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
+        return super().instantiate_trainer(**kwargs)
+
+    def _metrics_log(self) -> MetricsLog:
+        if self.checkpoint is not None:
+            self.resumed_at = int(load_checkpoint(self.checkpoint)["global_step"])
+            run = self.checkpoint.parents[1]
+            metrics = MetricsLog(run.parent, run.name)
+            metrics.resume_at(self.resumed_at)
+            return metrics
+        root = Path(self.config_init[self.verb].trainer.default_root_dir)
+        return MetricsLog(root, new_run_name(root, f"{type(self.model).__name__}-{type(self._data()).__name__}"))
+
+    def _checkpoints(self, options: Any) -> list[Callback]:
+        monitor, mode = options.monitor, options.mode
+        if monitor is None and isinstance(self.model, Classifier):
+            monitor, mode = "val/accuracy", "max"
+        self.last = LastCheckpoint(options.every_n_train_steps)
+        if monitor is None:
+            return [self.last]
+        self.best = ModelCheckpoint(
+            monitor=monitor, mode=mode, filename="best", save_on_train_epoch_end=True, enable_version_counter=False
+        )
+        return [self.best, self.last]
+
+    def _data(self) -> object:
+        return self.model if self.datamodule is None else self.datamodule
+
+    def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Trains; Ctrl-C ends the command when the checkpoint is written."""
+        assert self.last is not None
+        what = "goes on" if self.checkpoint else "starts"
+        self.console.print(
+            f"{type(model).__name__} on {type(self._data()).__name__} {what}: seed {self.config[self.verb].seed_everything}, "
+            f"{self.trainer.strategy.root_device}, {self.folder}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        try:
+            self.trainer.fit(model, weights_only=True, **kwargs)
+        except SystemExit:
+            if self.last.interrupted:
+                where = f"saved {self.last.path}" if self.last.path else "nothing was saved yet"
+                self.console.print(f"Stopped; {where}. Go on with: python -m mcubench fit --ckpt_path last", soft_wrap=True)
+                raise KeyboardInterrupt from None
+            raise
+
+    def after_fit(self) -> None:
+        """Scores the model and writes the run's result."""
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            conclude_fit(self)
+
+    def predict(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Predicts the test set and writes predictions.csv beside the checkpoint's run."""
+        outputs = self.trainer.predict(model, weights_only=True, **{**kwargs, "return_predictions": True})
+        assert self.checkpoint is not None
+        path = write_predictions(outputs, self._data(), self.checkpoint)
+        self.console.print(f"wrote {path}", soft_wrap=True)
+
+    def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Measures the validation part."""
+        self.trainer.validate(model, weights_only=True, **kwargs)
+
+    def test(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Measures the test set."""
+        self.trainer.test(model, weights_only=True, **kwargs)
+
+
+def checkpoint_options(
+    monitor: str | None = None, mode: Literal["min", "max"] = "max", every_n_train_steps: int | None = None
+) -> None:
+    """Which checkpoints are kept beside ``last.ckpt``, which is written after every epoch.
+
+    Args:
+        monitor: The logged metric that ``best.ckpt`` is chosen by; by default ``val/accuracy`` for models of mcubench,
+            and none for others, whose last checkpoint is scored.
+        mode: Whether the metric should be small or large.
+        every_n_train_steps: Also write ``last.ckpt`` after every so many optimiser steps.
+    """
+
+
+def _from_data(name: str, data: object) -> Any:
+    """What a model takes from the data module."""
+    value = getattr(data, name, None)
+    if value is None:
+        raise UserError(
+            f"the model takes {name} from the data, but {type(data).__name__} has no attribute {name}: give it one (it must "
+            f"be known before the data is read), or say --model.{name}"
+        )
+    return value
+
+
+def _class_options(path: str) -> Iterable[str]:
+    """The options of a class, inherited ones included."""
+    module, _, name = path.rpartition(".")
+    parser = ArgumentParser()
+    parser.add_class_arguments(getattr(importlib.import_module(module), name), fail_untyped=False)
+    return [key for key in parser.get_defaults().keys() if key not in _FROM_DATA]
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _own_data(args: Sequence[str]) -> list[str]:
+    """``--data null`` for a module that brings its own data, unless data is asked for."""
+    path = find_option(args, "--model")
+    if path is None or any(arg.startswith(("--data", "--config", "-c")) for arg in args):
+        return []
+    module, _, name = path.rpartition(".")
+    model = getattr(importlib.import_module(module), name, None) if module in sys.modules else None
+    return ["--data", "null"] if model is not None and is_overridden("train_dataloader", model) else []

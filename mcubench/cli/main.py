@@ -1,0 +1,64 @@
+"""The entry point: static answers first, then one verb; errors of the user's become one line and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from mcubench.cli.help import OVERVIEW, VERBS
+from mcubench.errors import UserError, did_you_mean
+
+__all__ = ["main"]
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: Words after the program's name; those of the process if not given.
+
+    Returns:
+        The exit code: 0 if all went well, 2 for an error of the user's, 130 after Ctrl-C.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args
+    args = [arg for arg in args if arg != "--debug"]
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(OVERVIEW, end="")
+        return 0
+    if args[0] == "--version":
+        from mcubench import __version__
+
+        print(f"mcubench {__version__}")
+        return 0
+    try:
+        _run(args)
+    except UserError as error:
+        if debug:
+            raise
+        print(f"mcubench: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("mcubench: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has left
+        return 1
+    return 0
+
+
+def _run(args: list[str]) -> None:
+    verb = args[0]
+    if verb not in VERBS:
+        what = "option before the verb" if verb.startswith("-") else "verb"
+        raise UserError(f"there is no {what} {verb!r}.{did_you_mean(verb, VERBS)} There are {', '.join(VERBS)}; try --help.")
+    from mcubench._compat import mend_torchvision
+
+    mend_torchvision()
+    from mcubench.cli.lightning import run_verb
+
+    run_verb(verb, args[1:])

@@ -1,0 +1,101 @@
+"""Class names on the command line: short names of ours, full paths of anyone's."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Literal
+
+from mcubench.errors import UserError, did_you_mean
+
+__all__ = ["DATA", "MODELS", "class_path", "expand_names"]
+
+Kind = Literal["model", "data"]
+
+# Written out, so that help and typing errors need no import of torch; a test holds them against the packages.
+MODELS = ("MLP", "CNN", "CNN1d", "DSCNN")
+DATA = ("Digits", "MNIST", "HAPT")
+
+_SHORT = {
+    "model": {name: f"mcubench.models.{name}" for name in MODELS},
+    "data": {name: f"mcubench.datamodules.{name}" for name in DATA},
+}
+
+
+def expand_names(args: Sequence[str]) -> list[str]:
+    """Replaces the values of ``--model`` and ``--data`` by full class paths, after checking that they exist.
+
+    Values that name a YAML or JSON file are left alone.
+
+    Raises:
+        UserError: If there is no such class, or it is not one that can be used there.
+    """
+    expanded: list[str] = []
+    pending: Kind | None = None
+    for arg in args:
+        if pending:
+            expanded.append(class_path(pending, arg))
+            pending = None
+            continue
+        option, equals, value = arg.partition("=")
+        kind = _kind(option)
+        if kind and equals:
+            arg = f"{option}={class_path(kind, value)}"
+        elif kind:
+            pending = kind
+        expanded.append(arg)
+    return expanded
+
+
+def _kind(option: str) -> Kind | None:
+    if option in ("--model", "--model.class_path"):
+        return "model"
+    return "data" if option in ("--data", "--data.class_path") else None
+
+
+def class_path(kind: Kind, name: str) -> str:
+    """The full path of a class.
+
+    Args:
+        kind: What it will be used as.
+        name: A short name, or ``module.Class`` of anyone's, importable from the working folder.
+
+    Raises:
+        UserError: As `expand_names` does.
+    """
+    short = _SHORT[kind]
+    if name in short:
+        return short[name]
+    if name.endswith((".yaml", ".yml", ".json")) or name.startswith("{"):
+        return name
+    module_name, _, class_name = name.rpartition(".")
+    if not module_name:
+        raise UserError(
+            f"--{kind} {name}: there is no such class.{did_you_mean(name, short)} There are {', '.join(short)}; a class of "
+            "your own is given with its module, as in my_file.MyClass."
+        )
+    _check(kind, name, module_name, class_name)
+    return name
+
+
+def _check(kind: Kind, name: str, module_name: str, class_name: str) -> None:
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # the installed script, unlike python -m, does not look in the working folder
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and fails on an import of its own
+        raise UserError(f"--{kind} {name}: there is no module {error.name!r} here or among the installed packages") from None
+    import lightning.pytorch as pl
+
+    base = pl.LightningModule if kind == "model" else pl.LightningDataModule
+    classes = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, base)]
+    if not hasattr(module, class_name):
+        raise UserError(
+            f"--{kind} {name}: module {module_name} has no {class_name!r}.{did_you_mean(class_name, classes)} It has "
+            f"{', '.join(classes) or f'no {base.__name__} at all'}."
+        )
+    if class_name not in classes:
+        raise UserError(f"--{kind} {name}: {class_name} is not a {base.__name__}")

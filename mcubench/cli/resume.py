@@ -1,0 +1,59 @@
+"""Checkpoints on the command line: which one is meant, and the options of the run that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mcubench.errors import UserError
+from mcubench.results.run_folder import config_of, resolve_checkpoint
+
+__all__ = ["DEFAULT_ROOT", "find_option", "with_run_options"]
+
+DEFAULT_ROOT = "runs"
+
+# What a trained model is measured with; the rest of a run's options concern training.
+_MEASURED_WITH = ("seed_everything", "model", "data")
+
+
+def find_option(args: Sequence[str], name: str) -> str | None:
+    """The last value given for an option, as ``--name value`` or ``--name=value``; ``None`` if it is not given."""
+    value = None
+    for index, arg in enumerate(args):
+        if arg == name and index + 1 < len(args):
+            value = args[index + 1]
+        elif arg.startswith(f"{name}="):
+            value = arg.partition("=")[2]
+    return value
+
+
+def with_run_options(verb: str, args: Sequence[str]) -> tuple[list[str], Path | None]:
+    """Finds the checkpoint that is asked for, and puts the options of its run before those given.
+
+    Args:
+        verb: The verb.
+        args: Its options.
+
+    Returns:
+        The options, and the checkpoint's path if one is asked for.
+
+    Raises:
+        UserError: If there is no such checkpoint, or a verb that measures is given none.
+    """
+    spec = find_option(args, "--ckpt_path")
+    if spec is None or spec == "null":
+        if verb != "fit" and not any(arg.endswith("help") or arg in ("-h", "--print_config") for arg in args):
+            raise UserError(f"{verb} needs a trained model: --ckpt_path best, last, a run's folder or a file")
+        return list(args), None
+    checkpoint = resolve_checkpoint(spec, Path(find_option(args, "--trainer.default_root_dir") or DEFAULT_ROOT))
+    args = [*args, f"--ckpt_path={checkpoint}"]
+    config_path = config_of(checkpoint)
+    if config_path is None:
+        return args, checkpoint
+    config: dict[str, Any] = yaml.safe_load(config_path.read_text("utf-8"))
+    if verb != "fit":
+        config = {key: config[key] for key in _MEASURED_WITH}
+    return ["--config", yaml.safe_dump(config), *args], checkpoint

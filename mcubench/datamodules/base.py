@@ -1,0 +1,212 @@
+"""The base of all data modules: arrays in memory in, batches on the device out."""
+
+from __future__ import annotations
+
+import abc
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mcubench.datamodules.loader import TensorLoader
+from mcubench.datamodules.splits import Split, SplitKind
+from mcubench.errors import UserError
+
+__all__ = ["Arrays", "Part", "TensorDataModule"]
+
+log = logging.getLogger(__name__)
+
+Part = Literal["train", "val", "test"]
+
+_EVALUATION_BATCH = 500  # large enough to amortise overhead, small enough for the caches
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Samples as they come from the source.
+
+    Attributes:
+        x: float32, shape (N, *input_shape), not yet scaled.
+        y: int64, shape (N,), classes from 0.
+        subjects: int64, shape (N,), who each sample was recorded from; ``None`` where that is not known.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    subjects: NDArray[np.int64] | None = None
+
+    def take(self, indices: NDArray[np.intp]) -> Arrays:
+        """The samples at `indices`."""
+        return Arrays(self.x[indices], self.y[indices], None if self.subjects is None else self.subjects[indices])
+
+
+class TensorDataModule(pl.LightningDataModule, abc.ABC):
+    """Data that fits in memory.
+
+    A subclass sets `input_shape`, `num_classes` and `class_names` in its ``__init__`` (they are known without reading
+    anything) and implements `load`. This class cuts the validation part, scales every channel to mean 0 and standard
+    deviation 1 by the training part alone, places the tensors on the device once, and hands out batches.
+
+    Args:
+        batch_size: Samples a batch, in each process.
+        split: How validation samples are chosen: ``stratified`` (class shares kept), ``subject`` (whole subjects) or
+            ``random`` (which leaks where samples overlap).
+        val_fraction: Share of the training set (``subject``: of its subjects) to validate on.
+        folds: Number of folds for cross-validation; not set, there is one split.
+        fold: Which fold validates, from 0.
+        split_seed: Seed of the split. It stays the same while `seed` varies, so that runs of several seeds compare.
+        seed: Seed of the batch order; not set, it follows ``--seed_everything``.
+
+    Attributes:
+        input_shape: Shape of one sample, channels first.
+        num_classes: Number of classes.
+        class_names: Their names, in order.
+    """
+
+    input_shape: tuple[int, ...]
+    num_classes: int
+    class_names: tuple[str, ...]
+
+    scaled = True
+    """Whether samples are scaled by the training part; a subclass whose samples come scaled says no."""
+
+    def __init__(
+        self,
+        batch_size: int = 100,
+        split: SplitKind = "stratified",
+        val_fraction: float = 0.1,
+        folds: int | None = None,
+        fold: int = 0,
+        split_seed: int = 0,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise UserError(f"batch_size must be at least 1, got {batch_size}")
+        self.batch_size = batch_size
+        self.split = Split(split, val_fraction, folds, fold, split_seed)
+        self.seed = seed
+        self._parts: dict[str, Arrays] = {}
+        self._scaling: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._resident: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
+
+    @abc.abstractmethod
+    def load(self) -> tuple[Arrays, Arrays]:
+        """Reads the whole data set.
+
+        Returns:
+            The training set (of which validation is a part) and the official test set.
+        """
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 - Lightning's signature
+        """Loads, splits and scales, once."""
+        if self._parts:
+            return
+        full, test = self.load()
+        train, val = (full.take(indices) for indices in self.split.indices(full.y, full.subjects))
+        absent = sorted(set(range(self.num_classes)) - set(val.y.tolist()))
+        if absent:
+            names = ", ".join(self.class_names[index] for index in absent)
+            log.warning("The validation part has no sample of %s; its macro-F1 is over the other classes.", names)
+        if self.scaled:
+            axes = (0, *range(2, train.x.ndim))
+            mean, std = train.x.mean(axes, np.float64, keepdims=True), train.x.std(axes, np.float64, keepdims=True)
+            self._scaling = mean[0].astype(np.float32), np.where(std > 0, std, 1)[0].astype(np.float32)
+            train, val, test = (Arrays(self._scale(part.x), part.y, part.subjects) for part in (train, val, test))
+        self._parts = {"train": train, "val": val, "test": test}
+
+    def _scale(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert self._scaling is not None
+        mean, std = self._scaling
+        return np.divide(np.subtract(x, mean), std, dtype=np.float32)
+
+    def arrays(self, part: Part) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """One part as numpy arrays, scaled as the batches are.
+
+        Args:
+            part: ``train``, ``val`` or ``test``.
+
+        Returns:
+            x, float32, shape (N, *input_shape), and y, int64, shape (N,).
+        """
+        arrays = self._part(part)
+        return arrays.x, arrays.y
+
+    def subjects(self, part: Part) -> NDArray[np.int64] | None:
+        """Who each sample of a part was recorded from, int64, shape (N,); ``None`` where that is not known."""
+        return self._part(part).subjects
+
+    def _part(self, part: str) -> Arrays:
+        self.setup()
+        if part not in self._parts:
+            raise UserError(f"unknown part {part!r}; there are train, val and test")
+        return self._parts[part]
+
+    @property
+    def class_weights(self) -> Tensor:
+        """Weights that make every class count alike, ``N / (num_classes * N_class)``, float32, shape (num_classes,).
+
+        Computed on the training part, as scikit-learn's ``class_weight="balanced"`` does.
+
+        Raises:
+            UserError: If the training part has no sample of a class.
+        """
+        counts = np.bincount(self._part("train").y, minlength=self.num_classes)
+        if not counts.all():
+            raise UserError(f"class {self.class_names[int(counts.argmin())]} has no training sample to weigh")
+        return torch.from_numpy((counts.sum() / (self.num_classes * counts)).astype(np.float32))
+
+    def describe(self) -> dict[str, Any]:
+        """What a result row says of the data: shape, scaling, split and sizes, as plain values."""
+        sizes = {part: len(self._part(part).y) for part in ("train", "val", "test")}
+        scaling = None
+        if self._scaling is not None:
+            scaling = {name: values.ravel().tolist() for name, values in zip(("mean", "std"), self._scaling, strict=True)}
+        return {
+            "inputs": {"shape": list(self.input_shape), "scaling": scaling},
+            "split": {**self.split.describe(), "sizes": sizes},
+        }
+
+    def train_dataloader(self) -> TensorLoader:
+        """Shuffled batches of the training part, this process's shard."""
+        overfit = self.trainer is not None and getattr(self.trainer, "overfit_batches", 0) > 0
+        return self._loader("train", seed=None if overfit else self._batch_seed())
+
+    def val_dataloader(self) -> TensorLoader:
+        """Batches of the validation part in order, this process's shard."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> TensorLoader:
+        """Batches of the test set in order, this process's shard."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> TensorLoader:
+        """The same batches as `test_dataloader`."""
+        return self._loader("test")
+
+    def whole(self, part: Part) -> TensorLoader:
+        """Batches of a whole part in order, on the CPU, not sharded, whatever trainer is attached."""
+        arrays = self._part(part)
+        return TensorLoader(torch.from_numpy(arrays.x), torch.from_numpy(arrays.y), batch_size=_EVALUATION_BATCH)
+
+    def _loader(self, part: Part, seed: int | None = None) -> TensorLoader:
+        device, rank, world_size = torch.device("cpu"), 0, 1
+        if self.trainer is not None:
+            device, rank, world_size = self.trainer.strategy.root_device, self.trainer.global_rank, self.trainer.world_size
+        if (part, device) not in self._resident:
+            arrays = self._part(part)
+            x, y = torch.from_numpy(arrays.x).to(device), torch.from_numpy(arrays.y).to(device)
+            self._resident[part, device] = x, y
+        return TensorLoader(
+            *self._resident[part, device], batch_size=self.batch_size, seed=seed, rank=rank, world_size=world_size
+        )
+
+    def _batch_seed(self) -> int:
+        seed = torch.initial_seed() if self.seed is None else self.seed
+        # Processes that were not seeded alike must still agree on one order, or their shards would overlap.
+        return seed if self.trainer is None else int(self.trainer.strategy.broadcast(seed))

@@ -1,0 +1,50 @@
+"""Checkpoints that are whole or not there, read without running code from them."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.fabric.utilities.types import _PATH
+
+from mcubench.errors import UserError
+from mcubench.files import atomic_path
+
+__all__ = ["AtomicCheckpointIO", "load_checkpoint"]
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its target and renames it.
+
+    Lightning writes to the system's temporary folder and moves the file; between two file systems that is a copy, which
+    a kill can cut short.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:  # noqa: ARG002
+        """Writes the checkpoint."""
+        with atomic_path(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a Lightning checkpoint, tensors and plain values only, onto the CPU.
+
+    Raises:
+        UserError: If the file is damaged, is no Lightning checkpoint, or holds objects that only running code from it
+            would restore.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} is refused: it is damaged, or holds more than tensors and plain values ({str(error).splitlines()[0]})"
+        ) from None
+    except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is damaged, or is no checkpoint: {str(error).splitlines()[0]}") from None
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise UserError(f"{path} is no Lightning checkpoint: it has no state_dict")
+    return checkpoint

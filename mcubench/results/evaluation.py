@@ -1,0 +1,77 @@
+"""Accuracy, macro-F1 and confusion matrix of any classifier on any data, in one pass each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn import metrics
+from torch import Tensor, nn
+
+__all__ = ["NotScorableError", "Scores", "score"]
+
+
+class NotScorableError(Exception):
+    """A module or its data do not have the form of a classifier; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well one part of the data is classified.
+
+    Attributes:
+        accuracy: Share of samples that are right.
+        macro_f1: Mean F1 of the classes that occur or were predicted.
+        confusion: int64, shape (num_classes, num_classes), rows are the true classes.
+    """
+
+    accuracy: float
+    macro_f1: float
+    confusion: NDArray[np.int64]
+
+    @property
+    def samples(self) -> int:
+        """Number of samples scored."""
+        return int(self.confusion.sum())
+
+
+@torch.inference_mode()
+def score(module: nn.Module, batches: Iterable[Any], num_classes: int, device: torch.device) -> Scores:
+    """Scores a module in evaluation mode; its training mode is restored afterwards.
+
+    Args:
+        module: Maps x (N, ...) to logits or probabilities (N, num_classes).
+        batches: Pairs (x, y), y the classes, int64, shape (N,).
+        num_classes: Number of classes.
+        device: Where to compute.
+
+    Raises:
+        NotScorableError: If batches or outputs have another form.
+    """
+    was_training = module.training
+    module.eval().to(device)
+    predicted, target = [], []
+    for batch in batches:
+        if not (isinstance(batch, (list, tuple)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)):
+            raise NotScorableError("its batches are not pairs (x, y) of tensors")
+        x, y = (part.to(device) for part in batch)
+        output = module(x)
+        if not isinstance(output, Tensor) or output.shape != (len(x), num_classes):
+            form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise NotScorableError(f"forward gives {form} for {len(x)} samples, not ({len(x)}, {num_classes})")
+        predicted.append(output.argmax(-1))
+        target.append(y)
+    module.train(was_training)
+    if not target:
+        raise NotScorableError("there are no batches")
+    # scikit-learn here, torchmetrics in the training loop: two implementations that must agree.
+    pair = torch.cat(target).cpu().numpy(), torch.cat(predicted).cpu().numpy()
+    return Scores(
+        accuracy=float(metrics.accuracy_score(*pair)),
+        macro_f1=float(metrics.f1_score(*pair, average="macro")),
+        confusion=metrics.confusion_matrix(*pair, labels=range(num_classes)),
+    )

@@ -1,0 +1,82 @@
+"""Learning curves and confusion matrix as PNG, drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from mcubench.files import atomic_path
+
+__all__ = ["plot_confusion", "plot_curves"]
+
+_DPI = 120
+_NAMES = {"train": ("training", "tab:blue"), "val": ("validation", "tab:orange")}
+
+
+def plot_curves(rows: Sequence[dict[str, float]], target: Path) -> bool:
+    """Draws loss and accuracy over epochs, training beside validation.
+
+    Args:
+        rows: The rows of ``metrics.csv``.
+        target: The PNG to write.
+
+    Returns:
+        Whether there was anything to draw: a foreign module may log none of these.
+    """
+    curves = {
+        (quantity, part): [(row["epoch"] + 1, row[f"{part}/{quantity}"]) for row in rows if f"{part}/{quantity}" in row]
+        for quantity in ("loss", "accuracy")
+        for part in _NAMES
+    }
+    if not any(curves.values()):
+        return False
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for part, (label, colour) in _NAMES.items():
+            if points := curves[quantity, part]:
+                axes.plot(*zip(*points, strict=True), label=label, color=colour, marker="o", markersize=3)
+        axes.set_xlabel("epoch")
+        axes.set_title(quantity)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    _save(figure, target)
+    return True
+
+
+def plot_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], title: str, target: Path) -> None:
+    """Draws a confusion matrix: shares of each true class as colour, counts as numbers.
+
+    Args:
+        confusion: Counts, shape (classes, classes), rows are the true classes.
+        class_names: Names in order.
+        title: What is shown.
+        target: The PNG to write.
+    """
+    count = len(class_names)
+    shares = confusion / confusion.sum(1, keepdims=True).clip(min=1)
+    side = 2.5 + 0.45 * count
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(count):
+        for column in range(count):
+            if number := int(confusion[row, column]):
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(number), ha="center", va="center", color=colour, fontsize=7)
+    axes.set_xticks(range(count), class_names, rotation=90)
+    axes.set_yticks(range(count), class_names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title)
+    _save(figure, target)
+
+
+def _save(figure: Figure, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        figure.savefig(temporary, dpi=_DPI, format="png")

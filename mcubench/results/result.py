@@ -1,0 +1,94 @@
+"""``result.json``: one row a run, with everything needed to compare it and to repeat it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mcubench.files import atomic_path
+
+__all__ = ["SCHEMA_VERSION", "Result", "git_commit", "package_versions"]
+
+SCHEMA_VERSION = 1
+
+_PACKAGES = ("mcubench", "torch", "lightning", "torchmetrics", "scikit-learn", "numpy")
+
+# A score that could not be computed is null, and a note says why.
+PerPart = dict[str, float | None]
+
+
+@dataclass
+class Result:
+    """One run. docs/result.md documents every field; `schema_version` counts up when one changes its meaning.
+
+    Attributes:
+        model: ``name``, ``class_path`` and ``init_args`` of the module.
+        data: The same of the data module; ``null`` where the module brings its own data.
+        inputs: ``shape`` of a sample and its ``scaling`` (``mean`` and ``std`` per channel), or ``null``.
+        split: How validation was chosen, and ``sizes`` of the parts; ``null`` for foreign data.
+        seed: What ``seed_everything`` was given.
+        accuracy: Of ``train``, ``val`` and ``test``, in 0 .. 1.
+        macro_f1: The same.
+        params: Number of trainable parameters.
+        epochs: Epochs trained.
+        steps: Optimiser steps taken.
+        seconds: ``epoch`` (median, training only) and ``fit`` (with validation).
+        checkpoint: What was scored: ``path`` in the run's folder, and ``monitor``, ``value`` and ``epoch`` for a best
+            one.
+        logged: What the module itself logged last, by name.
+        versions: Of python and the packages that compute.
+        command: The command line, word by word.
+        git_commit: Of the working folder, where it is in a repository; with ``-dirty`` if files differ.
+        notes: What could not be computed, and why.
+    """
+
+    model: dict[str, Any]
+    data: dict[str, Any] | None
+    inputs: dict[str, Any] | None
+    split: dict[str, Any] | None
+    seed: int | None
+    accuracy: PerPart
+    macro_f1: PerPart
+    params: int
+    epochs: int
+    steps: int
+    seconds: dict[str, float | None]
+    checkpoint: dict[str, Any]
+    logged: dict[str, float]
+    versions: dict[str, str]
+    command: list[str]
+    git_commit: str | None
+    notes: list[str] = field(default_factory=list)
+    schema_version: int = SCHEMA_VERSION
+
+    def save(self, folder: Path) -> Path:
+        """Writes ``result.json`` into a folder and returns its path."""
+        path = folder / "result.json"
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
+        return path
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of python and of the packages that compute results."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _PACKAGES}}
+
+
+def git_commit() -> str | None:
+    """The commit of the working folder's repository, ``-dirty`` if tracked files differ; ``None`` outside of one."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607 - the user's git
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()

@@ -1,0 +1,76 @@
+"""The table that a fit ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mcubench.results.result import Result
+
+__all__ = ["print_result"]
+
+
+def print_result(result: Result, folder: Path, seconds_in_all: float, hints: Sequence[str], console: Console) -> None:
+    """Prints a result for people.
+
+    Args:
+        result: The result.
+        folder: The run's folder.
+        seconds_in_all: Wall time of the whole command.
+        hints: Commands to try next.
+        console: Where to print.
+    """
+    data = result.data["name"] if result.data else "its own data"
+    table = Table(title=f"{result.model['name']} on {data}", title_style="bold")
+    table.add_column("")
+    for heading in ("train", "validation", "test"):
+        table.add_column(heading, justify="right")
+    table.add_row("accuracy", *_percentages(result.accuracy))
+    table.add_row("macro-F1", *_percentages(result.macro_f1))
+    if result.split:
+        table.add_row("samples", *(f"{size:,}" for size in result.split["sizes"].values()))
+    console.print(table)
+
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(result, folder, seconds_in_all):
+        facts.add_row(name, value)
+    console.print(facts)
+    for note in result.notes:
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
+    if hints:
+        console.print("\nTry next:")
+        for hint in hints:
+            console.print(f"  {hint}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[str, str]]:
+    facts = [("parameters", f"{result.params:,}")]
+    val, test = result.accuracy.get("val"), result.accuracy.get("test")
+    if val is not None and test is not None:
+        facts.append(("validation - test", f"{100 * (val - test):+.2f} points of accuracy ({_split(result)})"))
+    epoch = result.seconds["epoch"]
+    pace = f"{epoch:.3g} s per epoch (median of {result.epochs}), " if epoch is not None else ""
+    facts.append(("time", f"{pace}{seconds_in_all:.1f} s in all"))
+    scored = result.checkpoint["path"]
+    if result.checkpoint.get("monitor"):
+        monitor, value, at = (result.checkpoint[key] for key in ("monitor", "value", "epoch"))
+        scored = f"{scored} (epoch {at}, {monitor} {value:.4f})"
+    facts.append(("scored", scored))
+    facts.append(("seed", str(result.seed)))
+    facts.append(("saved in", str(folder)))
+    return facts
+
+
+def _split(result: Result) -> str:
+    if not result.split:
+        return "foreign data"
+    kind, folds = result.split["kind"], result.split["folds"]
+    return f"split by {kind}" if kind == "subject" else f"{kind} split" + (f", fold {result.split['fold']}" if folds else "")
+
+
+def _percentages(scores: dict[str, float | None]) -> list[str]:
+    values = (scores.get(part) for part in ("train", "val", "test"))
+    return ["?" if value is None else f"{100 * value:.2f} %" for value in values]

@@ -30,7 +30,7 @@ class EpochTimer(pl.Callback):
         """The median epoch's seconds, or ``None`` before the first has ended."""
         return statistics.median(self.epochs) if self.epochs else None
 
-    def on_train_start(self, *args: Any) -> None:  # noqa: ARG002
+    def on_train_start(self, *args: Any) -> None:
         """Starts the clock."""
         self._mark = time.perf_counter()
 
@@ -40,20 +40,20 @@ class EpochTimer(pl.Callback):
         self.fit += lap
         return lap
 
-    def on_train_epoch_start(self, *args: Any) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, *args: Any) -> None:
         """Starts an epoch."""
         self._lap()
         self._epoch = 0.0
 
-    def on_validation_start(self, *args: Any) -> None:  # noqa: ARG002
+    def on_validation_start(self, *args: Any) -> None:
         """Pauses the epoch's clock."""
         self._epoch += self._lap()
 
-    def on_validation_end(self, *args: Any) -> None:  # noqa: ARG002
+    def on_validation_end(self, *args: Any) -> None:
         """Resumes the epoch's clock."""
         self._lap()
 
-    def on_train_epoch_end(self, *args: Any) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, *args: Any) -> None:
         """Notes the epoch."""
         self._epoch += self._lap()
         self.epochs.append(self._epoch)

@@ -17,7 +17,7 @@ __all__ = ["LastCheckpoint"]
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes ``checkpoints/last.ckpt`` in the first logger's folder at the end of every epoch and when Ctrl-C is pressed.
+    """Writes ``checkpoints/last.ckpt`` in the first logger's folder after every epoch and when Ctrl-C is pressed.
 
     The first Ctrl-C lets the step under way finish, saves, and ends the run; the checkpoint lies between two steps,
     so resuming from it is exact. During validation it ends the run at once, with the last checkpoint as it was. A
@@ -41,7 +41,7 @@ class LastCheckpoint(Checkpoint):
         self._folder = Path()
         self._previous_handler: Any = None
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Chooses the folder as Lightning's ``ModelCheckpoint`` does, the same on all processes."""
         folder = Path(trainer.default_root_dir)
         if trainer.loggers:
@@ -50,19 +50,24 @@ class LastCheckpoint(Checkpoint):
             folder = Path(logger.save_dir or folder) / str(logger.name) / version
         self._folder = Path(trainer.strategy.broadcast(str(folder))) / "checkpoints"
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes over Ctrl-C (possible in the main thread only)."""
         self.interrupted = False
         if threading.current_thread() is threading.main_thread():
             self._previous_handler = signal.signal(signal.SIGINT, self._on_interrupt)
 
-    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
+    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int  # noqa: ARG002
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Saves if it is time to, or if Ctrl-C was pressed."""
         due = self.every_n_train_steps is not None and trainer.global_step % self.every_n_train_steps == 0
@@ -71,22 +76,22 @@ class LastCheckpoint(Checkpoint):
         if self.interrupted:
             raise KeyboardInterrupt
 
-    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Ends the run if Ctrl-C was pressed."""
         if self.interrupted:
             raise KeyboardInterrupt
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the finished epoch."""
         self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if getattr(trainer, "fast_dev_run", False):
             return
         self.path = self._folder / "last.ckpt"
         trainer.save_checkpoint(self.path, weights_only=False)
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Gives Ctrl-C back."""
         if self._previous_handler is not None:
             signal.signal(signal.SIGINT, self._previous_handler)

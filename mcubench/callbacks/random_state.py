@@ -37,7 +37,7 @@ class RandomState(pl.Callback):
         """Keeps the states until training starts: loading a checkpoint may draw numbers itself."""
         self._to_restore = state_dict
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restores the states of the checkpoint that is resumed from, if any."""
         state, self._to_restore = self._to_restore, {}
         if not state:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from mcubench.datamodules import TensorDataModule
+from mcubench.datamodules.base import Part
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
 from mcubench.results.checkpoint_io import load_checkpoint
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["conclude_fit", "write_predictions"]
 
-_PARTS = ("train", "val", "test")
+_PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
 def conclude_fit(cli: BenchCLI) -> None:
@@ -36,7 +37,7 @@ def conclude_fit(cli: BenchCLI) -> None:
     trainer, model, folder = cli.trainer, cli.model, cli.folder
     notes = []
     if cli.resumed_at == trainer.global_step:
-        notes.append(f"nothing was left to train after {trainer.current_epoch} epochs; raise --trainer.max_epochs to go on")
+        notes.append(f"nothing was left to train after {trainer.current_epoch} epochs; raise --trainer.max_epochs")
     checkpoint = _scored_checkpoint(cli, folder)
     if checkpoint["path"]:
         model.load_state_dict(load_checkpoint(folder / checkpoint["path"])["state_dict"])
@@ -104,7 +105,7 @@ def _score_parts(cli: BenchCLI, notes: list[str]) -> dict[str, Scores | None]:
     return scores
 
 
-def _batches(source: pl.LightningDataModule | pl.LightningModule, part: str) -> Iterable[Any]:
+def _batches(source: pl.LightningDataModule | pl.LightningModule, part: Part) -> Iterable[Any]:
     if isinstance(source, TensorDataModule):
         return source.whole(part)
     loader: Iterable[Any] | None
@@ -134,7 +135,7 @@ def _hints(result: Result) -> list[str]:
     if images and model == "MLP":
         hints.append(f"python -m mcubench fit --model CNN --data {data}")
     elif data == "HAPT" and result.split and result.split["kind"] == "subject":
-        hints.append(f"python -m mcubench fit --model {model} --data HAPT --data.split random    # how much does it leak?")
+        hints.append(f"python -m mcubench fit --model {model} --data HAPT --data.split random    # see how it leaks")
     if data == "Digits":
         hints.append(f"python -m mcubench fit --model {model} --data MNIST")
     hints.append("python -m mcubench test --ckpt_path best")

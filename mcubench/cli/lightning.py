@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from lightning.pytorch.utilities.warnings import PossibleUserWarning
 from rich.console import Console
 
 from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
@@ -64,12 +64,16 @@ def run_verb(verb: str, args: Sequence[str]) -> None:
         BenchCLI(verb, complete, checkpoint)
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
+    except ValueError as error:
+        if isinstance(error.__cause__, UserError):  # a link from data to model failed
+            raise error.__cause__ from None
+        raise
     except RuntimeError as error:
         if "loading state_dict" not in str(error):
             raise
         raise UserError(
-            f"the checkpoint {checkpoint} does not fit this model: name the model that it was trained with, with the same "
-            f"options ({' '.join(str(error).split())[:200]})"
+            f"the checkpoint {checkpoint} does not fit this model: name the model that it was trained with, with the "
+            f"same options ({' '.join(str(error).split())[:200]})"
         ) from error
 
 
@@ -86,11 +90,11 @@ class ProgressBar(RichProgressBar):
 class SaveRunConfig(SaveConfigCallback):
     """Saves the configuration in the run's folder, whole or not at all, without the checkpoint it resumed from."""
 
-    def __init__(self, *args: Any, folder: Path, **kwargs: Any) -> None:
-        super().__init__(*args, save_to_log_dir=False, **kwargs)
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, folder: Path) -> None:
+        super().__init__(parser, config, save_to_log_dir=False)
         self.folder = folder
 
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Writes config.yaml; called on the first process only."""
         config = self.config.clone()
         config["ckpt_path"] = None
@@ -207,8 +211,8 @@ class BenchCLI(LightningCLI):
         assert self.last is not None
         what = "goes on" if self.checkpoint else "starts"
         self.console.print(
-            f"{type(model).__name__} on {type(self._data()).__name__} {what}: seed {self.config[self.verb].seed_everything}, "
-            f"{self.trainer.strategy.root_device}, {self.folder}",
+            f"{type(model).__name__} on {type(self._data()).__name__} {what}: "
+            f"seed {self.config[self.verb].seed_everything}, {self.trainer.strategy.root_device}, {self.folder}",
             highlight=False,
             soft_wrap=True,
         )
@@ -217,13 +221,14 @@ class BenchCLI(LightningCLI):
         except SystemExit:
             if self.last.interrupted:
                 where = f"saved {self.last.path}" if self.last.path else "nothing was saved yet"
-                self.console.print(f"Stopped; {where}. Go on with: python -m mcubench fit --ckpt_path last", soft_wrap=True)
+                how = "python -m mcubench fit --ckpt_path last"
+                self.console.print(f"Stopped; {where}. Go on with: {how}", soft_wrap=True)
                 raise KeyboardInterrupt from None
             raise
 
     def after_fit(self) -> None:
         """Scores the model and writes the run's result."""
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+        if self.trainer.is_global_zero and not getattr(self.trainer, "fast_dev_run", False):
             conclude_fit(self)
 
     def predict(self, model: pl.LightningModule, **kwargs: Any) -> None:
@@ -260,8 +265,8 @@ def _from_data(name: str, data: object) -> Any:
     value = getattr(data, name, None)
     if value is None:
         raise UserError(
-            f"the model takes {name} from the data, but {type(data).__name__} has no attribute {name}: give it one (it must "
-            f"be known before the data is read), or say --model.{name}"
+            f"the model takes {name} from the data, but {type(data).__name__} has no attribute {name}: give it one (it "
+            f"must be known before the data is read), or say --model.{name}"
         )
     return value
 
@@ -271,7 +276,7 @@ def _class_options(path: str) -> Iterable[str]:
     module, _, name = path.rpartition(".")
     parser = ArgumentParser()
     parser.add_class_arguments(getattr(importlib.import_module(module), name), fail_untyped=False)
-    return [key for key in parser.get_defaults().keys() if key not in _FROM_DATA]
+    return [key for key in parser.get_defaults().as_dict() if key not in _FROM_DATA]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -55,7 +55,9 @@ def _run(args: list[str]) -> None:
     verb = args[0]
     if verb not in VERBS:
         what = "option before the verb" if verb.startswith("-") else "verb"
-        raise UserError(f"there is no {what} {verb!r}.{did_you_mean(verb, VERBS)} There are {', '.join(VERBS)}; try --help.")
+        raise UserError(
+            f"there is no {what} {verb!r}.{did_you_mean(verb, VERBS)} There are {', '.join(VERBS)}; try --help."
+        )
     from mcubench._compat import mend_torchvision
 
     mend_torchvision()

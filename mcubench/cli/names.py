@@ -40,11 +40,9 @@ def expand_names(args: Sequence[str]) -> list[str]:
             continue
         option, equals, value = arg.partition("=")
         kind = _kind(option)
-        if kind and equals:
-            arg = f"{option}={class_path(kind, value)}"
-        elif kind:
+        if kind and not equals:
             pending = kind
-        expanded.append(arg)
+        expanded.append(f"{option}={class_path(kind, value)}" if kind and equals else arg)
     return expanded
 
 
@@ -72,8 +70,8 @@ def class_path(kind: Kind, name: str) -> str:
     module_name, _, class_name = name.rpartition(".")
     if not module_name:
         raise UserError(
-            f"--{kind} {name}: there is no such class.{did_you_mean(name, short)} There are {', '.join(short)}; a class of "
-            "your own is given with its module, as in my_file.MyClass."
+            f"--{kind} {name}: there is no such class.{did_you_mean(name, short)} There are {', '.join(short)}; a "
+            "class of your own is given with its module, as in my_file.MyClass."
         )
     _check(kind, name, module_name, class_name)
     return name
@@ -87,7 +85,9 @@ def _check(kind: Kind, name: str, module_name: str, class_name: str) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the module is there, and fails on an import of its own
-        raise UserError(f"--{kind} {name}: there is no module {error.name!r} here or among the installed packages") from None
+        raise UserError(
+            f"--{kind} {name}: there is no module {error.name!r} here or among the installed packages"
+        ) from None
     import lightning.pytorch as pl
 
     base = pl.LightningModule if kind == "model" else pl.LightningDataModule

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from mcubench.errors import did_you_mean
 
@@ -16,22 +16,23 @@ _KEY = re.compile(r'Parser key "([\w.]+)"')
 _SUBTYPES = re.compile(r"Subtypes: \[(.*?)\]\n")
 _GIVEN = re.compile(r"Given value: (?!NestedArg)(.*)")
 _NESTED = re.compile(r"Given value: NestedArg\(key='([\w.]+)', val='?(.*?)'?\)")
+_LITERAL = re.compile(r"(?:typing\.)?Literal\[(.*?)\]")
 _TYPE_NAME = re.compile(r"<class '([\w.]+)'>")
 
 
-def explain(message: str, options: Iterable[str], class_options: Mapping[str, Iterable[str]]) -> str:
+def explain(message: str, options: Iterable[str], class_options: Callable[[str], Iterable[str]]) -> str:
     """One line for an error of the argument parser.
 
     Args:
         message: What the parser said.
         options: The options of the verb, as in ``--trainer.max_epochs``.
-        class_options: Options of the classes in use, by class path.
+        class_options: Gives the options of a class by its path.
     """
     if match := _UNKNOWN.search(message):
         return f"there is no option {match[1]}.{did_you_mean(match[1], options)} Try --help."
     if match := _NOT_ACCEPTED.search(message):
         path, name = match.groups()
-        known = sorted(class_options.get(path, ()))
+        known = sorted(class_options(path))
         allowed = f" It has {', '.join(known)}." if known else ""
         return f"{path.rpartition('.')[2]} has no option {name!r}.{did_you_mean(name, known)}{allowed}"
     keys = _KEY.findall(message)
@@ -46,9 +47,10 @@ def explain(message: str, options: Iterable[str], class_options: Mapping[str, It
         return f"{option}: expected {_plain(match[1])}, got {match[2].strip()!r}"
     if given and (match := _SUBTYPES.search(message)):
         return f"{option}: expected {_plain(match[1]).replace(', ', ' or ')}, got {given!r}"
-    return " ".join(message.split())
+    return " ".join(_KEY.sub(r"--\1", message).split())
 
 
 def _plain(types: str) -> str:
-    """Types as one says them: ``int``, not ``<class 'int'>``; ``null`` for None."""
-    return _TYPE_NAME.sub(lambda match: match[1].rpartition(".")[2], types).replace("NoneType", "null").replace("typing.", "")
+    """Types as one says them: ``int``, not ``<class 'int'>``; ``null`` for None; the values of a choice."""
+    named = _TYPE_NAME.sub(lambda match: match[1].rpartition(".")[2], types).replace("NoneType", "null")
+    return _LITERAL.sub(lambda match: match[1].replace("'", "").replace(", ", " or "), named)

@@ -1,7 +1,7 @@
 """Lightning data modules for data small enough to live in memory.
 
-`Digits` is embedded, `MNIST` and `HAPT` are read from a data root or downloaded. `TensorDataModule` is the base that they share and
-that your own data can use: give it arrays, get batches, splits, cross-validation and class weights.
+`Digits` is embedded, `MNIST` and `HAPT` are read from a data root or downloaded. `TensorDataModule` is the base that
+they share and that your own data can use: give it arrays, get batches, splits, cross-validation and class weights.
 """
 
 from mcubench._compat import mend_torchvision

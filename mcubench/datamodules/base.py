@@ -103,7 +103,7 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
             The training set (of which validation is a part) and the official test set.
         """
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 - Lightning's signature
+    def setup(self, stage: str | None = None) -> None:
         """Loads, splits and scales, once."""
         if self._parts:
             return
@@ -166,7 +166,9 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         sizes = {part: len(self._part(part).y) for part in ("train", "val", "test")}
         scaling = None
         if self._scaling is not None:
-            scaling = {name: values.ravel().tolist() for name, values in zip(("mean", "std"), self._scaling, strict=True)}
+            scaling = {
+                name: values.ravel().tolist() for name, values in zip(("mean", "std"), self._scaling, strict=True)
+            }
         return {
             "inputs": {"shape": list(self.input_shape), "scaling": scaling},
             "split": {**self.split.describe(), "sizes": sizes},
@@ -197,7 +199,11 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
     def _loader(self, part: Part, seed: int | None = None) -> TensorLoader:
         device, rank, world_size = torch.device("cpu"), 0, 1
         if self.trainer is not None:
-            device, rank, world_size = self.trainer.strategy.root_device, self.trainer.global_rank, self.trainer.world_size
+            device, rank, world_size = (
+                self.trainer.strategy.root_device,
+                self.trainer.global_rank,
+                self.trainer.world_size,
+            )
         if (part, device) not in self._resident:
             arrays = self._part(part)
             x, y = torch.from_numpy(arrays.x).to(device), torch.from_numpy(arrays.y).to(device)

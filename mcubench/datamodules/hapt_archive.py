@@ -20,7 +20,7 @@ _UCI_URL = (
 )
 _UCI_SHA256 = "4ac4ae064227c07045a99551876b54d204837e995e298b6488559e209b3deb09"
 
-# The two feature matrices are known by their git blob ids, sha1 of "blob", a blank, the size, a zero byte and the content.
+# The two feature matrices are known by their git blob ids: sha1 of "blob", a blank, the size, a zero byte, the content.
 FEATURE_BLOBS = {
     "Train/X_train.txt": "1d6d67e7e06b1a2c6e522236326e638451a68789",
     "Test/X_test.txt": "633d22f788d1aa085a28a06b393af08073ad6ed7",
@@ -81,8 +81,8 @@ class HaptArchive:
             expected, found = self.hashes[name], hashlib.sha256(content).hexdigest()
         if found != expected:
             raise CorruptDataError(
-                f"{name} in {self.path} is not the original file (hash {found[:12]}..., expected {expected[:12]}...): it "
-                "is truncated, corrupt or altered. Replace it by a good copy."
+                f"{name} in {self.path} is not the original file (hash {found[:12]}..., expected {expected[:12]}...): "
+                "it is truncated, corrupt or altered. Replace it by a good copy."
             )
         return content
 
@@ -132,7 +132,7 @@ def find_or_fetch(root: Path) -> HaptArchive:
         except MissingDataError as error:
             raise MissingDataError(
                 f"HAPT is missing: looked for *.zip or RawData/ in {home}, and could not download it ({error}). Either "
-                "connect to the network and run again, or put UCI's zip (data set 341) into the folder HAPT of a folder "
-                "and name that folder with --data.root or MCUBENCH_DATA."
+                "connect to the network and run again, or put UCI's zip (data set 341) into HAPT of some folder and "
+                "name that folder with --data.root or MCUBENCH_DATA."
             ) from None
     return HaptArchive(zips[0])

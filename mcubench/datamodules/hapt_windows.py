@@ -145,7 +145,9 @@ def _table(content: bytes, name: str, columns: int) -> NDArray[np.float64]:
     bad = np.argwhere(~np.isfinite(table))
     if bad.size:
         row, column = bad[0]
-        raise CorruptDataError(f"{name}, line {row + 1}, column {column + 1}: {table[row, column]} is not a finite number")
+        raise CorruptDataError(
+            f"{name}, line {row + 1}, column {column + 1}: {table[row, column]} is not a finite number"
+        )
     return table
 
 

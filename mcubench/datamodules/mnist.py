@@ -63,9 +63,9 @@ class MNIST(TensorDataModule):
                 fetch([mirror + name for mirror in datasets.MNIST.mirrors], path, sha256)
             except MissingDataError as error:
                 raise MissingDataError(
-                    f"MNIST is missing: looked for {name} in {self.folder}, and could not download it ({error}). Either "
-                    "connect to the network and run again, or put the four original .gz files into MNIST/raw of a folder "
-                    "and name that folder with --data.root or MCUBENCH_DATA."
+                    f"MNIST is missing: looked for {name} in {self.folder}, and could not download it ({error}). "
+                    "Either connect to the network and run again, or put the four original .gz files into MNIST/raw of "
+                    "some folder and name that folder with --data.root or MCUBENCH_DATA."
                 ) from None
 
     def load(self) -> tuple[Arrays, Arrays]:
@@ -90,8 +90,8 @@ class MNIST(TensorDataModule):
         found = sha256_of(path)
         if found != _SHA256[name]:
             raise CorruptDataError(
-                f"{path} is not the original MNIST file (sha256 {found[:12]}..., expected {_SHA256[name][:12]}...): it is "
-                "truncated, corrupt or altered. Delete it to download it anew, or put a good copy in its place."
+                f"{path} is not the original MNIST file (sha256 {found[:12]}..., expected {_SHA256[name][:12]}...): it "
+                "is truncated, corrupt or altered. Delete it to download it anew, or put a good copy in its place."
             )
         return read_idx(path)
 

@@ -13,4 +13,4 @@ from mcubench.models.cnn1d import CNN1d  # noqa: E402
 from mcubench.models.dscnn import DSCNN  # noqa: E402
 from mcubench.models.mlp import MLP  # noqa: E402
 
-__all__ = ["CNN", "MLP", "CNN1d", "Classifier", "DSCNN"]
+__all__ = ["CNN", "DSCNN", "MLP", "CNN1d", "Classifier"]

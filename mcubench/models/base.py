@@ -102,11 +102,13 @@ class Classifier(pl.LightningModule):
                 "macro_f1": MulticlassF1Score(num_classes, average="macro", validate_args=False),
             }
         )
-        self.metrics = nn.ModuleDict({f"{stage}_metrics": metrics.clone(f"{stage}/") for stage in ("train", "val", "test")})
+        self.metrics = nn.ModuleDict(
+            {f"{stage}_metrics": metrics.clone(f"{stage}/") for stage in ("train", "val", "test")}
+        )
         # Metrics are updated once an epoch: an update per batch costs as much as a tiny model's step.
         self._outcomes: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
+    def setup(self, stage: str) -> None:
         """Takes balanced class weights from the data module."""
         if self.class_weights != "balanced":
             return
@@ -122,19 +124,19 @@ class Classifier(pl.LightningModule):
         """Cross-entropy of logits (N, num_classes) with classes (N,), weighted by class if so configured."""
         return nn.functional.cross_entropy(logits, target, self.loss_weight)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch."""
         return self._step(batch)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects one batch's outcome."""
         self._step(batch)
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects one batch's outcome."""
         self._step(batch)
 
-    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Class probabilities, shape (N, num_classes)."""
         logits: Tensor = self(batch[0])
         return logits.softmax(-1)
@@ -178,6 +180,7 @@ class Classifier(pl.LightningModule):
         losses, predicted, target = (torch.cat(part) for part in zip(*self._outcomes, strict=True))
         self._outcomes.clear()
         metrics = self.metrics[f"{stage}_metrics"]
+        assert isinstance(metrics, MetricCollection)
         metrics.update(predicted, target)
         self.log(f"{stage}/loss", losses.sum() / len(target), sync_dist=True)
         for name, value in metrics.compute().items():

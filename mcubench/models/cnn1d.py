@@ -54,7 +54,9 @@ class CNN1d(Classifier):
                 nn.MaxPool1d(2),
                 activation_layer(activation),
             ]
-        self.layers = nn.Sequential(*blocks, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(channels[-1], num_classes))
+        self.layers = nn.Sequential(
+            *blocks, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(channels[-1], num_classes)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of x (N, channels, samples)."""

@@ -65,9 +65,7 @@ class DSCNN(Classifier):
             )
             layers += normalised(conv(channels, channels, 1, bias=False))
         pool = nn.AdaptiveAvgPool2d(1) if two_d else nn.AdaptiveAvgPool1d(1)
-        self.layers = nn.Sequential(
-            *layers, pool, nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, num_classes)
-        )
+        self.layers = nn.Sequential(*layers, pool, nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, num_classes))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of x (N, *input_shape)."""

@@ -24,7 +24,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     a kill can cut short.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:  # noqa: ARG002
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
         """Writes the checkpoint."""
         with atomic_path(Path(path)) as temporary:
             torch.save(checkpoint, temporary)
@@ -40,9 +40,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} is refused: it is damaged, or holds more than tensors and plain values ({str(error).splitlines()[0]})"
-        ) from None
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is refused: damaged, or more than tensors and plain values ({reason})") from None
     except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged, or is no checkpoint: {str(error).splitlines()[0]}") from None
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:

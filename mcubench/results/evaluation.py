@@ -56,7 +56,8 @@ def score(module: nn.Module, batches: Iterable[Any], num_classes: int, device: t
     module.eval().to(device)
     predicted, target = [], []
     for batch in batches:
-        if not (isinstance(batch, (list, tuple)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)):
+        pair = isinstance(batch, (list, tuple)) and len(batch) == 2
+        if not (pair and all(isinstance(part, Tensor) for part in batch)):
             raise NotScorableError("its batches are not pairs (x, y) of tensors")
         x, y = (part.to(device) for part in batch)
         output = module(x)
@@ -69,9 +70,9 @@ def score(module: nn.Module, batches: Iterable[Any], num_classes: int, device: t
     if not target:
         raise NotScorableError("there are no batches")
     # scikit-learn here, torchmetrics in the training loop: two implementations that must agree.
-    pair = torch.cat(target).cpu().numpy(), torch.cat(predicted).cpu().numpy()
+    outcome = torch.cat(target).cpu().numpy(), torch.cat(predicted).cpu().numpy()
     return Scores(
-        accuracy=float(metrics.accuracy_score(*pair)),
-        macro_f1=float(metrics.f1_score(*pair, average="macro")),
-        confusion=metrics.confusion_matrix(*pair, labels=range(num_classes)),
+        accuracy=float(metrics.accuracy_score(*outcome)),
+        macro_f1=float(metrics.f1_score(*outcome, average="macro")),
+        confusion=metrics.confusion_matrix(*outcome, labels=range(num_classes)),
     )

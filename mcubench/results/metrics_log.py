@@ -68,7 +68,7 @@ class MetricsLog(Logger):
         self._rows.setdefault(number, {"step": number}).update({key: float(value) for key, value in metrics.items()})
 
     @rank_zero_only  # type: ignore[untyped-decorator,unused-ignore]
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Does nothing: config.yaml holds them."""
 
     @rank_zero_only  # type: ignore[untyped-decorator,unused-ignore]
@@ -84,7 +84,7 @@ class MetricsLog(Logger):
             writer.writerows(self._rows[step] for step in sorted(self._rows))
 
     @rank_zero_only  # type: ignore[untyped-decorator,unused-ignore]
-    def finalize(self, status: str) -> None:  # noqa: ARG002
+    def finalize(self, status: str) -> None:
         """Writes the file."""
         self.save()
 

@@ -45,7 +45,8 @@ def resolve_checkpoint(spec: str, root: Path) -> Path:
         runs = root.glob("*/checkpoints/last.ckpt")
         newest = max(runs, key=lambda path: path.stat().st_mtime, default=None)
         if newest is None:
-            raise UserError(f"--ckpt_path {spec}: no run under {root.resolve()} has a checkpoint; run fit first, or give a file")
+            where = f"no run under {root.resolve()} has a checkpoint"
+            raise UserError(f"--ckpt_path {spec}: {where}; run fit first, or give a file")
         path = newest.with_name(f"{spec}.ckpt")
         if not path.exists():
             raise UserError(f"--ckpt_path {spec}: the newest run, {newest.parents[1]}, has no {spec}.ckpt")

@@ -67,8 +67,10 @@ def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[st
 def _split(result: Result) -> str:
     if not result.split:
         return "foreign data"
-    kind, folds = result.split["kind"], result.split["folds"]
-    return f"split by {kind}" if kind == "subject" else f"{kind} split" + (f", fold {result.split['fold']}" if folds else "")
+    kind, fold, folds = (result.split[key] for key in ("kind", "fold", "folds"))
+    return (
+        f"{'split by subject' if kind == 'subject' else f'{kind} split'}{f', fold {fold} of {folds}' if folds else ''}"
+    )
 
 
 def _percentages(scores: dict[str, float | None]) -> list[str]:

@@ -1,7 +1,6 @@
 """The errors that are the user's to mend.
 
-The command line prints them as one line and exits with code 2. They are no ``ValueError``s: the argument parser would
-take those for failed conversions and bury the message.
+The command line prints them as one line and exits with code 2; to code they are ordinary ``ValueError``s.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Iterable
 __all__ = ["CorruptDataError", "MissingDataError", "UserError", "did_you_mean"]
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A mistake that the user can mend: it says what was wrong, what is allowed and what to do."""
 
 

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from rich.console import Console
 
 from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
@@ -33,7 +32,7 @@ from mcubench.files import atomic_path
 from mcubench.models import Classifier
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from mcubench.results.metrics_log import MetricsLog
-from mcubench.results.run_folder import CONFIG, new_run_name
+from mcubench.results.run_folder import CONFIG, new_run_name, shown
 
 __all__ = ["BenchCLI", "run_verb"]
 
@@ -57,6 +56,8 @@ def run_verb(verb: str, args: Sequence[str]) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=PossibleUserWarning)
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # a measuring verb needs none
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     named = expand_names(args)
     complete, checkpoint = with_run_options(verb, [*named, *_own_data(named)])
@@ -64,10 +65,11 @@ def run_verb(verb: str, args: Sequence[str]) -> None:
         BenchCLI(verb, complete, checkpoint)
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
-    except ValueError as error:
-        if isinstance(error.__cause__, UserError):  # a link from data to model failed
-            raise error.__cause__ from None
+    except UserError:
         raise
+    except ValueError as error:
+        # The parser wraps what a class's __init__ raises; the original says what is wrong.
+        raise (error.__cause__ or error) from None
     except RuntimeError as error:
         if "loading state_dict" not in str(error):
             raise
@@ -87,20 +89,34 @@ class ProgressBar(RichProgressBar):
         return metrics
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """jsonargparse's help, with the description's lines as they were written."""
+
+
 class SaveRunConfig(SaveConfigCallback):
-    """Saves the configuration in the run's folder, whole or not at all, without the checkpoint it resumed from."""
+    """Saves the configuration in the run's folder, without the checkpoint that it resumed from.
+
+    It is written when the first batch comes: a run that is refused before leaves the folder as it was.
+    """
 
     def __init__(self, parser: LightningArgumentParser, config: Namespace, folder: Path) -> None:
-        super().__init__(parser, config, save_to_log_dir=False)
+        super().__init__(parser, config)
         self.folder = folder
 
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Writes config.yaml; called on the first process only."""
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Does nothing yet."""
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Writes config.yaml, once, on the first process."""
+        if self.already_saved or not trainer.is_global_zero:
+            return
+        self.already_saved = True
         config = self.config.clone()
         config["ckpt_path"] = None
-        text = self.parser.dump(config, skip_none=False)
         with atomic_path(self.folder / CONFIG) as temporary:
-            temporary.write_text(text, "utf-8")
+            temporary.write_text(self.parser.dump(config, skip_none=False), "utf-8")
 
 
 class BenchCLI(LightningCLI):
@@ -132,7 +148,12 @@ class BenchCLI(LightningCLI):
             parser_kwargs={
                 "prog": "python -m mcubench",
                 "exit_on_error": False,
-                verb: {"description": describe(verb), "exit_on_error": False},
+                verb: {
+                    "description": describe(verb),
+                    "exit_on_error": False,
+                    "usage": f"python -m mcubench {verb} [options]",
+                    "formatter_class": HelpFormatter,
+                },
             },
         )
 
@@ -199,7 +220,12 @@ class BenchCLI(LightningCLI):
         if monitor is None:
             return [self.last]
         self.best = ModelCheckpoint(
-            monitor=monitor, mode=mode, filename="best", save_on_train_epoch_end=True, enable_version_counter=False
+            dirpath=self.folder / "checkpoints",
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
         )
         return [self.best, self.last]
 
@@ -210,18 +236,16 @@ class BenchCLI(LightningCLI):
         """Trains; Ctrl-C ends the command when the checkpoint is written."""
         assert self.last is not None
         what = "goes on" if self.checkpoint else "starts"
-        self.console.print(
-            f"{type(model).__name__} on {type(self._data()).__name__} {what}: "
-            f"seed {self.config[self.verb].seed_everything}, {self.trainer.strategy.root_device}, {self.folder}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        if self.trainer.is_global_zero:
+            seed, device = self.config[self.verb].seed_everything, self.trainer.strategy.root_device
+            title = f"{type(model).__name__} on {type(self._data()).__name__}"
+            self.console.print(f"{title} {what}: seed {seed}, {device}, {shown(self.folder)}", soft_wrap=True)
         try:
             self.trainer.fit(model, weights_only=True, **kwargs)
         except SystemExit:
             if self.last.interrupted:
-                where = f"saved {self.last.path}" if self.last.path else "nothing was saved yet"
-                how = "python -m mcubench fit --ckpt_path last"
+                where = f"saved {shown(self.last.path)}" if self.last.path else "nothing was saved yet"
+                how = f"python -m mcubench fit --ckpt_path {shown(self.folder)}"
                 self.console.print(f"Stopped; {where}. Go on with: {how}", soft_wrap=True)
                 raise KeyboardInterrupt from None
             raise
@@ -261,14 +285,8 @@ def checkpoint_options(
 
 
 def _from_data(name: str, data: object) -> Any:
-    """What a model takes from the data module."""
-    value = getattr(data, name, None)
-    if value is None:
-        raise UserError(
-            f"the model takes {name} from the data, but {type(data).__name__} has no attribute {name}: give it one (it "
-            f"must be known before the data is read), or say --model.{name}"
-        )
-    return value
+    """What a model takes from the data module; `Classifier` explains what to do where there is none."""
+    return getattr(data, name, None)
 
 
 def _class_options(path: str) -> Iterable[str]:
@@ -291,5 +309,6 @@ def _own_data(args: Sequence[str]) -> list[str]:
     if path is None or any(arg.startswith(("--data", "--config", "-c")) for arg in args):
         return []
     module, _, name = path.rpartition(".")
-    model = getattr(importlib.import_module(module), name, None) if module in sys.modules else None
-    return ["--data", "null"] if model is not None and is_overridden("train_dataloader", model) else []
+    model = getattr(sys.modules.get(module), name, pl.LightningModule)
+    brings_data = model.train_dataloader is not pl.LightningModule.train_dataloader
+    return ["--data", "null"] if brings_data else []

@@ -94,6 +94,8 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         self._parts: dict[str, Arrays] = {}
         self._scaling: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self._resident: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
+        self._training: TensorLoader | None = None
+        self._resume: dict[str, int] | None = None
 
     @abc.abstractmethod
     def load(self) -> tuple[Arrays, Arrays]:
@@ -177,7 +179,23 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
     def train_dataloader(self) -> TensorLoader:
         """Shuffled batches of the training part, this process's shard."""
         overfit = self.trainer is not None and getattr(self.trainer, "overfit_batches", 0) > 0
-        return self._loader("train", seed=None if overfit else self._batch_seed())
+        self._training = self._loader("train", seed=None if overfit else self._batch_seed())
+        if self._resume is not None:
+            self._training.load_state_dict(self._resume)
+            self._resume = None
+        return self._training
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training batches stand, for the checkpoint.
+
+        Lightning keeps the loader's own state too, but forgets to restore it when the module asks for
+        ``trainer.estimated_stepping_batches``, as most learning-rate schedules must.
+        """
+        return {} if self._training is None else {"training": self._training.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Makes the next training loader start where the checkpoint was written."""
+        self._resume = state_dict.get("training")
 
     def val_dataloader(self) -> TensorLoader:
         """Batches of the validation part in order, this process's shard."""

@@ -21,6 +21,8 @@ Activation = Literal["relu", "relu6", "leaky_relu", "hardswish", "gelu", "sigmoi
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine", "onecycle"]
 
+_OUTCOMES = "mcubench.training_outcomes"
+
 _LAYERS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
@@ -83,6 +85,12 @@ class Classifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        for name, value in (("input_shape", input_shape), ("num_classes", num_classes)):
+            if value is None:  # where the command line takes it from data that has no such attribute
+                raise UserError(
+                    f"{name} is not known: give the data module an attribute {name} (it must be known before the data "
+                    f"is read), or say --model.{name}"
+                )
         _check_options(tuple(input_shape), num_classes, optimizer, learning_rate, schedule, class_weights)
         self.input_shape = tuple(input_shape)
         self.num_classes = num_classes
@@ -119,6 +127,22 @@ class Classifier(pl.LightningModule):
                 f"class_weights as {self.num_classes} numbers"
             )
         self.loss_weight = torch.as_tensor(weights, dtype=torch.float32)
+
+    def on_train_start(self) -> None:
+        """Refuses to continue a schedule beyond the run that it was laid out for.
+
+        Raises:
+            UserError: If the restored schedule has another length than this run.
+        """
+        scheduler = self.lr_schedulers()
+        planned = getattr(scheduler, "total_steps", getattr(scheduler, "T_max", None))
+        steps = self.trainer.estimated_stepping_batches
+        if planned is not None and planned != steps:
+            raise UserError(
+                f"schedule {self.schedule!r} of the resumed run was laid out for {planned} steps, and this run has "
+                f"{steps}: keep max_epochs, max_steps and batch_size as they were, or train anew; runs that will be "
+                "extended need schedule constant"
+            )
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy of logits (N, num_classes) with classes (N,), weighted by class if so configured."""
@@ -158,7 +182,7 @@ class Classifier(pl.LightningModule):
         self._log_epoch("train")
 
     def on_validation_epoch_start(self) -> None:
-        """Puts the training outcomes aside: validation may run in the middle of an epoch."""
+        """Puts the training outcomes aside: validation may run before the epoch's metrics are logged."""
         self._training_outcomes, self._outcomes = self._outcomes, []
 
     def on_validation_epoch_end(self) -> None:
@@ -173,6 +197,17 @@ class Classifier(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Logs the test metrics."""
         self._log_epoch("test")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the outcomes of an epoch under way, so that its metrics cover it whole after a resume."""
+        if self._outcomes and self.trainer.world_size == 1:
+            checkpoint[_OUTCOMES] = [torch.cat(part).cpu() for part in zip(*self._outcomes, strict=True)]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes back the outcomes of an epoch under way."""
+        if outcomes := checkpoint.get(_OUTCOMES):
+            losses, predicted, target = outcomes
+            self._outcomes = [(losses.to(self.device), predicted.to(self.device), target.to(self.device))]
 
     def _log_epoch(self, stage: str) -> None:
         if not self._outcomes:  # resumed at the end of an epoch: it was logged before

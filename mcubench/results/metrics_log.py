@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from mcubench.files import atomic_path
 
 __all__ = ["MetricsLog", "read_metrics"]
+
+_COLUMN_TYPES: dict[str, Callable[..., float]] = {"step": int, "epoch": int}
 
 
 class MetricsLog(Logger):
@@ -28,7 +31,7 @@ class MetricsLog(Logger):
 
     def __init__(self, root: Path, run: str) -> None:
         super().__init__()
-        self._root = root
+        self._root = root.resolve()
         self._run = run
         self._rows: dict[int, dict[str, float]] = {}
 
@@ -65,7 +68,8 @@ class MetricsLog(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Adds metrics to the row of `step`."""
         number = max(self._rows, default=-1) + 1 if step is None else step
-        self._rows.setdefault(number, {"step": number}).update({key: float(value) for key, value in metrics.items()})
+        row = self._rows.setdefault(number, {"step": number})
+        row.update({key: _COLUMN_TYPES.get(key, float)(value) for key, value in metrics.items()})
 
     @rank_zero_only  # type: ignore[untyped-decorator,unused-ignore]
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -94,4 +98,5 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        rows = csv.DictReader(file)
+        return [{key: _COLUMN_TYPES.get(key, float)(value) for key, value in row.items() if value} for row in rows]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mcubench.errors import UserError
 
-__all__ = ["config_of", "new_run_name", "resolve_checkpoint"]
+__all__ = ["CONFIG", "config_of", "new_run_name", "resolve_checkpoint", "shown"]
 
 CONFIG = "config.yaml"
 
@@ -57,6 +57,14 @@ def resolve_checkpoint(spec: str, root: Path) -> Path:
     if not path.is_file():
         raise UserError(f"--ckpt_path: there is no file {path}; give a checkpoint, a run's folder, last or best")
     return path.resolve()
+
+
+def shown(path: Path) -> str:
+    """A path as people read it: relative to the working folder if it lies in it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def config_of(checkpoint: Path) -> Path | None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mcubench.results.result import Result
+from mcubench.results.run_folder import shown
 
 __all__ = ["print_result"]
 
@@ -60,7 +61,7 @@ def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[st
         scored = f"{scored} (epoch {at}, {monitor} {value:.4f})"
     facts.append(("scored", scored))
     facts.append(("seed", str(result.seed)))
-    facts.append(("saved in", str(folder)))
+    facts.append(("saved in", shown(folder)))
     return facts
 
 

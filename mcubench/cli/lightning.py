@@ -147,12 +147,12 @@ class BenchCLI(LightningCLI):
             auto_configure_optimizers=False,
             parser_kwargs={
                 "prog": "python -m mcubench",
+                "formatter_class": HelpFormatter,
                 "exit_on_error": False,
                 verb: {
                     "description": describe(verb),
                     "exit_on_error": False,
                     "usage": f"python -m mcubench {verb} [options]",
-                    "formatter_class": HelpFormatter,
                 },
             },
         )

@@ -65,7 +65,7 @@ class TensorLoader:
         world_size: Number of shards.
 
     Raises:
-        ValueError: If sizes differ, there are fewer samples than shards, or a number is out of range.
+        ValueError: If sizes differ, samples are too few to share, or a number is out of range.
     """
 
     def __init__(
@@ -128,6 +128,11 @@ def _batch_bounds(size: int, batch_size: int, rank: int, world_size: int) -> lis
     shard = len(range(rank, size, world_size))
     largest_shard = -(-size // world_size)
     batches = -(-largest_shard // batch_size)
+    if size // world_size < batches:  # on every rank alike, so that all of them stop
+        raise ValueError(
+            f"{size} samples in batches of {batch_size} can't give {world_size} processes equally many batches; use a "
+            "batch_size of at least 2"
+        )
     if shard > (batches - 1) * batch_size:
         return [*range(0, shard, batch_size), shard]
     # This shard is one sample short of the largest, and full batches would leave it a batch short: even them out.

@@ -1,0 +1,260 @@
+"""HAPT: archives made by hand for what can go wrong, the real one against its own labels and published counts."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mcubench.datamodules import HAPT, hapt_archive, hapt_windows
+from mcubench.datamodules.hapt_archive import HaptArchive, find_or_fetch, manifest
+from mcubench.datamodules.hapt_windows import load_features, load_windows
+from mcubench.errors import CorruptDataError, MissingDataError, UserError
+from tests.datamodules.test_mnist import listing
+
+Files = dict[str, bytes]
+
+
+def made_files() -> Files:
+    """Two recordings of two subjects; windows by hand: 200 samples give 2 windows, 127 none, 128 one."""
+    random = np.random.default_rng(0)
+    files = {}
+    for experiment, user in ((1, 1), (2, 2)):
+        for sensor in ("acc", "gyro"):
+            rows = random.normal(size=(500, 3))
+            text = "\n".join(" ".join(f"{value:.9f}" for value in row) for row in rows)
+            files[f"RawData/{sensor}_exp{experiment:02}_user{user:02}.txt"] = text.encode()
+    files["RawData/labels.txt"] = b"1 1 5 11 210\n1 1 7 250 376\n1 1 4 300 427\n2 2 1 1 128\n2 2 12 130 450\n"
+    files["Train/y_train.txt"] = b"5\n5\n4\n"
+    files["Train/subject_id_train.txt"] = b"1\n1\n1\n"
+    files["Test/y_test.txt"] = b"1\n12\n12\n12\n12\n"
+    files["Test/subject_id_test.txt"] = b"2\n2\n2\n2\n2\n"
+    return files
+
+
+def archive(folder: Path, files: Files, packed: bool = True, hashes: Files | None = None) -> HaptArchive:
+    expected = {name: hashlib.sha256(content).hexdigest() for name, content in (hashes or files).items()}
+    if packed:
+        path = folder / "some.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, content in files.items():
+                file.writestr(name, content)
+        return HaptArchive(path, expected)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+    return HaptArchive(folder, expected)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["zip", "folder"])
+def test_windows_of_a_made_archive(tmp_path: Path, packed: bool) -> None:
+    files = made_files()
+    train, test = load_windows(archive(tmp_path, files, packed))
+    assert train.y.tolist() == [4, 4, 3]
+    assert test.y.tolist() == [0, 11, 11, 11, 11]
+    assert train.subjects is not None
+    assert train.subjects.tolist() == [1, 1, 1]
+    acc = np.loadtxt(files["RawData/acc_exp01_user01.txt"].decode().splitlines())
+    gyro = np.loadtxt(files["RawData/gyro_exp01_user01.txt"].decode().splitlines())
+    for window, start in zip(train.x, (10, 74, 299), strict=True):  # first - 1, one step of 64 later, the last segment
+        assert window.shape == (6, 128)
+        assert np.allclose(window[:3], acc[start : start + 128].T, atol=1e-6)
+        assert np.allclose(window[3:], gyro[start : start + 128].T, atol=1e-6)
+
+
+def test_the_cache_is_used_and_made_anew_when_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = archive(tmp_path, made_files())
+    first = load_windows(made)[0].x
+    (cached,) = (tmp_path / "cache" / "mcubench").iterdir()
+    monkeypatch.setattr(hapt_windows, "_cut", lambda archive: pytest.fail("the cache was not used"))
+    assert np.array_equal(load_windows(made)[0].x, first)
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cached.write_bytes(cached.read_bytes()[:-4000])
+    assert np.array_equal(load_windows(made)[0].x, first)
+    assert list(cached.parent.iterdir()) == [cached], "written whole, in the same place"
+
+
+def test_other_content_has_another_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    files = made_files()
+    load_windows(archive(tmp_path, files))
+    files["RawData/acc_exp01_user01.txt"] = files["RawData/acc_exp02_user02.txt"]
+    load_windows(archive(tmp_path, files))
+    assert len(list((tmp_path / "cache" / "mcubench").iterdir())) == 2
+
+
+def changed(name: str, content: bytes) -> Files:
+    return {**made_files(), name: content}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (changed("RawData/acc_exp01_user01.txt", b"1 2 3\n1 nan 3\n"), "line 2, column 2: nan is not a finite number"),
+        (changed("RawData/acc_exp01_user01.txt", b"1 2 3\n1 -inf 3\n"), "-inf is not a finite number"),
+        (changed("RawData/acc_exp01_user01.txt", b"1 2 3\n1 x 3\n"), "acc_exp01_user01.txt is not a table of numbers"),
+        (changed("RawData/acc_exp01_user01.txt", b"1 2\n3 4\n"), "has 2 columns, expected 3"),
+        (changed("RawData/acc_exp01_user01.txt", b""), "acc_exp01_user01.txt is not a table of numbers"),
+        (changed("RawData/acc_exp01_user01.txt", b"1 2 3\n"), "1 and 500 samples"),
+        (changed("Train/y_train.txt", b"5\n4\n4\n"), "do not agree with Train/y_train.txt"),
+        (changed("Test/subject_id_test.txt", b"2\n2\n2\n2\n"), "do not agree with Test/y_test.txt"),
+    ],
+    ids=["nan", "inf", "text", "columns", "empty", "lengths", "labels", "subjects"],
+)
+def test_wrong_content_is_named(tmp_path: Path, files: Files, message: str) -> None:
+    with pytest.raises(CorruptDataError, match=message):
+        load_windows(archive(tmp_path, files))
+
+
+def test_an_altered_file_is_named(tmp_path: Path) -> None:
+    altered = changed("RawData/gyro_exp02_user02.txt", made_files()["RawData/gyro_exp02_user02.txt"] + b" ")
+    with pytest.raises(CorruptDataError, match=r"RawData/gyro_exp02_user02\.txt in .* is not the original file"):
+        load_windows(archive(tmp_path, altered, hashes=made_files()))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    files = made_files()
+    del files["RawData/acc_exp02_user02.txt"]
+    for packed in (True, False):
+        with pytest.raises(CorruptDataError, match=r"lacks RawData/acc_exp02_user02\.txt"):
+            load_windows(archive(tmp_path, files, packed, hashes=made_files()))
+
+
+@pytest.mark.parametrize("name", ["../escape.txt", "/etc/escape.txt", "RawData/../../escape.txt", "C:\\escape.txt", "..\\x"])
+def test_an_entry_that_would_escape_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CorruptDataError, match="would land outside its folder"):
+        archive(tmp_path, {**made_files(), name: b"gotcha"})
+
+
+def test_a_truncated_zip_is_named(tmp_path: Path) -> None:
+    archive(tmp_path, made_files())
+    path = tmp_path / "some.zip"
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(CorruptDataError, match=r"some\.zip is not a whole zip file"):
+        HaptArchive(path)
+
+
+def test_a_damaged_entry_is_named(tmp_path: Path) -> None:
+    made = archive(tmp_path, made_files())
+    content = bytearray((tmp_path / "some.zip").read_bytes())
+    content[200:260] = bytes(60)  # inside the first entry's data
+    (tmp_path / "some.zip").write_bytes(content)
+    with pytest.raises(CorruptDataError, match=r"RawData/acc_exp01_user01\.txt in .* can't be unpacked"):
+        load_windows(HaptArchive(tmp_path / "some.zip", made.hashes))
+
+
+def test_a_huge_entry_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hapt_archive, "_LARGEST_ENTRY", 1000)
+    with pytest.raises(CorruptDataError, match="would unpack to more than"):
+        load_windows(archive(tmp_path, made_files()))
+
+
+def features(rows: int) -> bytes:
+    return b"\n".join(b" ".join(b"%.3f" % (0.001 * (row + column)) for column in range(561)) for row in range(rows))
+
+
+def test_features_where_the_copy_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = {"Train/X_train.txt": features(3), "Test/X_test.txt": features(5)}
+    with pytest.raises(CorruptDataError, match=r"Train/X_train\.txt .* is not the original file"):
+        load_features(archive(tmp_path, {**made_files(), **tables}, hashes=made_files()))
+    blobs = {name: git_blob(content) for name, content in tables.items()}
+    monkeypatch.setattr(hapt_archive, "FEATURE_BLOBS", blobs)
+    train, test = load_features(archive(tmp_path, {**made_files(), **tables}, hashes=made_files()))
+    assert train.x.shape == (3, 561)
+    assert train.x[2, 5] == np.float32(0.007)
+    assert test.y.tolist() == [0, 11, 11, 11, 11]
+
+
+def git_blob(content: bytes) -> str:
+    return hashlib.sha1(b"blob " + str(len(content)).encode() + b"\0" + content).hexdigest()
+
+
+def test_features_of_a_raw_only_copy(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"needs Train/X_train\.txt and Test/X_test\.txt, which .*some\.zip lacks"):
+        load_features(archive(tmp_path, made_files()))
+
+
+@pytest.mark.parametrize("folder", ["HAPT", "HAPT Data Set"])
+def test_an_unpacked_folder_is_found(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder / "RawData").mkdir(parents=True)
+    assert find_or_fetch(tmp_path).path == tmp_path / folder
+
+
+def test_missing_data_says_where_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hapt_archive, "_UCI_URL", "http://127.0.0.1:9/uci.zip")  # nothing listens there
+    with pytest.raises(MissingDataError) as caught:
+        HAPT(root=str(tmp_path)).setup()
+    for part in (str(tmp_path / "HAPT"), "--data.root", "MCUBENCH_DATA", "network"):
+        assert part in str(caught.value)
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_wrong_inputs() -> None:
+    with pytest.raises(UserError, match="'raw' or 'features', got 'spectra'"):
+        HAPT(inputs="spectra")  # type: ignore[arg-type]
+
+
+def test_the_manifest_has_every_recording() -> None:
+    # 61 experiments of two sensors, the labels, and y, subjects of both parts, and the names (README of the data set).
+    assert len(manifest()) == 61 * 2 + 1 + 4 + 1
+    # The digest over all of RawData was published with the copy that the manifest was made from.
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(manifest().items()) if name.startswith("RawData/"))
+    assert hashlib.sha256(lines.encode()).hexdigest() == "64088bcf0d7d910bdaafecd29568b4929ab0c408c3a98b95fb9f56928f4a7d1f"
+
+
+@pytest.mark.real_data
+class TestRealArchive:
+    # Published counts of the classes 1 to 12.
+    TRAIN = (1226, 1073, 987, 1293, 1423, 1413, 47, 23, 75, 60, 90, 57)
+    TEST = (496, 471, 420, 508, 556, 545, 23, 10, 32, 25, 49, 27)
+    TEST_SUBJECTS = frozenset({2, 4, 9, 10, 12, 13, 18, 20, 24})
+
+    @pytest.fixture(scope="class")
+    def module(self, real_data: Path) -> HAPT:
+        before = listing(real_data)
+        module = HAPT(root=str(real_data))
+        module.setup()
+        assert listing(real_data) == before, "the root is read-only by contract"
+        return module
+
+    def test_counts(self, module: HAPT) -> None:
+        train, val, test = (np.bincount(module.arrays(part)[1], minlength=12) for part in ("train", "val", "test"))
+        assert tuple(train + val) == self.TRAIN
+        assert tuple(test) == self.TEST
+
+    def test_subjects_are_apart(self, module: HAPT) -> None:
+        train, val, test = (set(module.subjects(part).tolist()) for part in ("train", "val", "test"))  # type: ignore[union-attr]
+        assert test == self.TEST_SUBJECTS
+        assert not train & val
+        assert len(train) == 16
+        assert len(val) == 5
+        assert not (train | val) & test
+
+    def test_every_class_is_in_training_and_validation(self, module: HAPT) -> None:
+        for part in ("train", "val"):
+            assert set(module.arrays(part)[1]) == set(range(12))  # type: ignore[arg-type]
+
+    def test_units(self, module: HAPT) -> None:
+        # At rest the accelerometer measures 1 g, and the gyroscope nothing.
+        train, _ = module.load()
+        standing = train.x[train.y == module.class_names.index("STANDING")]
+        assert np.linalg.norm(standing[:, :3].mean(2), axis=1).mean() == pytest.approx(1, abs=0.05)
+        assert np.abs(standing[:, 3:].mean()) < 0.05
+
+    def test_leave_one_subject_out(self, real_data: Path) -> None:
+        module = HAPT(root=str(real_data), folds=21, fold=20)
+        assert len(set(module.subjects("val").tolist())) == 1  # type: ignore[union-attr]
+
+    def test_random_split_mixes_subjects(self, real_data: Path) -> None:
+        module = HAPT(root=str(real_data), split="random")
+        train, val = (set(module.subjects(part).tolist()) for part in ("train", "val"))  # type: ignore[union-attr]
+        assert len(train & val) == 21
+
+    def test_features_are_not_in_this_copy(self, real_data: Path) -> None:
+        with pytest.raises(UserError, match="raw-only copy"):
+            HAPT(root=str(real_data), inputs="features").setup()

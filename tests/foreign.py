@@ -1,0 +1,51 @@
+"""A module and its data that know nothing of mcubench, as they stand in other people's files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+def loader(shuffle: bool = False) -> DataLoader[Any]:
+    generator = torch.Generator().manual_seed(7)
+    x = torch.randn(200, 4, generator=generator)
+    return DataLoader(TensorDataset(x, (x[:, 0] > x[:, 1]).long()), batch_size=20, shuffle=shuffle)
+
+
+class MyData(pl.LightningDataModule):
+    num_classes = 2
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return loader(shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return loader()
+
+
+class MyNet(pl.LightningModule):
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Dropout(0.3), nn.Linear(width, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        x, y = batch
+        return nn.functional.cross_entropy(self(x), y)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        x, y = batch
+        self.log("my_val_loss", nn.functional.cross_entropy(self(x), y))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), 0.01)
+
+
+class MyNetWithData(MyNet):
+    def train_dataloader(self) -> DataLoader[Any]:
+        return loader(shuffle=True)

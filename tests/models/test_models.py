@@ -1,0 +1,110 @@
+"""Every model against hand counts, and against what its shapes must be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from mcubench import models
+from mcubench.errors import UserError
+from mcubench.models import CNN, DSCNN, MLP, Classifier, CNN1d
+from tests.known_answers import KNOWN_ANSWERS, KnownAnswer
+
+
+def build(answer: KnownAnswer, **more: Any) -> Classifier:
+    model: Classifier = getattr(models, answer.model)(answer.input_shape, answer.num_classes, **answer.options, **more)
+    return model
+
+
+def test_every_model_has_a_known_answer() -> None:
+    assert {answer.model for answer in KNOWN_ANSWERS} == set(models.__all__) - {"Classifier"}
+
+
+@pytest.mark.parametrize("answer", KNOWN_ANSWERS, ids=str)
+class TestKnownAnswers:
+    def test_parameters(self, answer: KnownAnswer) -> None:
+        assert sum(parameter.numel() for parameter in build(answer).parameters()) == answer.params
+
+    def test_logits(self, answer: KnownAnswer) -> None:
+        model = build(answer).eval()
+        assert model(model.example_input_array).shape == (1, answer.num_classes)
+        logits = model(torch.randn(5, *answer.input_shape))
+        assert logits.shape == (5, answer.num_classes)
+        assert (logits < 0).any(), "logits, not probabilities or rectified values"
+
+    def test_every_parameter_learns(self, answer: KnownAnswer) -> None:
+        model = build(answer)
+        x, y = torch.randn(8, *answer.input_shape), torch.arange(8) % answer.num_classes
+        model.loss(model(x), y).backward()
+        assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+
+    def test_hyper_parameters_rebuild_it(self, answer: KnownAnswer) -> None:
+        model = build(answer, learning_rate=0.25)
+        again = type(model)(**model.hparams)
+        assert again.learning_rate == 0.25
+        assert [p.shape for p in again.parameters()] == [p.shape for p in model.parameters()]
+
+
+def test_pooling_before_relu_is_relu_before_pooling() -> None:
+    model = CNN((1, 28, 28), 10).eval()
+    convolution, pool, relu, *rest = model.layers
+    x = torch.randn(3, 1, 28, 28)
+    assert torch.equal(model(x), nn.Sequential(convolution, relu, pool, *rest)(x))
+
+
+@settings(max_examples=25, deadline=None)
+@given(channels=st.integers(1, 4), height=st.integers(2, 20), width=st.integers(2, 20), classes=st.integers(2, 12))
+def test_images_of_any_shape(channels: int, height: int, width: int, classes: int) -> None:
+    x = torch.randn(2, channels, height, width)
+    for model in (MLP, CNN, DSCNN):
+        assert model(x.shape[1:], classes).eval()(x).shape == (2, classes)
+
+
+@settings(max_examples=25, deadline=None)
+@given(channels=st.integers(1, 9), samples=st.integers(8, 200), classes=st.integers(2, 12))
+def test_signals_of_any_shape(channels: int, samples: int, classes: int) -> None:
+    x = torch.randn(2, channels, samples)
+    for model in (MLP, CNN1d, DSCNN):
+        assert model(x.shape[1:], classes).eval()(x).shape == (2, classes)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MLP((), 10), "input_shape must be positive"),
+        (lambda: MLP((1, 0), 10), "input_shape must be positive"),
+        (lambda: MLP((4,), 1), "num_classes must be at least 2"),
+        (lambda: MLP(None, 10), "input_shape is not known"),  # type: ignore[arg-type]
+        (lambda: MLP((4,), None), "num_classes is not known"),  # type: ignore[arg-type]
+        (lambda: MLP((4,), 2, hidden=(3, 0)), r"hidden must be positive numbers of neurons, got \[3, 0\]"),
+        (lambda: MLP((4,), 2, activation="rely"), "unknown activation 'rely'.*Did you mean 'relu'"),  # type: ignore[arg-type]
+        (lambda: MLP((4,), 2, optimizer="adm"), "optimizer must be one of adam, adamw, sgd; got 'adm'"),
+        (lambda: MLP((4,), 2, schedule="cos"), "schedule must be one of"),
+        (lambda: MLP((4,), 2, learning_rate=0.0), "learning_rate must be positive"),
+        (lambda: MLP((4,), 2, class_weights=[1.0]), "class_weights needs 2 numbers, got 1"),
+        (lambda: MLP((4,), 2, class_weights="balance"), "class_weights must be 'balanced' or 2 numbers"),
+        (lambda: CNN((6, 128), 2), r"CNN needs images .* got \(6, 128\). For signals"),
+        (lambda: CNN((1, 1, 9), 2), "at least 2 x 2"),
+        (lambda: CNN((1, 8, 8), 2, channels=0), "channels must be at least 1"),
+        (lambda: CNN1d((1, 28, 28), 2), "CNN1d with 3 blocks needs signals"),
+        (lambda: CNN1d((1, 7), 2), "at least 8 samples"),
+        (lambda: CNN1d((1, 64), 2, kernel_size=4), "kernel_size must be odd"),
+        (lambda: CNN1d((1, 64), 2, channels=()), "channels must be positive"),
+        (lambda: DSCNN((4,), 2), "DSCNN needs images"),
+        (lambda: DSCNN((1, 8, 8), 2, blocks=0), "blocks must be at least 1"),
+        (lambda: DSCNN((1, 8, 8), 2, dropout=1.0), r"dropout must be in \[0, 1\)"),
+    ],
+)
+def test_wrong_arguments_say_what_is_allowed(make: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def test_misspelt_arguments_are_not_swallowed() -> None:
+    with pytest.raises(TypeError, match="learning_rat"):
+        MLP((4,), 2, learning_rat=0.1)

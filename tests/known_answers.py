@@ -32,13 +32,17 @@ KNOWN_ANSWERS = [
     # The exercise's 784-42-10 net.
     KnownAnswer("MLP", (1, 28, 28), 10, params=(784 * 42 + 42) + (42 * 10 + 10)),
     KnownAnswer("MLP", (6, 128), 12, params=(768 * 42 + 42) + (42 * 12 + 12)),
-    KnownAnswer("MLP", (561,), 12, params=(561 * 64 + 64) + (64 * 32 + 32) + (32 * 12 + 12), options={"hidden": (64, 32)}),
+    KnownAnswer(
+        "MLP", (561,), 12, params=(561 * 64 + 64) + (64 * 32 + 32) + (32 * 12 + 12), options={"hidden": (64, 32)}
+    ),
     KnownAnswer("MLP", (1, 8, 8), 10, params=64 * 10 + 10, options={"hidden": ()}),
     # The exercise's PyTorch net; its linear layer has 32 * 14 * 14 = 6272 inputs.
     KnownAnswer("CNN", (1, 28, 28), 10, params=(32 * 9 + 32) + (6272 * 10 + 10)),
     KnownAnswer("CNN", (1, 28, 28), 10, params=(32 * 9 + 32) + (6272 * 10 + 10), options={"activation": None}),
     KnownAnswer("CNN", (3, 9, 7), 5, params=(4 * 3 * 9 + 4) + (4 * 4 * 3 * 5 + 5), options={"channels": 4}),
-    KnownAnswer("CNN1d", (6, 128), 12, params=(6 * 16 * 5 + 16) + (16 * 32 * 5 + 32) + (32 * 32 * 5 + 32) + (32 * 12 + 12)),
+    KnownAnswer(
+        "CNN1d", (6, 128), 12, params=(6 * 16 * 5 + 16) + (16 * 32 * 5 + 32) + (32 * 32 * 5 + 32) + (32 * 12 + 12)
+    ),
     KnownAnswer("CNN1d", (2, 9), 3, params=(2 * 4 * 3 + 4) + (4 * 3 + 3), options={"channels": (4,), "kernel_size": 3}),
     # Convolution, three blocks of depthwise and pointwise, each with two numbers of batch norm a channel, linear.
     KnownAnswer("DSCNN", (1, 28, 28), 10, params=(32 * 9 + 64) + 3 * (32 * 9 + 64 + 32 * 32 + 64) + (32 * 10 + 10)),

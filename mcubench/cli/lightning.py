@@ -65,6 +65,10 @@ def run_verb(verb: str, args: Sequence[str]) -> None:
         BenchCLI(verb, complete, checkpoint)
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
+    except ModuleNotFoundError as error:
+        if error.name is not None:  # an import that failed; without a name, Lightning misses an optional package
+            raise
+        raise UserError(str(error)) from error
     except UserError:
         raise
     except ValueError as error:

@@ -40,10 +40,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0]
         raise UserError(f"{path} is refused: damaged, or more than tensors and plain values ({reason})") from None
-    except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged, or is no checkpoint: {str(error).splitlines()[0]}") from None
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} is damaged, or is no checkpoint ({reason})") from None
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path} is no Lightning checkpoint: it has no state_dict")
     return checkpoint

@@ -132,7 +132,9 @@ def test_a_class_missing_from_validation_is_said(caplog: pytest.LogCaptureFixtur
     assert "no sample of b" in caplog.text
 
 
-@pytest.mark.parametrize(("options", "message"), [({"batch_size": 0}, "batch_size"), ({"val_fraction": 2}, "val_fraction")])
+@pytest.mark.parametrize(
+    ("options", "message"), [({"batch_size": 0}, "batch_size"), ({"val_fraction": 2}, "val_fraction")]
+)
 def test_wrong_options(options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Made(**options)

@@ -13,7 +13,9 @@ from mcubench.errors import UserError
 def test_every_digit_is_in_exactly_one_part() -> None:
     module = Digits(size=8)
     scaling = module.describe()["inputs"]["scaling"]
-    parts = [np.round(module.arrays(part)[0] * scaling["std"][0] + scaling["mean"][0]) for part in ("train", "val", "test")]
+    parts = [
+        np.round(module.arrays(part)[0] * scaling["std"][0] + scaling["mean"][0]) for part in ("train", "val", "test")
+    ]
     assert [len(part) for part in parts] == [1149, 288, 360]
     rebuilt = np.concatenate(parts).reshape(-1, 64)
     original = load_digits().data

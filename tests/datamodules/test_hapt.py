@@ -125,7 +125,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
             load_windows(archive(tmp_path, files, packed, hashes=made_files()))
 
 
-@pytest.mark.parametrize("name", ["../escape.txt", "/etc/escape.txt", "RawData/../../escape.txt", "C:\\escape.txt", "..\\x"])
+@pytest.mark.parametrize(
+    "name", ["../escape.txt", "/etc/escape.txt", "RawData/../../escape.txt", "C:\\escape.txt", "..\\x"]
+)
 def test_an_entry_that_would_escape_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(CorruptDataError, match="would land outside its folder"):
         archive(tmp_path, {**made_files(), name: b"gotcha"})
@@ -204,7 +206,18 @@ def test_the_manifest_has_every_recording() -> None:
     assert len(manifest()) == 61 * 2 + 1 + 4 + 1
     # The digest over all of RawData was published with the copy that the manifest was made from.
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(manifest().items()) if name.startswith("RawData/"))
-    assert hashlib.sha256(lines.encode()).hexdigest() == "64088bcf0d7d910bdaafecd29568b4929ab0c408c3a98b95fb9f56928f4a7d1f"
+    assert (
+        hashlib.sha256(lines.encode()).hexdigest() == "64088bcf0d7d910bdaafecd29568b4929ab0c408c3a98b95fb9f56928f4a7d1f"
+    )
+
+
+@pytest.fixture(scope="module")
+def module(real_data: Path) -> HAPT:
+    before = listing(real_data)
+    module = HAPT(root=str(real_data))
+    module.setup()
+    assert listing(real_data) == before, "the root is read-only by contract"
+    return module
 
 
 @pytest.mark.real_data
@@ -213,14 +226,6 @@ class TestRealArchive:
     TRAIN = (1226, 1073, 987, 1293, 1423, 1413, 47, 23, 75, 60, 90, 57)
     TEST = (496, 471, 420, 508, 556, 545, 23, 10, 32, 25, 49, 27)
     TEST_SUBJECTS = frozenset({2, 4, 9, 10, 12, 13, 18, 20, 24})
-
-    @pytest.fixture(scope="class")
-    def module(self, real_data: Path) -> HAPT:
-        before = listing(real_data)
-        module = HAPT(root=str(real_data))
-        module.setup()
-        assert listing(real_data) == before, "the root is read-only by contract"
-        return module
 
     def test_counts(self, module: HAPT) -> None:
         train, val, test = (np.bincount(module.arrays(part)[1], minlength=12) for part in ("train", "val", "test"))

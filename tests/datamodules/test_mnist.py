@@ -50,15 +50,16 @@ def test_damaged_files_are_named(tmp_path: Path, content: bytes, message: str) -
     assert str(path) in str(caught.value)
 
 
+@pytest.fixture(scope="module")
+def module(real_data: Path) -> MNIST:
+    return MNIST(root=str(real_data))
+
+
 @pytest.mark.real_data
 class TestRealFiles:
     # Published counts of the classes 0 to 9.
     TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
     TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
-
-    @pytest.fixture(scope="class")
-    def module(self, real_data: Path) -> MNIST:
-        return MNIST(root=str(real_data))
 
     def test_counts(self, module: MNIST) -> None:
         train, val, test = (np.bincount(module.arrays(part)[1]) for part in ("train", "val", "test"))
@@ -76,7 +77,9 @@ class TestRealFiles:
         name = "t10k-images-idx3-ubyte"
         unpacked = tmp_path / name
         unpacked.write_bytes(gzip.decompress((real_data / "MNIST" / "raw" / f"{name}.gz").read_bytes()))
-        assert np.array_equal(read_idx(real_data / "MNIST" / "raw" / f"{name}.gz"), read_sn3_pascalvincent_tensor(unpacked))
+        assert np.array_equal(
+            read_idx(real_data / "MNIST" / "raw" / f"{name}.gz"), read_sn3_pascalvincent_tensor(unpacked)
+        )
 
     def test_the_root_is_left_as_it_was(self, module: MNIST, real_data: Path) -> None:
         before = listing(real_data)
@@ -104,6 +107,12 @@ def test_missing_files_say_where_and_what_to_do(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(MissingDataError) as caught:
         MNIST(root=str(tmp_path)).setup()
     message = str(caught.value)
-    for part in ("train-images-idx3-ubyte.gz", str(tmp_path / "MNIST" / "raw"), "--data.root", "MCUBENCH_DATA", "network"):
+    for part in (
+        "train-images-idx3-ubyte.gz",
+        str(tmp_path / "MNIST" / "raw"),
+        "--data.root",
+        "MCUBENCH_DATA",
+        "network",
+    ):
         assert part in message
     assert list(tmp_path.rglob("*.*")) == [], "nothing is half-installed"

@@ -14,13 +14,17 @@ LABELS = np.repeat(np.arange(4), [40, 40, 80, 20])
 SUBJECTS = np.tile(np.arange(6), 30)
 
 
-def split(kind: SplitKind = "stratified", val_fraction: float = 0.2, folds: int | None = None, fold: int = 0, seed: int = 0):
+def split(
+    kind: SplitKind = "stratified", val_fraction: float = 0.2, folds: int | None = None, fold: int = 0, seed: int = 0
+):
     return Split(kind, val_fraction, folds, fold, seed).indices(LABELS, SUBJECTS)
 
 
 @settings(max_examples=60)
 @given(
-    kind=st.sampled_from(["stratified", "subject", "random"]), folds=st.sampled_from([None, 2, 6]), seed=st.integers(0, 99)
+    kind=st.sampled_from(["stratified", "subject", "random"]),
+    folds=st.sampled_from([None, 2, 6]),
+    seed=st.integers(0, 99),
 )
 def test_parts_are_disjoint_and_complete(kind: SplitKind, folds: int | None, seed: int) -> None:
     train, val = split(kind, folds=folds, seed=seed)

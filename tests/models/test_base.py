@@ -18,7 +18,12 @@ from mcubench.models import DSCNN, MLP
 
 
 def trainer(epochs: int = 2, **options: Any) -> pl.Trainer:
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     return pl.Trainer(max_epochs=epochs, accelerator="cpu", num_sanity_val_steps=0, **{**quiet, **options})
 
 
@@ -46,7 +51,10 @@ def pair(**options: Any) -> tuple[MLP, MLP, Digits]:
     ("options", "witness"),
     [
         ({"optimizer": "adam"}, lambda p: torch.optim.Adam(p, 5e-3, fused=True)),
-        ({"optimizer": "adamw", "weight_decay": 0.1}, lambda p: torch.optim.AdamW(p, 5e-3, weight_decay=0.1, fused=True)),
+        (
+            {"optimizer": "adamw", "weight_decay": 0.1},
+            lambda p: torch.optim.AdamW(p, 5e-3, weight_decay=0.1, fused=True),
+        ),
         ({"optimizer": "sgd", "momentum": 0.5}, lambda p: torch.optim.SGD(p, 5e-3, momentum=0.5, fused=True)),
     ],
     ids=["adam", "adamw", "sgd"],

@@ -1,0 +1,193 @@
+"""RandomState and LastCheckpoint together: a resumed run is the uninterrupted one, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+
+from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
+from mcubench.datamodules import Digits
+from mcubench.errors import UserError
+from mcubench.models import DSCNN
+from tests.foreign import MyData, MyNet
+
+
+class StopError(RuntimeError):
+    pass
+
+
+class Stop(pl.Callback):
+    """Dies after a number of steps, as a crash would: nothing is saved any more."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        if trainer.global_step == self.step:
+            raise StopError
+
+
+class PressCtrlC(pl.Callback):
+    """Sends the process what Ctrl-C sends, once, at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def run(
+    root: Path, model: pl.LightningModule, data: pl.LightningDataModule, *more: pl.Callback, **options: Any
+) -> pl.Trainer:
+    ckpt_path = options.pop("ckpt_path", None)
+    trainer = pl.Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        default_root_dir=root,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=[*more],
+        **options,
+    )
+    trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
+    return trainer
+
+
+def dropout_net(**options: Any) -> DSCNN:
+    pl.seed_everything(0, verbose=False)
+    return DSCNN((1, 8, 8), 10, channels=4, blocks=1, dropout=0.5, **options)
+
+
+def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    states = a.state_dict(), b.state_dict()
+    return all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "constant"])
+@pytest.mark.parametrize("stop", [3, 36, 40, 72], ids=["epoch 1", "end of epoch 1", "epoch 2", "end of epoch 2"])
+def test_resumed_is_uninterrupted(tmp_path: Path, stop: int, schedule: Any) -> None:
+    whole = dropout_net(schedule=schedule)
+    run(tmp_path / "whole", whole, Digits(size=8))
+    with pytest.raises(StopError):
+        run(tmp_path, dropout_net(schedule=schedule), Digits(size=8), RandomState(), LastCheckpoint(1), Stop(stop))
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    assert torch.load(path, weights_only=True)["global_step"] in (stop - 1, stop)
+    random.seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    torch.manual_seed(99)
+    resumed = dropout_net(schedule=schedule)
+    trainer = run(tmp_path, resumed, Digits(size=8), RandomState(), LastCheckpoint(), ckpt_path=path)
+    assert trainer.global_step == 108
+    assert equal(resumed, whole)
+
+
+def test_the_epoch_under_way_has_whole_metrics(tmp_path: Path) -> None:
+    expected = run(tmp_path / "whole", dropout_net(), Digits(size=8), enable_checkpointing=False).callback_metrics
+    with pytest.raises(StopError):
+        run(tmp_path, dropout_net(), Digits(size=8), RandomState(), LastCheckpoint(5), Stop(88))
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    resumed = run(tmp_path, dropout_net(), Digits(size=8), RandomState(), ckpt_path=path).callback_metrics
+    assert {name: float(value) for name, value in resumed.items()} == {
+        name: pytest.approx(float(value), rel=1e-6) for name, value in expected.items()
+    }
+
+
+def test_without_random_states_dropout_differs(tmp_path: Path) -> None:
+    """The mistake injected: what RandomState is for."""
+    whole = dropout_net()
+    run(tmp_path / "whole", whole, Digits(size=8))
+    with pytest.raises(StopError):
+        run(tmp_path, dropout_net(), Digits(size=8), LastCheckpoint(1), Stop(40))
+    resumed = dropout_net()
+    run(tmp_path, resumed, Digits(size=8), ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
+    assert not equal(resumed, whole)
+
+
+def test_foreign_module_and_shuffled_dataloader_at_the_end_of_an_epoch(tmp_path: Path) -> None:
+    def net() -> MyNet:
+        pl.seed_everything(0, verbose=False)
+        return MyNet()
+
+    whole = net()
+    run(tmp_path / "whole", whole, MyData(), RandomState(), LastCheckpoint())
+    with pytest.raises(StopError):
+        run(tmp_path, net(), MyData(), RandomState(), LastCheckpoint(), Stop(13))
+    resumed = net()
+    torch.manual_seed(5)
+    run(tmp_path, resumed, MyData(), RandomState(), ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
+    assert equal(resumed, whole)
+
+
+def test_python_and_numpy_states_are_restored(tmp_path: Path) -> None:
+    pl.seed_everything(3, verbose=False)
+    np.random.normal()  # noqa: NPY002 - leaves a second number cached, which is part of the state
+    state = RandomState().state_dict()
+    torch.save(state, tmp_path / "state.pt")
+    expected = random.random(), np.random.normal(), torch.rand(1).item()  # noqa: NPY002
+    pl.seed_everything(4, verbose=False)
+    callback = RandomState()
+    callback.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    callback.on_fit_start(None, None)  # type: ignore[arg-type]
+    assert (random.random(), np.random.normal(), torch.rand(1).item()) == expected  # noqa: NPY002
+
+
+def test_ctrl_c_saves_between_two_steps_and_resumes_exactly(tmp_path: Path) -> None:
+    whole = dropout_net()
+    run(tmp_path / "whole", whole, Digits(size=8))
+    last = LastCheckpoint()
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit):
+        run(tmp_path, dropout_net(), Digits(size=8), RandomState(), last, PressCtrlC(40))
+    assert last.interrupted
+    assert last.path == tmp_path / "checkpoints" / "last.ckpt"
+    assert torch.load(last.path, weights_only=True)["global_step"] == 41, "the step under way was finished"
+    signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored
+    resumed = dropout_net()
+    run(tmp_path, resumed, Digits(size=8), RandomState(), ckpt_path=last.path)
+    assert equal(resumed, whole)
+
+
+def test_ctrl_c_is_given_back(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    run(tmp_path, dropout_net(), Digits(size=8), LastCheckpoint(), limit_train_batches=1)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_every_n_train_steps_must_be_positive() -> None:
+    with pytest.raises(UserError, match="at least 1, got 0"):
+        LastCheckpoint(0)
+
+
+def test_timer_counts_training_apart_from_validation_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(float(2**power) for power in range(100))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    timer = EpochTimer()
+    timer.on_train_start()  # 1
+    timer.on_train_epoch_start()  # 2: a lap of 1
+    timer.on_validation_start()  # 4: training for 2
+    timer.on_validation_end()  # 8: validation for 4
+    timer.on_train_epoch_end()  # 16: training for 8
+    assert timer.epochs == [10.0]
+    assert timer.epoch == 10.0
+    assert timer.fit == 15.0
+    again = EpochTimer()
+    again.load_state_dict(timer.state_dict())
+    again.on_train_start()  # 32
+    again.on_train_epoch_start()  # 64
+    again.on_train_epoch_end()  # 128
+    assert again.epochs == [10.0, 64.0]
+    assert again.fit == 15.0 + 96.0

@@ -1,0 +1,210 @@
+"""Verbs run in this process on the embedded digits: what they leave behind and what it says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from mcubench.cli.main import main
+from mcubench.datamodules import Digits
+from mcubench.models import MLP
+
+FILES = {"config.yaml", "metrics.csv", "result.json", "curves.png", "confusion.png", "checkpoints"}
+
+
+def fit(*args: str, root: str = "runs") -> Path:
+    """Runs fit and returns the newest run's folder."""
+    assert main(["fit", "--trainer.default_root_dir", root, *args]) == 0
+    return max(Path(root).iterdir(), key=lambda path: (path / "result.json").stat().st_mtime)
+
+
+def result(folder: Path) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return row
+
+
+@pytest.fixture(scope="module")
+def default_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("default"))
+        return fit("--trainer.max_epochs", "3").resolve()
+
+
+def test_the_run_folder(default_run: Path) -> None:
+    assert {path.name for path in default_run.iterdir()} == FILES
+    assert {path.name for path in (default_run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_scores_are_of_the_best_checkpoint_counted_anew(default_run: Path) -> None:
+    row = result(default_run)
+    model = MLP.load_from_checkpoint(default_run / "checkpoints" / "best.ckpt", weights_only=True).eval()
+    data = Digits()
+    for part in ("train", "val", "test"):
+        x, y = data.arrays(part)  # type: ignore[arg-type]
+        right = model(torch.from_numpy(x)).argmax(1).numpy() == y
+        assert row["accuracy"][part] == pytest.approx(right.mean())
+    rows = list(csv.DictReader((default_run / "metrics.csv").open()))
+    best = max(float(each["val/accuracy"]) for each in rows)
+    assert row["accuracy"]["val"] == pytest.approx(best)
+    assert row["checkpoint"]["value"] == pytest.approx(best)
+    assert float(rows[row["checkpoint"]["epoch"] - 1]["val/accuracy"]) == best
+
+
+def test_the_result_row(default_run: Path) -> None:
+    row = result(default_run)
+    assert row["schema_version"] == 1
+    assert row["params"] == 33_400
+    assert row["epochs"] == 3
+    assert row["steps"] == 3 * 36
+    assert row["seed"] == 0
+    assert row["model"]["init_args"]["input_shape"] == [1, 28, 28]
+    assert row["split"]["sizes"] == {"train": 1149, "val": 288, "test": 360}
+    assert len(row["inputs"]["scaling"]["mean"]) == 1
+    assert row["notes"] == []
+
+
+def test_the_config_repeats_the_run(default_run: Path, workplace: Path) -> None:
+    again = fit("--config", str(default_run / "config.yaml"))
+    assert result(again)["accuracy"] == result(default_run)["accuracy"]
+    assert result(again)["logged"] == result(default_run)["logged"]
+
+
+def test_another_seed_is_another_run(default_run: Path, workplace: Path) -> None:
+    other = fit("--trainer.max_epochs", "3", "--seed_everything", "1")
+    assert result(other)["seed"] == 1
+    assert result(other)["logged"] != result(default_run)["logged"]
+
+
+def test_the_table(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = result(fit("--trainer.max_epochs", "1"))
+    out = capsys.readouterr().out
+    for part in ("train", "val", "test"):
+        assert f"{100 * row['accuracy'][part]:.2f} %" in out
+        assert f"{100 * row['macro_f1'][part]:.2f} %" in out
+    gap = 100 * (row["accuracy"]["val"] - row["accuracy"]["test"])
+    for text in ("33,400", f"{gap:+.2f} points", "s per epoch", "s in all", "best.ckpt", "saved in", "Try next"):
+        assert text in out
+
+
+def test_measuring_verbs_agree_with_the_result(
+    default_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(default_run.parents[1])
+    row = result(default_run)
+    before = {path.name for path in default_run.iterdir()}
+    for verb, part in (("validate", "val"), ("test", "test")):
+        assert main([verb, "--ckpt_path", "best"]) == 0
+        printed = re.search(rf"{part}/accuracy\W+([\d.]+)", capsys.readouterr().out)
+        assert printed is not None
+        assert float(printed[1]) == pytest.approx(row["accuracy"][part], abs=1e-6)
+    assert {path.name for path in default_run.iterdir()} == before
+    assert main(["predict", "--ckpt_path", "best"]) == 0
+    predictions = list(csv.DictReader((default_run / "predictions.csv").open()))
+    (default_run / "predictions.csv").unlink()
+    predicted = np.array([int(each["class"]) for each in predictions])
+    assert (predicted == Digits().arrays("test")[1]).mean() == pytest.approx(row["accuracy"]["test"])
+
+
+def test_resume_takes_the_options_of_the_run(workplace: Path) -> None:
+    first = fit(
+        "--model", "DSCNN", "--model.channels", "4", "--model.schedule", "constant", "--trainer.max_epochs", "1"
+    )
+    again = fit("--ckpt_path", "last", "--trainer.max_epochs", "3")
+    assert again == first, "it goes on in its folder"
+    row = result(again)
+    assert row["model"]["name"] == "DSCNN"
+    assert row["model"]["init_args"]["channels"] == 4
+    assert row["epochs"] == 3
+    rows = list(csv.DictReader((again / "metrics.csv").open()))
+    assert [each["epoch"] for each in rows] == ["0", "1", "2"]
+    config = yaml.safe_load((again / "config.yaml").read_text())
+    assert config["trainer"]["max_epochs"] == 3
+    assert config["ckpt_path"] is None
+
+
+def test_nothing_left_to_train_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = fit("--trainer.max_epochs", "1")
+    scores = result(first)["accuracy"]
+    again = fit("--ckpt_path", "last")
+    assert "nothing was left to train after 1 epochs" in capsys.readouterr().out
+    assert result(again)["accuracy"] == scores
+
+
+def test_another_model_does_not_fit_a_checkpoint(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit("--trainer.max_epochs", "1")
+    assert main(["test", "--ckpt_path", "last", "--model", "CNN"]) == 2
+    assert "does not fit this model" in capsys.readouterr().err
+
+
+def test_foreign_module_on_our_data(workplace: Path) -> None:
+    (workplace / "my_file.py").write_text(
+        "import lightning, torch\n"
+        "class MyNet(lightning.LightningModule):\n"
+        "    def __init__(self, rate: float = 0.5):\n"
+        "        super().__init__()\n"
+        "        self.layer, self.rate = torch.nn.Linear(64, 10), rate\n"
+        "    def forward(self, x):\n"
+        "        return self.layer(x.flatten(1))\n"
+        "    def training_step(self, batch, batch_idx):\n"
+        "        return torch.nn.functional.cross_entropy(self(batch[0]), batch[1])\n"
+        "    def configure_optimizers(self):\n"
+        "        return torch.optim.SGD(self.parameters(), self.rate)\n"
+    )
+    row = result(
+        fit("--model", "my_file.MyNet", "--model.rate", "0.1", "--data.size", "8", "--trainer.max_epochs", "2")
+    )
+    assert row["model"] == {"name": "MyNet", "class_path": "my_file.MyNet", "init_args": {"rate": 0.1}}
+    assert row["checkpoint"] == {"path": "checkpoints/last.ckpt"}
+    assert row["accuracy"]["test"] > 0.8
+
+
+def test_foreign_module_and_data(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--model", "tests.foreign.MyNet", "--data", "tests.foreign.MyData", "--trainer.max_epochs", "4"]
+    row = result(fit(*options, "--checkpoint.monitor", "my_val_loss", "--checkpoint.mode", "min"))
+    assert row["accuracy"]["val"] > 0.8
+    assert row["accuracy"]["test"] is None
+    assert row["notes"] == ["test accuracy and macro-F1 are not known: MyData has no test_dataloader"]
+    assert row["checkpoint"]["monitor"] == "my_val_loss"
+    assert row["split"] is None
+    assert "?" in capsys.readouterr().out
+
+
+def test_foreign_module_with_its_own_data(workplace: Path) -> None:
+    row = result(fit("--model", "tests.foreign.MyNetWithData", "--trainer.max_epochs", "1"))
+    assert row["data"] is None
+    assert row["notes"] == ["accuracy and macro-F1 are not known: MyNetWithData has no attribute num_classes"]
+
+
+def test_our_model_on_foreign_data_with_its_shape_given(workplace: Path) -> None:
+    row = result(fit("--data", "tests.foreign.MyData", "--model.input_shape", "[4]", "--trainer.max_epochs", "1"))
+    assert row["params"] == (4 * 42 + 42) + (42 * 2 + 2), "two classes, from the data"
+
+
+def test_a_refused_resume_leaves_the_run_as_it_was(workplace: Path) -> None:
+    first = fit("--trainer.max_epochs", "1")
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    assert main(["fit", "--trainer.default_root_dir", "runs", "--ckpt_path", "last", "--trainer.max_epochs", "2"]) == 2
+    assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
+
+
+def test_fast_dev_run_leaves_nothing(workplace: Path) -> None:
+    assert main(["fit", "--trainer.fast_dev_run", "true"]) == 0
+    assert not [path for path in workplace.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("verb", ["fit", "test"])
+def test_help_of_a_verb_teaches(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([verb, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert "--ckpt_path" in out
+    assert "module.Class of your own" in out or "newest run's checkpoint" in out

@@ -1,0 +1,141 @@
+"""The entry point: what it answers without imports, and what it says when the user errs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mcubench
+from mcubench import datamodules, models
+from mcubench.cli import names
+from mcubench.cli.main import main
+from mcubench.errors import did_you_mean
+
+HEAVY = ("torch", "lightning", "tensorflow", "keras", "numpy", "matplotlib")
+
+
+def run(*code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *code], capture_output=True, text=True, timeout=120, check=False)
+
+
+def failure(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    """The one line that a failing command prints, after checking that it is one and that the exit code is 2."""
+    assert main(args) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mcubench: error:")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    "statement", ["import mcubench; dir(mcubench); mcubench.UserError", "from mcubench.cli.main import main"]
+)
+def test_imports_are_light(statement: str) -> None:
+    loaded = f"import sys; print([name for name in {HEAVY} if name in sys.modules])"
+    assert run("-c", f"{statement}; {loaded}").stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("args", [["--help"], ["-h"], [], ["--version"]])
+def test_static_answers_import_nothing_heavy(args: list[str]) -> None:
+    report = run("-X", "importtime", "-m", "mcubench", *args)
+    assert report.returncode == 0
+    imported = {line.rpartition("|")[2].strip() for line in report.stderr.splitlines()}
+    assert not imported & set(HEAVY)
+
+
+def test_a_command_does_not_import_tensorflow_or_keras() -> None:
+    code = "from mcubench.cli.main import main; main(['fit', '--print_config'])"
+    report_at_exit = "import atexit, sys; atexit.register(lambda: print({'tensorflow', 'keras'} & set(sys.modules)))"
+    report = run("-c", f"{report_at_exit}; {code}")
+    assert report.stdout.strip().endswith("set()")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"mcubench {mcubench.__version__}\n"
+
+
+def test_public_names_are_there() -> None:
+    for name in mcubench.__all__:
+        assert getattr(mcubench, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'modles'"):
+        _ = mcubench.modles  # type: ignore[attr-defined]
+
+
+def test_short_names_are_those_of_the_packages() -> None:
+    assert set(names.MODELS) == set(models.__all__) - {"Classifier"}
+    assert set(names.DATA) == {
+        name for name in datamodules.__all__ if name not in ("Arrays", "TensorDataModule", "TensorLoader")
+    }
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        ("fitt", ["no verb 'fitt'", "Did you mean 'fit'", "predict"]),
+        ("--model CNN fit", ["option before the verb '--model'"]),
+        ("fit --model CN", ["--model CN", "Did you mean 'CNN'", "DSCNN", "my_file.MyClass"]),
+        ("fit --data Mnist", ["--data Mnist", "Did you mean 'MNIST'"]),
+        ("fit --model=CN", ["Did you mean 'CNN'"]),
+        ("fit --model tests.foreign.MyNett", ["no 'MyNett'", "Did you mean 'MyNet'"]),
+        ("fit --model tests.foreing.MyNet", ["no module 'tests.foreing'"]),
+        ("fit --model tests.foreign.MyData", ["MyData is not a LightningModule"]),
+        ("fit --data tests.foreign.MyNet", ["MyNet is not a LightningDataModule"]),
+        ("fit --dta MNIST", ["no option --dta", "Did you mean '--data'"]),
+        ("fit --trainer.max_epocs 3", ["no option --trainer.max_epocs", "Did you mean '--trainer.max_epochs'"]),
+        ("fit --trainer.max_epochs three", ["--trainer.max_epochs: expected int or null, got 'three'"]),
+        ("fit --model.hiden [3]", ["MLP has no option 'hiden'", "Did you mean 'hidden'", "learning_rate"]),
+        ("fit --model CNN --model.widht 3", ["CNN has no option 'widht'", "channels"]),
+        ("fit --data.batchsize 3", ["Digits has no option 'batchsize'", "Did you mean 'batch_size'"]),
+        ("fit --model tests.foreign.MyNet --model.widht 3", ["MyNet has no option 'widht'", "Did you mean 'width'"]),
+        ("fit --model.learning_rate fast", ["--model.learning_rate: expected float, got 'fast'"]),
+        ("fit --model.optimizer adm", ["--model.optimizer: expected adam or adamw or sgd, got 'adm'"]),
+        ("fit --model.learning_rate -1", ["learning_rate must be positive, got -1.0"]),
+        ("fit --model CNN1d", ["CNN1d with 3 blocks needs signals", "use CNN or DSCNN"]),
+        ("fit --data.val_fraction 2", ["val_fraction must be between 0 and 1"]),
+        ("fit --data.folds 3 --data.fold 3", ["fold must be 0 .. 2, got 3"]),
+        ("fit --data.split subject", ["split 'subject' needs data with subjects"]),
+        (
+            "fit --data tests.foreign.MyData",
+            ["input_shape is not known", "give the data module", "--model.input_shape"],
+        ),
+        ("fit --config nowhere.yaml", ["--config", "nowhere.yaml"]),
+        ("fit --ckpt_path last", ["--ckpt_path last", "no run under"]),
+        ("test", ["test needs a trained model", "--ckpt_path best"]),
+        ("predict --ckpt_path nowhere.ckpt", ["there is no file nowhere.ckpt"]),
+        ("fit --trainer.accelerator tpu", ["tpu"]),
+        ("fit --checkpoint.every_n_train_steps 0", ["every_n_train_steps must be at least 1"]),
+    ],
+)
+def test_one_line_says_what_to_do(
+    workplace: Path, capsys: pytest.CaptureFixture[str], args: str, parts: list[str]
+) -> None:
+    line = failure(capsys, *args.split())
+    for part in parts:
+        assert part in line
+    assert not list(workplace.rglob("*.ckpt"))
+
+
+def test_missing_data(workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
+    line = failure(capsys, "fit", "--data", "MNIST", "--data.root", "here")
+    assert "looked for train-images-idx3-ubyte.gz in here/MNIST/raw" in line
+    assert list(workplace.iterdir()) in ([], [workplace / "here"])
+    assert not [path for path in workplace.rglob("*") if path.is_file()]
+
+
+def test_a_checkpoint_that_is_none(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "x.ckpt").write_bytes(b"no checkpoint")
+    assert "x.ckpt" in failure(capsys, "fit", "--ckpt_path", "x.ckpt")
+
+
+def test_debug_shows_the_traceback(workplace: Path) -> None:
+    with pytest.raises(mcubench.UserError, match="there is no such class"):
+        main(["fit", "--model", "CN", "--debug"])
+
+
+def test_did_you_mean() -> None:
+    assert did_you_mean("cnn1D", ["CNN", "CNN1d"]) == " Did you mean 'CNN1d'?"
+    assert did_you_mean("transformer", ["CNN", "CNN1d"]) == ""

@@ -1,0 +1,275 @@
+"""Run folders, metrics, evaluation, result rows and plots."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix
+from torch import nn
+
+from mcubench.errors import UserError
+from mcubench.files import atomic_path
+from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
+from mcubench.results.evaluation import NotScorableError, score
+from mcubench.results.metrics_log import MetricsLog, read_metrics
+from mcubench.results.plots import plot_confusion, plot_curves
+from mcubench.results.result import git_commit
+from mcubench.results.run_folder import config_of, new_run_name, resolve_checkpoint
+
+CPU = torch.device("cpu")
+
+
+class TestAtomicPath:
+    def test_appears_whole(self, tmp_path: Path) -> None:
+        target = tmp_path / "new" / "file.txt"
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            assert not target.exists()
+        assert target.read_text() == "half"
+        assert list(target.parent.iterdir()) == [target]
+
+    def test_a_failure_keeps_what_was_there(self, tmp_path: Path) -> None:
+        target = tmp_path / "file.txt"
+        target.write_text("old")
+
+        def fail() -> None:
+            with atomic_path(target) as temporary:
+                temporary.write_text("half")
+                raise OSError("disk full")
+
+        with pytest.raises(OSError, match="disk full"):
+            fail()
+        assert target.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [target]
+
+    def test_what_a_killed_process_left_is_swept_away(self, tmp_path: Path) -> None:
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        stale, alive = tmp_path / f".file.txt.{ended.pid}.tmp", tmp_path / f".file.txt.{os.getppid()}.tmp"
+        stale.touch()
+        alive.touch()
+        with atomic_path(tmp_path / "file.txt") as temporary:
+            temporary.write_text("new")
+        assert not stale.exists()
+        assert alive.exists(), "another process may still be writing"
+
+
+class TestRunFolder:
+    def checkpoint(self, root: Path, run: str, name: str = "last", age: float = 0) -> Path:
+        path = root / run / "checkpoints" / f"{name}.ckpt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (1e9 - age, 1e9 - age))
+        return path
+
+    def test_last_and_best_are_of_the_newest_run(self, tmp_path: Path) -> None:
+        self.checkpoint(tmp_path, "b", age=100)
+        newest = self.checkpoint(tmp_path, "a")
+        best = self.checkpoint(tmp_path, "a", "best")
+        assert resolve_checkpoint("last", tmp_path) == newest
+        assert resolve_checkpoint("best", tmp_path) == best
+
+    def test_a_folder_or_a_file(self, tmp_path: Path) -> None:
+        path = self.checkpoint(tmp_path, "a")
+        assert resolve_checkpoint(str(tmp_path / "a"), tmp_path) == path
+        assert resolve_checkpoint(str(path), tmp_path) == path
+
+    def test_absence_is_an_error(self, tmp_path: Path) -> None:
+        for spec, message in (("last", "no run under"), ("best", "no run under"), ("x.ckpt", "there is no file")):
+            with pytest.raises(UserError, match=message):
+                resolve_checkpoint(spec, tmp_path)
+        self.checkpoint(tmp_path, "a")
+        with pytest.raises(UserError, match=r"has no best\.ckpt"):
+            resolve_checkpoint("best", tmp_path)
+
+    def test_config_of(self, tmp_path: Path) -> None:
+        path = self.checkpoint(tmp_path, "a")
+        assert config_of(path) is None
+        (tmp_path / "a" / "config.yaml").touch()
+        assert config_of(path) == tmp_path / "a" / "config.yaml"
+
+    def test_names_are_not_taken_twice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("time.strftime", lambda _: "20260131-154502")
+        names = []
+        for _ in range(3):
+            names.append(new_run_name(tmp_path, "CNN-MNIST"))
+            (tmp_path / names[-1]).mkdir()
+        assert names == ["20260131-154502-CNN-MNIST", "20260131-154502-CNN-MNIST-2", "20260131-154502-CNN-MNIST-3"]
+
+
+class TestMetricsLog:
+    def test_one_row_a_step(self, tmp_path: Path) -> None:
+        log = MetricsLog(tmp_path, "run")
+        log.log_metrics({"val/loss": 0.5, "epoch": 0.0}, step=9)
+        log.log_metrics({"train/loss": 0.75, "epoch": 0.0}, step=9)
+        log.log_metrics({"train/loss": 0.25, "epoch": 1.0}, step=19)
+        log.finalize("success")
+        with (tmp_path / "run" / "metrics.csv").open() as file:
+            assert list(csv.reader(file)) == [
+                ["step", "epoch", "train/loss", "val/loss"],
+                ["9", "0", "0.75", "0.5"],
+                ["19", "1", "0.25", ""],
+            ]
+
+    def test_resume_keeps_the_rows_before(self, tmp_path: Path) -> None:
+        log = MetricsLog(tmp_path, "run")
+        for step in (9, 19, 29):
+            log.log_metrics({"loss": float(step)}, step=step)
+        log.save()
+        again = MetricsLog(tmp_path, "run")
+        again.resume_at(20)
+        again.log_metrics({"loss": -1.0}, step=24)
+        again.save()
+        assert [row["step"] for row in read_metrics(again.path)] == [9, 19, 24]
+
+    def test_no_file_no_rows(self, tmp_path: Path) -> None:
+        assert read_metrics(tmp_path / "metrics.csv") == []
+
+
+class TestScore:
+    BATCHES = ((torch.tensor([[3.0, 1, 0], [0, 2, 1]]), torch.tensor([0, 2])), (torch.eye(3), torch.tensor([0, 1, 1])))
+
+    def test_by_hand(self) -> None:
+        module = nn.Identity().train()
+        scores = score(module, self.BATCHES, 3, CPU)
+        # predicted 0 1 | 0 1 2, true 0 2 | 0 1 1
+        assert scores.accuracy == 3 / 5
+        # F1: class 0: 1; class 1: tp 1, fp 1, fn 1 = 1/2; class 2: 0
+        assert scores.macro_f1 == pytest.approx((1 + 0.5 + 0) / 3)
+        assert scores.confusion.tolist() == [[2, 0, 0], [0, 1, 1], [0, 1, 0]]
+        assert np.array_equal(scores.confusion, confusion_matrix([0, 2, 0, 1, 1], [0, 1, 0, 1, 2]))
+        assert scores.samples == 5
+        assert module.training
+
+    def test_evaluation_mode(self) -> None:
+        module = nn.Sequential(nn.Dropout(0.999), nn.Identity())
+        assert score(module, self.BATCHES, 3, CPU).accuracy == 3 / 5
+
+    @pytest.mark.parametrize(
+        ("batches", "classes", "message"),
+        [
+            ([torch.ones(2, 3)], 3, "not pairs"),
+            ([(torch.ones(2, 3), [0, 1])], 3, "not pairs"),
+            (BATCHES, 4, r"forward gives \(2, 3\) for 2 samples, not \(2, 4\)"),
+            ([], 3, "no batches"),
+        ],
+    )
+    def test_other_forms_are_refused(self, batches: Any, classes: int, message: str) -> None:
+        with pytest.raises(NotScorableError, match=message):
+            score(nn.Identity(), batches, classes, CPU)
+
+
+class TestCheckpointIO:
+    def test_a_failing_save_keeps_the_old_one(self, tmp_path: Path) -> None:
+        io, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+        io.save_checkpoint({"state_dict": {}, "step": 1}, path)
+        with pytest.raises(Exception, match="pickle"):
+            io.save_checkpoint({"state_dict": {}, "step": lambda: 2}, path)
+        assert load_checkpoint(path)["step"] == 1
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", "damaged"),
+            (b"no checkpoint", "damaged"),
+            ({"weights": 1}, "no Lightning checkpoint"),
+            ([1], "no Lightning"),
+        ],
+    )
+    def test_other_files_are_refused(self, tmp_path: Path, content: Any, message: str) -> None:
+        path = tmp_path / "x.ckpt"
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            torch.save(content, path)
+        with pytest.raises(UserError, match=message):
+            load_checkpoint(path)
+
+    def test_a_truncated_file_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.ckpt"
+        torch.save({"state_dict": {"w": torch.randn(1000)}}, path)
+        path.write_bytes(path.read_bytes()[:-500])
+        with pytest.raises(UserError, match="damaged"):
+            load_checkpoint(path)
+
+    def test_code_in_a_checkpoint_does_not_run(self, tmp_path: Path) -> None:
+        class Evil:
+            def __reduce__(self) -> Any:
+                return (os.mkdir, (str(tmp_path / "owned"),))
+
+        torch.save({"state_dict": {}, "evil": Evil()}, tmp_path / "evil.ckpt")
+        with pytest.raises(UserError, match="is refused"):
+            load_checkpoint(tmp_path / "evil.ckpt")
+        assert not (tmp_path / "owned").exists()
+
+
+class TestGitCommit:
+    def test_commit_and_dirty(self, workplace: Path) -> None:
+        def git(*words: str) -> str:
+            identity = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+            return subprocess.run(["git", *identity, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+        assert git_commit() is None
+        git("init", "-q")
+        (workplace / "file").write_text("one")
+        git("add", "file")
+        git("commit", "-qm", "one")
+        git("tag", "v1", "-m", "an annotated tag does not hide the commit")
+        assert git_commit() == git("rev-parse", "HEAD")
+        (workplace / "file").write_text("two")
+        assert git_commit() == git("rev-parse", "HEAD") + "-dirty"
+
+
+class TestPlots:
+    ROWS = tuple(
+        {"step": step, "epoch": step, "train/loss": 1.0 / (step + 1), "val/accuracy": 0.5} for step in range(4)
+    )
+
+    def test_curves(self, tmp_path: Path) -> None:
+        assert plot_curves(self.ROWS, tmp_path / "curves.png")
+        assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_nothing_to_draw(self, tmp_path: Path) -> None:
+        assert not plot_curves([{"step": 1, "my_loss": 3.0}], tmp_path / "curves.png")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_confusion_of_a_class_that_never_occurs(self, tmp_path: Path) -> None:
+        plot_confusion(np.array([[2, 1], [0, 0]]), ("a", "b"), "test", tmp_path / "confusion.png")
+        assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_result_is_plain_json(tmp_path: Path) -> None:
+    from mcubench.results.result import SCHEMA_VERSION, Result, package_versions
+
+    scores = {"train": 0.5, "val": None, "test": 0.25}
+    result = Result(
+        model={"name": "M", "class_path": "m.M", "init_args": {}},
+        data=None,
+        inputs=None,
+        split=None,
+        seed=0,
+        accuracy=scores,
+        macro_f1=scores,
+        params=1,
+        epochs=1,
+        steps=1,
+        seconds={"epoch": 0.1, "fit": 0.2},
+        checkpoint={"path": None},
+        logged={},
+        versions=package_versions(),
+        command=["python"],
+        git_commit=None,
+    )
+    row = json.loads(result.save(tmp_path).read_text())
+    assert row["schema_version"] == SCHEMA_VERSION
+    assert row["accuracy"] == {"train": 0.5, "val": None, "test": 0.25}
+    assert row["versions"]["torch"] == torch.__version__

@@ -6,7 +6,6 @@ import argparse
 import functools
 import importlib
 import logging
-import sys
 import time
 import warnings
 from collections.abc import Iterable, Sequence
@@ -24,9 +23,9 @@ from rich.console import Console
 from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
 from mcubench.cli.conclusion import conclude_fit, write_predictions
 from mcubench.cli.help import describe
-from mcubench.cli.names import expand_names
+from mcubench.cli.names import expand_names, with_defaults
 from mcubench.cli.parse_errors import explain
-from mcubench.cli.resume import DEFAULT_ROOT, find_option, with_run_options
+from mcubench.cli.resume import DEFAULT_ROOT, with_run_options
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
 from mcubench.models import Classifier
@@ -59,8 +58,8 @@ def run_verb(verb: str, args: Sequence[str]) -> None:
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # a measuring verb needs none
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-    named = expand_names(args)
-    complete, checkpoint = with_run_options(verb, [*named, *_own_data(named)])
+    named, checkpoint = with_run_options(verb, expand_names(args))
+    complete = with_defaults(named)
     try:
         BenchCLI(verb, complete, checkpoint)
     except MisconfigurationException as error:
@@ -166,10 +165,7 @@ class BenchCLI(LightningCLI):
         return {self.verb: {*super().subcommands()[self.verb], "weights_only"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the defaults, the links from data to model, and the options of checkpoints."""
-        parser.set_defaults(
-            {"model": {"class_path": "mcubench.models.MLP"}, "data": {"class_path": "mcubench.datamodules.Digits"}}
-        )
+        """Adds the links from data to model, and the options of checkpoints."""
         for name in _FROM_DATA:
             if not any(arg.startswith((f"--model.{name}", f"--model.init_args.{name}")) for arg in self.args):
                 link = functools.partial(_from_data, name)
@@ -305,14 +301,3 @@ def _as_list(value: Any) -> list[Any]:
     if value is None or isinstance(value, bool):
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _own_data(args: Sequence[str]) -> list[str]:
-    """``--data null`` for a module that brings its own data, unless data is asked for."""
-    path = find_option(args, "--model")
-    if path is None or any(arg.startswith(("--data", "--config", "-c")) for arg in args):
-        return []
-    module, _, name = path.rpartition(".")
-    model = getattr(sys.modules.get(module), name, pl.LightningModule)
-    brings_data = model.train_dataloader is not pl.LightningModule.train_dataloader
-    return ["--data", "null"] if brings_data else []

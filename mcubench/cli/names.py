@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
+
+import yaml
 
 from mcubench.errors import UserError, did_you_mean
 
-__all__ = ["DATA", "MODELS", "class_path", "expand_names"]
+__all__ = ["DATA", "MODELS", "class_path", "expand_names", "find_option", "find_options", "with_defaults"]
 
 Kind = Literal["model", "data"]
 
@@ -21,6 +24,23 @@ _SHORT = {
     "model": {name: f"mcubench.models.{name}" for name in MODELS},
     "data": {name: f"mcubench.datamodules.{name}" for name in DATA},
 }
+
+
+def find_options(args: Sequence[str], *names: str) -> list[str]:
+    """All values given for an option, as ``--name value`` or ``--name=value``, in order."""
+    values = []
+    for index, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        if option in names and equals:
+            values.append(value)
+        elif option in names and index + 1 < len(args):
+            values.append(args[index + 1])
+    return values
+
+
+def find_option(args: Sequence[str], name: str) -> str | None:
+    """The last value given for an option, the one that counts; ``None`` if it is not given."""
+    return next(reversed(find_options(args, name)), None)
 
 
 def expand_names(args: Sequence[str]) -> list[str]:
@@ -99,3 +119,34 @@ def _check(kind: Kind, name: str, module_name: str, class_name: str) -> None:
         )
     if class_name not in classes:
         raise UserError(f"--{kind} {name}: {class_name} is not a {base.__name__}")
+
+
+def with_defaults(args: Sequence[str]) -> list[str]:
+    """Adds the default model and data where neither the options nor a configuration name them.
+
+    They are added as options, not as the parser's defaults: a parser's default passes its own arguments on to the class
+    that replaces it. A model that brings its own data gets no default data.
+
+    Args:
+        args: Options with classes by full path.
+    """
+    configured: set[str] = set()
+    for config in find_options(args, "--config", "-c"):
+        text = config if "\n" in config else Path(config).read_text("utf-8") if Path(config).is_file() else ""
+        configured.update(yaml.safe_load(text) or {})
+    added = []
+    if "model" not in configured and not find_option(args, "--model"):
+        added.append(f"--model={_SHORT['model']['MLP']}")
+    if "data" not in configured and not find_option(args, "--data"):
+        added.append(
+            "--data=null" if _brings_data(find_option(args, "--model")) else f"--data={_SHORT['data']['Digits']}"
+        )
+    return [*added, *args]
+
+
+def _brings_data(model: str | None) -> bool:
+    import lightning.pytorch as pl
+
+    module, _, name = (model or "").rpartition(".")
+    own = getattr(sys.modules.get(module), name, pl.LightningModule)
+    return own.train_dataloader is not pl.LightningModule.train_dataloader

@@ -8,26 +8,16 @@ from typing import Any
 
 import yaml
 
+from mcubench.cli.names import find_option
 from mcubench.errors import UserError
 from mcubench.results.run_folder import config_of, resolve_checkpoint
 
-__all__ = ["DEFAULT_ROOT", "find_option", "with_run_options"]
+__all__ = ["DEFAULT_ROOT", "with_run_options"]
 
 DEFAULT_ROOT = "runs"
 
 # What a trained model is measured with; the rest of a run's options concern training.
 _MEASURED_WITH = ("seed_everything", "model", "data")
-
-
-def find_option(args: Sequence[str], name: str) -> str | None:
-    """The last value given for an option, as ``--name value`` or ``--name=value``; ``None`` if it is not given."""
-    value = None
-    for index, arg in enumerate(args):
-        if arg == name and index + 1 < len(args):
-            value = args[index + 1]
-        elif arg.startswith(f"{name}="):
-            value = arg.partition("=")[2]
-    return value
 
 
 def with_run_options(verb: str, args: Sequence[str]) -> tuple[list[str], Path | None]:

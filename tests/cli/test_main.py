@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import mcubench
 from mcubench import datamodules, models
@@ -105,7 +107,7 @@ def test_short_names_are_those_of_the_packages() -> None:
         ("fit --ckpt_path last", ["--ckpt_path last", "no run under"]),
         ("test", ["test needs a trained model", "--ckpt_path best"]),
         ("predict --ckpt_path nowhere.ckpt", ["there is no file nowhere.ckpt"]),
-        ("fit --trainer.accelerator tpu", ["tpu"]),
+        ("fit --trainer.accelerator tpu", ["torch_xla"]),
         ("fit --checkpoint.every_n_train_steps 0", ["every_n_train_steps must be at least 1"]),
     ],
 )
@@ -139,3 +141,28 @@ def test_debug_shows_the_traceback(workplace: Path) -> None:
 def test_did_you_mean() -> None:
     assert did_you_mean("cnn1D", ["CNN", "CNN1d"]) == " Did you mean 'CNN1d'?"
     assert did_you_mean("transformer", ["CNN", "CNN1d"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "data", "model"),
+    [
+        ("", datamodules.Digits, models.MLP),
+        ("--data MNIST", datamodules.MNIST, models.MLP),
+        ("--data HAPT --model CNN1d", datamodules.HAPT, models.CNN1d),
+        ("--model=DSCNN", datamodules.Digits, models.DSCNN),
+        ("--config partial.yaml", datamodules.HAPT, models.MLP),
+    ],
+)
+def test_classes_have_their_own_defaults(
+    workplace: Path, capsys: pytest.CaptureFixture[str], args: str, data: type, model: type
+) -> None:
+    (workplace / "partial.yaml").write_text("data:\n  class_path: mcubench.datamodules.HAPT\n")
+    with pytest.raises(SystemExit):
+        main(["fit", *args.split(), "--print_config"])
+    config = yaml.safe_load(capsys.readouterr().out)
+    for key, expected in (("data", data), ("model", model)):
+        assert config[key]["class_path"].endswith(f".{expected.__name__}")
+        for name, parameter in inspect.signature(expected).parameters.items():
+            if parameter.kind is not parameter.VAR_KEYWORD and name not in ("input_shape", "num_classes"):
+                given = config[key]["init_args"][name]
+                assert given == (list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default)

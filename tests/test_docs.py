@@ -1,0 +1,95 @@
+"""The texts against the code: every command parses, every field is documented, every example runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+import mcubench
+from mcubench.cli.help import OVERVIEW, VERBS
+from mcubench.cli.main import main
+from mcubench.results.result import Result
+from tests.conftest import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text("utf-8")
+COMMAND = re.compile(r"^(?: {2})?python -m mcubench (.*?)(?:\s{2,}.*|\s+#.*)?$", re.MULTILINE)
+
+
+def commands() -> list[str]:
+    texts = [README, OVERVIEW, *((REPOSITORY / "docs" / name).read_text("utf-8") for name in ("data.md", "result.md"))]
+    found = {match for text in texts for match in COMMAND.findall(text)}
+    return sorted(command for command in found if command.split()[0] in VERBS and "my_file" not in command)
+
+
+def test_commands_were_found() -> None:
+    assert len(commands()) >= 8
+
+
+@pytest.mark.parametrize("command", commands())
+def test_documented_commands_parse(command: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = shlex.split(command)
+    if "--ckpt_path" in args:  # needs a run; what it does then is tested elsewhere
+        del args[args.index("--ckpt_path") :][:2]
+        args = [arg for arg in args if arg not in ("--ckpt_path", "last", "best")]
+    if "--help" in args:
+        return
+    with pytest.raises(SystemExit) as caught:
+        main([*args, "--print_config"])
+    assert caught.value.code == 0
+    assert "class_path: mcubench.models." in capsys.readouterr().out
+
+
+def test_examples_of_configuration_parse(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (REPOSITORY / "examples").glob("*.yaml"):
+        with pytest.raises(SystemExit) as caught:
+            main(["fit", "--config", str(path), "--print_config"])
+        assert caught.value.code == 0
+
+
+def test_every_field_of_the_result_is_documented() -> None:
+    text = (REPOSITORY / "docs" / "result.md").read_text("utf-8")
+    documented = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    assert documented == {field.name for field in dataclasses.fields(Result)}
+
+
+@pytest.mark.parametrize("name", ["mcubench", "mcubench.models", "mcubench.datamodules", "mcubench.callbacks"])
+def test_public_names_are_declared_and_documented(name: str) -> None:
+    module = importlib.import_module(name)
+    for public in module.__all__:
+        assert public == "__version__" or getattr(module, public).__doc__, f"{name}.{public} has no docstring"
+
+
+def test_links_lead_somewhere() -> None:
+    for document in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text("utf-8")):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_subclass_of_the_readme() -> None:
+    (block,) = (
+        block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "models.Classifier" in block
+    )
+    names = {"mcubench": mcubench, "nn": torch.nn, "math": math}
+    exec(block, names)
+    model = names["MyNet"]((1, 8, 8), 10, width=5)  # type: ignore[operator]
+    assert model(model.example_input_array).shape == (1, 10)
+
+
+def test_own_module_example(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(REPOSITORY / "examples" / "own_module.py"), run_name="__main__")
+    assert "resumed weights equal those of one run: True" in capsys.readouterr().out
+
+
+def test_own_classifier_example(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--model", "examples.own_classifier.GatedNet", "--model.width", "24", "--trainer.max_epochs", "3"]
+    assert main(["fit", *options]) == 0
+    # 784 * 48 + 48 for value and gate, 24 * 10 + 10 for the output
+    assert f"{784 * 48 + 48 + 24 * 10 + 10:,}" in capsys.readouterr().out

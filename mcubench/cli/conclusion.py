@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from mcubench.cli.names import FROM_DATA
 from mcubench.datamodules import TensorDataModule
 from mcubench.datamodules.base import Part
 from mcubench.errors import UserError
@@ -39,6 +40,8 @@ def conclude_fit(cli: BenchCLI) -> None:
     if cli.resumed_at == trainer.global_step:
         notes.append(f"nothing was left to train after {trainer.current_epoch} epochs; raise --trainer.max_epochs")
     checkpoint = _scored_checkpoint(cli, folder)
+    if cli.best is not None and "monitor" not in checkpoint:
+        notes.append(f"no epoch was validated with {cli.best.monitor}, so the last checkpoint was scored")
     if checkpoint["path"]:
         model.load_state_dict(load_checkpoint(folder / checkpoint["path"])["state_dict"])
     scores = _score_parts(cli, notes)
@@ -120,10 +123,8 @@ def _batches(source: pl.LightningDataModule | pl.LightningModule, part: Part) ->
 
 def _class_row(instance: object, config: dict[str, Any]) -> dict[str, Any]:
     """Name, path and arguments of a class, with those that it took from the data."""
-    init_args = {
-        name: getattr(instance, name, None) if value is None else value
-        for name, value in config.get("init_args", {}).items()
-    }
+    init_args = dict(config.get("init_args", {}))
+    init_args.update({name: getattr(instance, name, None) for name in FROM_DATA if name in init_args})
     return {"name": type(instance).__name__, "class_path": config["class_path"], "init_args": init_args}
 
 

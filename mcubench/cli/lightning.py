@@ -23,7 +23,7 @@ from rich.console import Console
 from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
 from mcubench.cli.conclusion import conclude_fit, write_predictions
 from mcubench.cli.help import describe
-from mcubench.cli.names import expand_names, with_defaults
+from mcubench.cli.names import FROM_DATA, expand_names, with_defaults
 from mcubench.cli.parse_errors import explain
 from mcubench.cli.resume import DEFAULT_ROOT, with_run_options
 from mcubench.errors import UserError
@@ -41,7 +41,6 @@ _TRAINER_DEFAULTS = {
     "num_sanity_val_steps": 0,
     "enable_model_summary": False,
 }
-_FROM_DATA = ("input_shape", "num_classes")
 
 
 def run_verb(verb: str, args: Sequence[str]) -> None:
@@ -56,6 +55,7 @@ def run_verb(verb: str, args: Sequence[str]) -> None:
     logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=PossibleUserWarning)
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message=r"`ModelCheckpoint\(monitor=.* could not find")  # a note of ours says it
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # a measuring verb needs none
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     named, checkpoint = with_run_options(verb, expand_names(args))
@@ -166,7 +166,7 @@ class BenchCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the links from data to model, and the options of checkpoints."""
-        for name in _FROM_DATA:
+        for name in FROM_DATA:
             if not any(arg.startswith((f"--model.{name}", f"--model.init_args.{name}")) for arg in self.args):
                 link = functools.partial(_from_data, name)
                 parser.link_arguments("data", f"model.init_args.{name}", compute_fn=link, apply_on="instantiate")
@@ -294,7 +294,7 @@ def _class_options(path: str) -> Iterable[str]:
     module, _, name = path.rpartition(".")
     parser = ArgumentParser()
     parser.add_class_arguments(getattr(importlib.import_module(module), name), fail_untyped=False)
-    return [key for key in parser.get_defaults().as_dict() if key not in _FROM_DATA]
+    return [key for key in parser.get_defaults().as_dict() if key not in FROM_DATA]
 
 
 def _as_list(value: Any) -> list[Any]:

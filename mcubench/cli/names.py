@@ -12,13 +12,16 @@ import yaml
 
 from mcubench.errors import UserError, did_you_mean
 
-__all__ = ["DATA", "MODELS", "class_path", "expand_names", "find_option", "find_options", "with_defaults"]
+__all__ = ["DATA", "FROM_DATA", "MODELS", "class_path", "expand_names", "find_option", "find_options", "with_defaults"]
 
 Kind = Literal["model", "data"]
 
 # Written out, so that help and typing errors need no import of torch; a test holds them against the packages.
 MODELS = ("MLP", "CNN", "CNN1d", "DSCNN")
 DATA = ("Digits", "MNIST", "HAPT")
+
+# What a model takes from the data module where it has these arguments and they are not given.
+FROM_DATA = ("input_shape", "num_classes")
 
 _SHORT = {
     "model": {name: f"mcubench.models.{name}" for name in MODELS},

@@ -188,6 +188,20 @@ def test_our_model_on_foreign_data_with_its_shape_given(workplace: Path) -> None
     assert row["params"] == (4 * 42 + 42) + (42 * 2 + 2), "two classes, from the data"
 
 
+@pytest.mark.real_data
+@pytest.mark.parametrize(("model", "data"), [("MLP", "MNIST"), ("CNN", "MNIST"), ("CNN1d", "HAPT"), ("DSCNN", "HAPT")])
+def test_real_data_found_by_environment(
+    model: str, data: str, workplace: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MCUBENCH_DATA", str(real_data))
+    row = result(fit("--model", model, "--data", data, "--trainer.max_steps", "200"))
+    assert row["accuracy"]["test"] > {"MNIST": 0.85, "HAPT": 0.6}[data]
+    assert row["data"]["init_args"]["root"] is None
+    if data == "MNIST":
+        assert row["notes"] == ["no epoch was validated with val/accuracy, so the last checkpoint was scored"]
+    assert all(0 < row["macro_f1"][part] < 1 for part in ("train", "val", "test"))
+
+
 def test_a_refused_resume_leaves_the_run_as_it_was(workplace: Path) -> None:
     first = fit("--trainer.max_epochs", "1")
     before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}

@@ -6,13 +6,17 @@ import csv
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
+from rich.console import Console
 
+from mcubench.callbacks import EpochTimer
 from mcubench.cli.names import FROM_DATA
 from mcubench.datamodules import TensorDataModule
 from mcubench.datamodules.base import Part
@@ -25,40 +29,64 @@ from mcubench.results.plots import plot_confusion, plot_curves
 from mcubench.results.result import Result, git_commit, package_versions
 from mcubench.results.table import print_result
 
-if TYPE_CHECKING:
-    from mcubench.cli.lightning import BenchCLI
-
-__all__ = ["conclude_fit", "write_predictions"]
+__all__ = ["FinishedFit", "conclude_fit", "write_predictions"]
 
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
-def conclude_fit(cli: BenchCLI) -> None:
+@dataclass(frozen=True)
+class FinishedFit:
+    """A fit that has ended.
+
+    Attributes:
+        trainer: The trainer that ran it.
+        model: The module, as trained last.
+        datamodule: Its data, or ``None`` if the module brings its own.
+        config: All options, as config.yaml has them.
+        folder: The run's folder.
+        best: The callback that kept the best checkpoint, if one did.
+        timer: The callback that measured it.
+        resumed_at: Optimiser step that it was resumed at, if it was.
+        started: When the command began, by ``time.perf_counter``.
+    """
+
+    trainer: pl.Trainer
+    model: pl.LightningModule
+    datamodule: pl.LightningDataModule | None
+    config: dict[str, Any]
+    folder: Path
+    best: ModelCheckpoint | None
+    timer: EpochTimer
+    resumed_at: int | None
+    started: float
+
+
+def conclude_fit(fit: FinishedFit, console: Console) -> None:
     """Scores the best checkpoint (else the last) on all parts, and writes and prints the result."""
-    trainer, model, folder = cli.trainer, cli.model, cli.folder
+    trainer, model, folder = fit.trainer, fit.model, fit.folder
     notes = []
-    if cli.resumed_at == trainer.global_step:
+    if fit.resumed_at == trainer.global_step:
         notes.append(f"nothing was left to train after {trainer.current_epoch} epochs; raise --trainer.max_epochs")
-    checkpoint = _scored_checkpoint(cli, folder)
-    if cli.best is not None and "monitor" not in checkpoint:
-        notes.append(f"no epoch was validated with {cli.best.monitor}, so the last checkpoint was scored")
+    checkpoint = _scored_checkpoint(fit, folder)
+    if fit.best is not None and "monitor" not in checkpoint:
+        notes.append(f"no epoch was validated with {fit.best.monitor}, so the last checkpoint was scored")
     if checkpoint["path"]:
         model.load_state_dict(load_checkpoint(folder / checkpoint["path"])["state_dict"])
-    scores = _score_parts(cli, notes)
-    described = cli.datamodule.describe() if isinstance(cli.datamodule, TensorDataModule) else {}
-    config = cli.config_dump
+    scores = _score_parts(fit, notes)
+    described = fit.datamodule.describe() if isinstance(fit.datamodule, TensorDataModule) else {}
+    config = fit.config
     result = Result(
         model=_class_row(model, config["model"]),
-        data=None if cli.datamodule is None else _class_row(cli.datamodule, config["data"]),
+        data=None if fit.datamodule is None else _class_row(fit.datamodule, config["data"]),
         inputs=described.get("inputs"),
         split=described.get("split"),
         seed=config["seed_everything"],
         accuracy={part: each.accuracy if each else None for part, each in scores.items()},
         macro_f1={part: each.macro_f1 if each else None for part, each in scores.items()},
         params=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
-        epochs=len(cli.timer.epochs),
+        epochs=len(fit.timer.epochs),
         steps=trainer.global_step,
-        seconds={"epoch": cli.timer.epoch, "fit": cli.timer.fit},
+        seconds={"epoch": fit.timer.epoch, "fit": fit.timer.fit},
         checkpoint=checkpoint,
         logged={name: float(value) for name, value in trainer.logged_metrics.items()},
         versions=package_versions(),
@@ -69,21 +97,21 @@ def conclude_fit(cli: BenchCLI) -> None:
     result.save(folder)
     plot_curves(read_metrics(folder / "metrics.csv"), folder / "curves.png")
     if test := scores["test"]:
-        names = getattr(cli.datamodule, "class_names", None) or [str(label) for label in range(len(test.confusion))]
+        names = getattr(fit.datamodule, "class_names", None) or [str(label) for label in range(len(test.confusion))]
         title = f"{type(model).__name__}, test set: {100 * test.accuracy:.2f} %"
         plot_confusion(test.confusion, names, title, folder / "confusion.png")
-    print_result(result, folder, time.perf_counter() - cli.started, _hints(result), cli.console)
+    print_result(result, folder, time.perf_counter() - fit.started, _hints(result), console)
 
 
-def _scored_checkpoint(cli: BenchCLI, folder: Path) -> dict[str, Any]:
+def _scored_checkpoint(fit: FinishedFit, folder: Path) -> dict[str, Any]:
     """The checkpoint that is scored, relative to the run's folder; no path if none was written."""
-    if cli.best is not None and cli.best.best_model_path:
-        path = Path(cli.best.best_model_path)
+    if fit.best is not None and fit.best.best_model_path:
+        path = Path(fit.best.best_model_path)
         epoch = int(load_checkpoint(path)["epoch"]) + 1
-        value = cli.best.best_model_score
+        value = fit.best.best_model_score
         return {
             "path": str(path.resolve().relative_to(folder.resolve())),
-            "monitor": cli.best.monitor,
+            "monitor": fit.best.monitor,
             "value": None if value is None else float(value),
             "epoch": epoch,
         }
@@ -91,17 +119,17 @@ def _scored_checkpoint(cli: BenchCLI, folder: Path) -> dict[str, Any]:
     return {"path": str(last.relative_to(folder)) if last.exists() else None}
 
 
-def _score_parts(cli: BenchCLI, notes: list[str]) -> dict[str, Scores | None]:
-    source = cli.model if cli.datamodule is None else cli.datamodule
-    num_classes = getattr(source, "num_classes", None) or getattr(cli.model, "num_classes", None)
+def _score_parts(fit: FinishedFit, notes: list[str]) -> dict[str, Scores | None]:
+    source = fit.model if fit.datamodule is None else fit.datamodule
+    num_classes = getattr(source, "num_classes", None) or getattr(fit.model, "num_classes", None)
     if num_classes is None:
         notes.append(f"accuracy and macro-F1 are not known: {type(source).__name__} has no attribute num_classes")
         return dict.fromkeys(_PARTS)
-    device = cli.trainer.strategy.root_device
+    device = fit.trainer.strategy.root_device
     scores: dict[str, Scores | None] = {}
     for part in _PARTS:
         try:
-            scores[part] = score(cli.model, _batches(source, part), num_classes, device)
+            scores[part] = score(fit.model, _batches(source, part), num_classes, device)
         except NotScorableError as error:
             scores[part] = None
             notes.append(f"{part} accuracy and macro-F1 are not known: {error}")

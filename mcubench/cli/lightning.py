@@ -21,7 +21,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from rich.console import Console
 
 from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
-from mcubench.cli.conclusion import conclude_fit, write_predictions
+from mcubench.cli.conclusion import FinishedFit, conclude_fit, write_predictions
 from mcubench.cli.help import describe
 from mcubench.cli.names import FROM_DATA, expand_names, with_defaults
 from mcubench.cli.parse_errors import explain
@@ -253,7 +253,18 @@ class BenchCLI(LightningCLI):
     def after_fit(self) -> None:
         """Scores the model and writes the run's result."""
         if self.trainer.is_global_zero and not getattr(self.trainer, "fast_dev_run", False):
-            conclude_fit(self)
+            finished = FinishedFit(
+                trainer=self.trainer,
+                model=self.model,
+                datamodule=self.datamodule,
+                config=self.config_dump,
+                folder=self.folder,
+                best=self.best,
+                timer=self.timer,
+                resumed_at=self.resumed_at,
+                started=self.started,
+            )
+            conclude_fit(finished, self.console)
 
     def predict(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Predicts the test set and writes predictions.csv beside the checkpoint's run."""

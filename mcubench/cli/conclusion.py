@@ -167,7 +167,8 @@ def _hints(result: Result) -> list[str]:
         hints.append(f"python -m mcubench fit --model {model} --data HAPT --data.split random    # see how it leaks")
     if data == "Digits":
         hints.append(f"python -m mcubench fit --model {model} --data MNIST")
-    hints.append("python -m mcubench test --ckpt_path best")
+    if (path := result.checkpoint["path"]) is not None:
+        hints.append(f"python -m mcubench test --ckpt_path {Path(path).stem}")
     return hints
 
 

@@ -31,7 +31,7 @@ from mcubench.files import atomic_path
 from mcubench.models import Classifier
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from mcubench.results.metrics_log import MetricsLog
-from mcubench.results.run_folder import CONFIG, new_run_name, shown
+from mcubench.results.run_folder import CONFIG, config_of, new_run_name, shown
 
 __all__ = ["BenchCLI", "run_verb"]
 
@@ -68,11 +68,6 @@ def run_verb(verb: str, args: Sequence[str]) -> None:
         if error.name is not None:  # an import that failed; without a name, Lightning misses an optional package
             raise
         raise UserError(str(error)) from error
-    except UserError:
-        raise
-    except ValueError as error:
-        # The parser wraps what a class's __init__ raises; the original says what is wrong.
-        raise (error.__cause__ or error) from None
     except RuntimeError as error:
         if "loading state_dict" not in str(error):
             raise
@@ -119,7 +114,7 @@ class SaveRunConfig(SaveConfigCallback):
         config = self.config.clone()
         config["ckpt_path"] = None
         with atomic_path(self.folder / CONFIG) as temporary:
-            temporary.write_text(self.parser.dump(config, skip_none=False), "utf-8")
+            temporary.write_text(self.parser.dump(config, skip_unset=False), "utf-8")
 
 
 class BenchCLI(LightningCLI):
@@ -184,6 +179,19 @@ class BenchCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Does nothing: the options of the checkpoint's run are in the arguments already."""
 
+    def instantiate_classes(self) -> None:
+        """Makes data, model and trainer.
+
+        Raises:
+            Exception: What a class's ``__init__`` raises, which the parser would bury in a report of its own.
+        """
+        try:
+            super().instantiate_classes()
+        except UserError:
+            raise
+        except ValueError as error:
+            raise (error.__cause__ or error) from None
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds what makes a run folder and exact resume, for ``fit``."""
         config = self.config_init[self.verb]
@@ -195,7 +203,9 @@ class BenchCLI(LightningCLI):
             self.folder = Path(metrics.log_dir)
             self.save_config_kwargs = {"folder": self.folder}
             kwargs["logger"] = [metrics, *_as_list(config.trainer.logger)]
-            callbacks += [self.timer, RandomState(), *self._checkpoints(config.checkpoint)]
+            callbacks += [self.timer, RandomState()]
+            if config.trainer.enable_checkpointing is not False:
+                callbacks += self._checkpoints(config.checkpoint)
         else:
             kwargs["logger"] = False
             kwargs["enable_checkpointing"] = False
@@ -203,12 +213,14 @@ class BenchCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def _metrics_log(self) -> MetricsLog:
+        """The log of a new run, or of the run that goes on; a checkpoint from elsewhere starts a new one."""
         if self.checkpoint is not None:
             self.resumed_at = int(load_checkpoint(self.checkpoint)["global_step"])
-            run = self.checkpoint.parents[1]
-            metrics = MetricsLog(run.parent, run.name)
-            metrics.resume_at(self.resumed_at)
-            return metrics
+            if config_of(self.checkpoint) is not None:
+                run = self.checkpoint.parents[1]
+                metrics = MetricsLog(run.parent, run.name)
+                metrics.resume_at(self.resumed_at)
+                return metrics
         root = Path(self.config_init[self.verb].trainer.default_root_dir)
         return MetricsLog(root, new_run_name(root, f"{type(self.model).__name__}-{type(self._data()).__name__}"))
 
@@ -232,23 +244,26 @@ class BenchCLI(LightningCLI):
     def _data(self) -> object:
         return self.model if self.datamodule is None else self.datamodule
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs the verb; Ctrl-C, which Lightning turns into an exit, says what was saved."""
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit:
+            if not self.trainer.interrupted:
+                raise
+            if self.last is not None and self.last.path is not None:
+                how = f"python -m mcubench fit --ckpt_path {shown(self.folder)}"
+                self.console.print(f"Stopped; saved {shown(self.last.path)}. Go on with: {how}", soft_wrap=True)
+            raise KeyboardInterrupt from None
+
     def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
-        """Trains; Ctrl-C ends the command when the checkpoint is written."""
-        assert self.last is not None
+        """Trains, after a line that says what and where."""
         what = "goes on" if self.checkpoint else "starts"
         if self.trainer.is_global_zero:
             seed, device = self.config[self.verb].seed_everything, self.trainer.strategy.root_device
             title = f"{type(model).__name__} on {type(self._data()).__name__}"
             self.console.print(f"{title} {what}: seed {seed}, {device}, {shown(self.folder)}", soft_wrap=True)
-        try:
-            self.trainer.fit(model, weights_only=True, **kwargs)
-        except SystemExit:
-            if self.last.interrupted:
-                where = f"saved {shown(self.last.path)}" if self.last.path else "nothing was saved yet"
-                how = f"python -m mcubench fit --ckpt_path {shown(self.folder)}"
-                self.console.print(f"Stopped; {where}. Go on with: {how}", soft_wrap=True)
-                raise KeyboardInterrupt from None
-            raise
+        self.trainer.fit(model, weights_only=True, **kwargs)
 
     def after_fit(self) -> None:
         """Scores the model and writes the run's result."""

@@ -136,7 +136,10 @@ def with_defaults(args: Sequence[str]) -> list[str]:
     configured: set[str] = set()
     for config in find_options(args, "--config", "-c"):
         text = config if "\n" in config else Path(config).read_text("utf-8") if Path(config).is_file() else ""
-        configured.update(yaml.safe_load(text) or {})
+        try:
+            configured.update(dict(yaml.safe_load(text) or {}))
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            raise UserError(f"--config {config} is not a YAML file of options: {error}") from None
     added = []
     if "model" not in configured and not find_option(args, "--model"):
         added.append(f"--model={_SHORT['model']['MLP']}")

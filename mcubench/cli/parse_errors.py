@@ -9,7 +9,7 @@ from mcubench.errors import did_you_mean
 
 __all__ = ["explain"]
 
-_UNKNOWN = re.compile(r"[Uu]nrecognized arguments?: (--?[^\s=]+)")
+_UNKNOWN = re.compile(r"[Uu]nrecognized arguments?: (--?[^\s=]+)|does not accept option '([\w.]+)'")
 _NOT_ACCEPTED = re.compile(r"Problem with given class_path '([\w.]+)':.*?Option '([\w.]+)' is not accepted", re.DOTALL)
 _BAD_VALUE = re.compile(r"Expected an? (.+?)\. Got value: (.*)")
 _KEY = re.compile(r'Parser key "([\w.]+)"')
@@ -29,7 +29,10 @@ def explain(message: str, options: Iterable[str], class_options: Callable[[str],
         class_options: Gives the options of a class by its path.
     """
     if match := _UNKNOWN.search(message):
-        return f"there is no option {match[1]}.{did_you_mean(match[1], options)} Try --help."
+        option = match[1] or f"--{match[2]}"
+        known = list(options)
+        guess = did_you_mean(option, known) or did_you_mean(option.partition(".")[0], known)
+        return f"there is no option {option}.{guess} Try --help."
     if match := _NOT_ACCEPTED.search(message):
         path, name = match.groups()
         known = sorted(class_options(path))

@@ -55,7 +55,7 @@ def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[st
     epoch = result.seconds["epoch"]
     pace = f"{epoch:.3g} s per epoch (median of {result.epochs}), " if epoch is not None else ""
     facts.append(("time", f"{pace}{seconds_in_all:.1f} s in all"))
-    scored = result.checkpoint["path"]
+    scored = result.checkpoint["path"] or "the weights as they were trained last"
     if result.checkpoint.get("monitor"):
         monitor, value, at = (result.checkpoint[key] for key in ("monitor", "value", "epoch"))
         scored = f"{scored} (epoch {at}, {monitor} {value:.4f})"

@@ -209,6 +209,25 @@ def test_a_refused_resume_leaves_the_run_as_it_was(workplace: Path) -> None:
     assert {path: path.read_bytes() for path in first.rglob("*") if path.is_file()} == before
 
 
+def test_a_checkpoint_from_elsewhere_starts_a_new_run(workplace: Path) -> None:
+    first = fit("--model.schedule", "constant", "--trainer.max_epochs", "1")
+    (first / "checkpoints" / "last.ckpt").rename("lone.ckpt")
+    options = ["--model.schedule", "constant", "--trainer.max_epochs", "2", "--ckpt_path", "lone.ckpt"]
+    second = fit(*options)
+    assert second != first
+    assert result(second)["steps"] == 2 * 36
+    assert result(first)["steps"] == 36
+
+
+def test_without_checkpoints_the_last_weights_are_scored(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fit("--trainer.max_epochs", "1", "--trainer.enable_checkpointing", "false")
+    assert not (folder / "checkpoints").exists()
+    row = result(folder)
+    assert row["checkpoint"] == {"path": None}
+    assert row["accuracy"]["val"] == pytest.approx(row["logged"]["val/accuracy"])
+    assert "the weights as they were trained last" in capsys.readouterr().out
+
+
 def test_fast_dev_run_leaves_nothing(workplace: Path) -> None:
     assert main(["fit", "--trainer.fast_dev_run", "true"]) == 0
     assert not [path for path in workplace.rglob("*") if path.is_file()]

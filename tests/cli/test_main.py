@@ -19,6 +19,15 @@ from mcubench.errors import did_you_mean
 HEAVY = ("torch", "lightning", "tensorflow", "keras", "numpy", "matplotlib")
 
 
+CONFIGURATIONS = {
+    "typo.yaml": "trainer:\n  max_epocs: 3\n",
+    "section.yaml": "modle:\n  class_path: CNN\n",
+    "option.yaml": "model:\n  class_path: CNN\n  init_args:\n    chanels: 3\n",
+    "broken.yaml": "model: [\n",
+    "list.yaml": "- model\n",
+}
+
+
 def run(*code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *code], capture_output=True, text=True, timeout=120, check=False)
 
@@ -104,6 +113,11 @@ def test_short_names_are_those_of_the_packages() -> None:
             ["input_shape is not known", "give the data module", "--model.input_shape"],
         ),
         ("fit --config nowhere.yaml", ["--config", "nowhere.yaml"]),
+        ("fit --config typo.yaml", ["no option --trainer.max_epocs", "Did you mean '--trainer.max_epochs'"]),
+        ("fit --config section.yaml", ["no option --modle.class_path", "Did you mean '--model'"]),
+        ("fit --config option.yaml", ["CNN has no option 'chanels'", "Did you mean 'channels'"]),
+        ("fit --config broken.yaml", ["broken.yaml is not a YAML file of options"]),
+        ("fit --config list.yaml", ["list.yaml is not a YAML file of options"]),
         ("fit --ckpt_path last", ["--ckpt_path last", "no run under"]),
         ("test", ["test needs a trained model", "--ckpt_path best"]),
         ("predict --ckpt_path nowhere.ckpt", ["there is no file nowhere.ckpt"]),
@@ -114,6 +128,8 @@ def test_short_names_are_those_of_the_packages() -> None:
 def test_one_line_says_what_to_do(
     workplace: Path, capsys: pytest.CaptureFixture[str], args: str, parts: list[str]
 ) -> None:
+    for name, text in CONFIGURATIONS.items():
+        (workplace / name).write_text(text)
     line = failure(capsys, *args.split())
     for part in parts:
         assert part in line

@@ -31,12 +31,12 @@ class Arrays:
     """Samples as they come from the source.
 
     Attributes:
-        x: float32, shape (N, *input_shape), not yet scaled.
+        x: Shape (N, *input_shape), any real dtype, in the source's own units; batches are float32.
         y: int64, shape (N,), classes from 0.
         subjects: int64, shape (N,), who each sample was recorded from; ``None`` where that is not known.
     """
 
-    x: NDArray[np.float32]
+    x: NDArray[Any]
     y: NDArray[np.int64]
     subjects: NDArray[np.int64] | None = None
 
@@ -116,16 +116,19 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
             names = ", ".join(self.class_names[index] for index in absent)
             log.warning("The validation part has no sample of %s; its macro-F1 is over the other classes.", names)
         if self.scaled:
-            axes = (0, *range(2, train.x.ndim))
-            mean, std = train.x.mean(axes, np.float64, keepdims=True), train.x.std(axes, np.float64, keepdims=True)
-            self._scaling = mean[0].astype(np.float32), np.where(std > 0, std, 1)[0].astype(np.float32)
-            train, val, test = (Arrays(self._scale(part.x), part.y, part.subjects) for part in (train, val, test))
-        self._parts = {"train": train, "val": val, "test": test}
+            self._scaling = _mean_and_std(train.x)
+        self._parts = {
+            name: Arrays(self._scale(part.x), part.y, part.subjects)
+            for name, part in (("train", train), ("val", val), ("test", test))
+        }
 
-    def _scale(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        assert self._scaling is not None
+    def _scale(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        if self._scaling is None:
+            return x.astype(np.float32, copy=False)
         mean, std = self._scaling
-        return np.divide(np.subtract(x, mean), std, dtype=np.float32)
+        scaled: NDArray[np.float32] = np.subtract(x, mean, dtype=np.float32)
+        scaled /= std
+        return scaled
 
     def arrays(self, part: Part) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """One part as numpy arrays, scaled as the batches are.
@@ -234,3 +237,16 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         seed = torch.initial_seed() if self.seed is None else self.seed
         # Processes that were not seeded alike must still agree on one order, or their shards would overlap.
         return seed if self.trainer is None else int(self.trainer.strategy.broadcast(seed))
+
+
+def _mean_and_std(x: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each channel (axis 1), summed in float64; 1 for a channel that is constant.
+
+    The deviations are float32 temporaries: float64 ones of a whole data set would take seconds and gigabytes.
+    """
+    axes = (0, *range(2, x.ndim))
+    mean = x.mean(axes, np.float64, keepdims=True)[0].astype(np.float32)
+    deviations = np.subtract(x, mean, dtype=np.float32)
+    np.square(deviations, out=deviations)
+    std = np.sqrt(deviations.mean(axes, np.float64, keepdims=True))[0]
+    return mean, np.where(std > 0, std, 1).astype(np.float32)

@@ -22,7 +22,7 @@ class Digits(TensorDataModule):
     """1,797 handwritten digits of 8 x 8 pixels (UCI "optdigits", the copy that scikit-learn embeds).
 
     The source has no training and test sets of its own. A fixed, stratified fifth (360 digits) is the test set here.
-    Pixels are scaled by the training part's mean and standard deviation.
+    Pixels, 0 to 16, are scaled by the training part's mean and standard deviation.
 
     Args:
         size: Images are resized to ``size x size`` (bilinear), so that models made for MNIST run on them; 8 leaves

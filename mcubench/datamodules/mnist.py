@@ -33,7 +33,7 @@ class MNIST(TensorDataModule):
     """60,000 + 10,000 handwritten digits of 28 x 28 pixels, with the official test set.
 
     Reads ``MNIST/raw/*.gz`` under the data root, without unpacking, after checking their hashes; downloads them there
-    if they are missing. Pixels are scaled by the training part's mean and standard deviation.
+    if they are missing. Pixels, 0 to 255, are scaled by the training part's mean and standard deviation.
 
     Args:
         root: The data root; not set, ``$MCUBENCH_DATA``, else the user's cache folder. It may be read-only.
@@ -78,7 +78,7 @@ class MNIST(TensorDataModule):
         self.prepare_data()
         train, test = (
             Arrays(
-                (self._read(f"{part}-images-idx3-ubyte.gz")[:, None] / np.float32(255)).astype(np.float32, copy=False),
+                self._read(f"{part}-images-idx3-ubyte.gz")[:, None],
                 self._read(f"{part}-labels-idx1-ubyte.gz").astype(np.int64),
             )
             for part in ("train", "t10k")

@@ -40,6 +40,7 @@ class LastCheckpoint(Checkpoint):
         self.interrupted = False
         self._folder = Path()
         self._previous_handler: Any = None
+        self._step = 0  # the last optimiser step that was seen
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Chooses the folder as Lightning's ``ModelCheckpoint`` does, the same on all processes."""
@@ -56,6 +57,10 @@ class LastCheckpoint(Checkpoint):
         if threading.current_thread() is threading.main_thread():
             self._previous_handler = signal.signal(signal.SIGINT, self._on_interrupt)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes the step that a resumed run starts at."""
+        self._step = trainer.global_step
+
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self.interrupted:
             raise KeyboardInterrupt
@@ -70,6 +75,9 @@ class LastCheckpoint(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Saves if it is time to, or if Ctrl-C was pressed."""
+        if trainer.global_step == self._step:
+            return  # gradients are still accumulating, and no checkpoint holds them
+        self._step = trainer.global_step
         due = self.every_n_train_steps is not None and trainer.global_step % self.every_n_train_steps == 0
         if due or self.interrupted:
             self._save(trainer)

@@ -49,6 +49,22 @@ class EpochPermutation(Sampler[int]):
         return torch.randperm(self.size, generator=torch.Generator().manual_seed(mixed))
 
 
+class InOrder(SequentialSampler):
+    """The order of the data, in every epoch; like `EpochPermutation` it knows which epoch it is.
+
+    Args:
+        size: Number of samples.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(range(size))
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Notes the epoch; the order stays the same."""
+        self.epoch = epoch
+
+
 class TensorLoader:
     """Iterates over batches of tensors that share their first dimension.
 
@@ -85,23 +101,21 @@ class TensorLoader:
         self.batch_size = batch_size
         self.rank = rank
         self.world_size = world_size
-        self.sampler: EpochPermutation | SequentialSampler = (
-            SequentialSampler(range(size)) if seed is None else EpochPermutation(size, seed)
-        )
+        self.sampler: EpochPermutation | InOrder = InOrder(size) if seed is None else EpochPermutation(size, seed)
         self.batch_sampler = None  # Lightning looks for it beside `sampler`
         self._bounds = _batch_bounds(size, batch_size, rank, world_size)
         self._next = 0  # the batch that comes next, for state_dict
-        self._start = 0  # the batch at which the next pass starts
+        self._resume: dict[str, int] | None = None  # where the next pass starts, if it is of that epoch
 
     def __len__(self) -> int:
         return len(self._bounds) - 1
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         # The order is drawn at the first batch, not here: Lightning calls iter() before it sets the epoch.
-        start, self._start = self._start, 0
-        select = None
+        resume, self._resume = self._resume, None
+        start = resume["next_batch"] if resume and resume["epoch"] == self.sampler.epoch else 0
+        select = self._selection()
         for batch in range(start, len(self)):
-            select = select or self._selection()
             self._next = batch + 1
             yield select(self._bounds[batch], self._bounds[batch + 1])
 
@@ -115,12 +129,12 @@ class TensorLoader:
         return lambda a, b: tuple(tensor[a:b] for tensor in shard)
 
     def state_dict(self) -> dict[str, int]:
-        """Where this loader stands: the number of batches handed out in this epoch."""
-        return {"next_batch": self._next % len(self)}
+        """Where this loader stands: the epoch, and the number of batches handed out in it."""
+        return {"epoch": self.sampler.epoch, "next_batch": self._next % len(self)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Makes the next pass start where `state` was taken."""
-        self._start = self._next = state["next_batch"]
+        """Makes the next pass start where `state` was taken, if it is of the same epoch; a later one starts anew."""
+        self._resume = dict(state)
 
 
 def _batch_bounds(size: int, batch_size: int, rank: int, world_size: int) -> list[int]:

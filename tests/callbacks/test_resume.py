@@ -93,6 +93,32 @@ def test_resumed_is_uninterrupted(tmp_path: Path, stop: int, schedule: Any) -> N
     assert equal(resumed, whole)
 
 
+@pytest.mark.parametrize(
+    ("options", "stop", "steps"),
+    [
+        ({"limit_train_batches": 10}, 13, 30),
+        ({"overfit_batches": 10}, 13, 30),
+        ({"accumulate_grad_batches": 2}, 23, 54),
+        ({"accumulate_grad_batches": 5}, 13, 24),
+        ({"val_check_interval": 0.25}, 40, 108),
+        ({"gradient_clip_val": 0.1}, 40, 108),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("every", [None, 1], ids=["end of epoch", "in the middle"])
+def test_resumed_is_uninterrupted_with_trainer_options(
+    tmp_path: Path, options: Any, stop: int, steps: int, every: int | None
+) -> None:
+    whole = dropout_net()
+    run(tmp_path / "whole", whole, Digits(size=8), **options)
+    with pytest.raises(StopError):
+        run(tmp_path, dropout_net(), Digits(size=8), RandomState(), LastCheckpoint(every), Stop(stop), **options)
+    resumed, path = dropout_net(), tmp_path / "checkpoints" / "last.ckpt"
+    trainer = run(tmp_path, resumed, Digits(size=8), RandomState(), ckpt_path=path, **options)
+    assert trainer.global_step == steps
+    assert equal(resumed, whole)
+
+
 def test_the_epoch_under_way_has_whole_metrics(tmp_path: Path) -> None:
     expected = run(tmp_path / "whole", dropout_net(), Digits(size=8), enable_checkpointing=False).callback_metrics
     with pytest.raises(StopError):

@@ -57,7 +57,7 @@ def test_pairs_stay_together() -> None:
 def test_order_depends_on_seed_and_epoch_and_nothing_else() -> None:
     def order(seed: int, epoch: int) -> list[int]:
         loader = TensorLoader(torch.arange(100), batch_size=10, seed=seed)
-        loader.sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        loader.sampler.set_epoch(epoch)
         return rows(loader)
 
     torch.manual_seed(0)
@@ -70,7 +70,7 @@ def test_order_depends_on_seed_and_epoch_and_nothing_else() -> None:
 def test_iter_may_be_called_before_the_epoch_is_set() -> None:
     loader = TensorLoader(torch.arange(30), batch_size=10, seed=0)
     iterator = iter(loader)
-    loader.sampler.set_epoch(1)  # type: ignore[union-attr]
+    loader.sampler.set_epoch(1)
     first = torch.cat([batch for (batch,) in iterator])
     assert first.tolist() == rows(loader)
 
@@ -91,7 +91,17 @@ def test_state_continues_at_the_next_batch(stop: int) -> None:
 def test_state_after_a_whole_pass_starts_a_new_one() -> None:
     loader = TensorLoader(torch.arange(35), batch_size=10)
     rows(loader)
-    assert loader.state_dict() == {"next_batch": 0}
+    assert loader.state_dict() == {"epoch": 0, "next_batch": 0}
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_state_of_an_epoch_that_was_cut_short_does_not_cut_the_next(seed: int | None) -> None:
+    loader = TensorLoader(torch.arange(35), batch_size=10, seed=seed)
+    next(iter(loader))
+    resumed = TensorLoader(torch.arange(35), batch_size=10, seed=seed)
+    resumed.load_state_dict(loader.state_dict())
+    resumed.sampler.set_epoch(1)
+    assert len(rows(resumed)) == 35
 
 
 @pytest.mark.parametrize(

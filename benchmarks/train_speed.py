@@ -48,7 +48,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tenso
 
 
 def exercise_loop(model: Classifier, data: MNIST) -> float:
-    x, y = (torch.from_numpy(array) for array in data.arrays("train"))
+    x, y = (torch.tensor(array) for array in data.arrays("train"))
     loader = DataLoader(list(zip(x, y, strict=True)), shuffle=True, batch_size=BATCH)  # type: ignore[arg-type]
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     start = time.perf_counter()
@@ -58,7 +58,7 @@ def exercise_loop(model: Classifier, data: MNIST) -> float:
 
 
 def bare_loop(model: Classifier, data: MNIST) -> float:
-    x, y = (torch.from_numpy(array) for array in data.arrays("train"))
+    x, y = (torch.tensor(array) for array in data.arrays("train"))
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     start = time.perf_counter()
     order = torch.randperm(len(x))
@@ -99,7 +99,7 @@ def measure(model: str, path: str, threads: int, data: MNIST) -> tuple[float, fl
     torch.manual_seed(0)
     net = MODELS[model](data.input_shape, data.num_classes, learning_rate=RATE, schedule="constant")
     seconds = PATHS[path](net.train(), data)
-    x, y = (torch.from_numpy(array) for array in data.arrays("val"))
+    x, y = (torch.tensor(array) for array in data.arrays("val"))
     with torch.inference_mode():
         return seconds, float(nn.functional.cross_entropy(net.eval()(x), y))
 

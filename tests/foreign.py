@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import lightning.pytorch as pl
@@ -49,3 +50,42 @@ class MyNet(pl.LightningModule):
 class MyNetWithData(MyNet):
     def train_dataloader(self) -> DataLoader[Any]:
         return loader(shuffle=True)
+
+
+class MyHooks(MyData):
+    """Flips labels in a transfer hook: a score that bypasses the hook is wrong on every sample."""
+
+    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        return batch[0], 1 - batch[1]
+
+
+class MyStages(MyData):
+    """Prepares its test set where Lightning's own examples do."""
+
+    def setup(self, stage: str) -> None:
+        if stage == "test":
+            self.test_set = loader()
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return self.test_set
+
+
+class MyTwoInputs(MyNet):
+    """A forward that takes more than x."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.net(x * mask)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        x, y = batch
+        return nn.functional.cross_entropy(self(x, torch.ones_like(x)), y)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Nothing to validate."""
+
+
+class MyObjects(MyNet):
+    """Puts an object into its checkpoints that does not load with weights_only."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["when"] = Fraction(1, 3)

@@ -51,15 +51,13 @@ class LastCheckpoint(Checkpoint):
             folder = Path(logger.save_dir or folder) / str(logger.name) / version
         self._folder = Path(trainer.strategy.broadcast(str(folder))) / "checkpoints"
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes over Ctrl-C (possible in the main thread only)."""
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes over Ctrl-C (possible in the main thread only), and notes the step that a resumed run starts at."""
         self.interrupted = False
+        self._step = trainer.global_step
+        # Not before this hook: Lightning has noted by now which handlers it must restore, and ours is not among them.
         if threading.current_thread() is threading.main_thread():
             self._previous_handler = signal.signal(signal.SIGINT, self._on_interrupt)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Notes the step that a resumed run starts at."""
-        self._step = trainer.global_step
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self.interrupted:
@@ -101,6 +99,13 @@ class LastCheckpoint(Checkpoint):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Gives Ctrl-C back."""
+        self._release()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Gives Ctrl-C back: there is no teardown after an exception."""
+        self._release()
+
+    def _release(self) -> None:
         if self._previous_handler is not None:
             signal.signal(signal.SIGINT, self._previous_handler)
             self._previous_handler = None

@@ -37,6 +37,10 @@ class RandomState(pl.Callback):
         """Keeps the states until training starts: loading a checkpoint may draw numbers itself."""
         self._to_restore = state_dict
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Forgets a checkpoint that was loaded for something else than training."""
+        self._to_restore = {}
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restores the states of the checkpoint that is resumed from, if any."""
         state, self._to_restore = self._to_restore, {}

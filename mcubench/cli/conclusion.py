@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import sys
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.console import Console
 
 from mcubench.callbacks import EpochTimer
@@ -22,6 +21,8 @@ from mcubench.datamodules import TensorDataModule
 from mcubench.datamodules.base import Part
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
+from mcubench.models import Classifier
+from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import load_checkpoint
 from mcubench.results.evaluation import NotScorableError, Scores, score
 from mcubench.results.metrics_log import read_metrics
@@ -47,6 +48,7 @@ class FinishedFit:
         best: The callback that kept the best checkpoint, if one did.
         timer: The callback that measured it.
         resumed_at: Optimiser step that it was resumed at, if it was.
+        command: What the user typed after the program's name.
         started: When the command began, by ``time.perf_counter``.
     """
 
@@ -55,9 +57,10 @@ class FinishedFit:
     datamodule: pl.LightningDataModule | None
     config: dict[str, Any]
     folder: Path
-    best: ModelCheckpoint | None
+    best: BestCheckpoint | None
     timer: EpochTimer
     resumed_at: int | None
+    command: list[str]
     started: float
 
 
@@ -67,11 +70,7 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
     notes = []
     if fit.resumed_at == trainer.global_step:
         notes.append(f"nothing was left to train after {trainer.current_epoch} epochs; raise --trainer.max_epochs")
-    checkpoint = _scored_checkpoint(fit, folder)
-    if fit.best is not None and "monitor" not in checkpoint:
-        notes.append(f"no epoch was validated with {fit.best.monitor}, so the last checkpoint was scored")
-    if checkpoint["path"]:
-        model.load_state_dict(load_checkpoint(folder / checkpoint["path"])["state_dict"])
+    checkpoint = _take_best(fit, notes)
     scores = _score_parts(fit, notes)
     described = fit.datamodule.describe() if isinstance(fit.datamodule, TensorDataModule) else {}
     config = fit.config
@@ -88,9 +87,9 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         steps=trainer.global_step,
         seconds={"epoch": fit.timer.epoch, "fit": fit.timer.fit},
         checkpoint=checkpoint,
-        logged={name: float(value) for name, value in trainer.logged_metrics.items()},
+        logged=_finite(trainer.logged_metrics, notes),
         versions=package_versions(),
-        command=["python", "-m", "mcubench", *sys.argv[1:]],
+        command=["python", "-m", "mcubench", *fit.command],
         git_commit=git_commit(),
         notes=notes,
     )
@@ -103,20 +102,33 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
     print_result(result, folder, time.perf_counter() - fit.started, _hints(result), console)
 
 
-def _scored_checkpoint(fit: FinishedFit, folder: Path) -> dict[str, Any]:
-    """The checkpoint that is scored, relative to the run's folder; no path if none was written."""
-    if fit.best is not None and fit.best.best_model_path:
-        path = Path(fit.best.best_model_path)
-        epoch = int(load_checkpoint(path)["epoch"]) + 1
-        value = fit.best.best_model_score
-        return {
-            "path": str(path.resolve().relative_to(folder.resolve())),
-            "monitor": fit.best.monitor,
-            "value": None if value is None else float(value),
-            "epoch": epoch,
-        }
-    last = folder / "checkpoints" / "last.ckpt"
-    return {"path": str(last.relative_to(folder)) if last.exists() else None}
+def _take_best(fit: FinishedFit, notes: list[str]) -> dict[str, Any]:
+    """Gives the module its best weights, if a best checkpoint was kept; else it has its last ones already.
+
+    Returns:
+        What is scored: a path in the run's folder, ``None`` if it is in none, and how a best one was chosen.
+    """
+    last = fit.folder / "checkpoints" / "last.ckpt"
+    row: dict[str, Any] = {"path": str(last.relative_to(fit.folder)) if last.exists() else None}
+    if fit.best is None:
+        return row
+    if not fit.best.best_model_path:
+        notes.append(f"no epoch was validated with {fit.best.monitor}, so the last weights were scored")
+        return row
+    path = Path(fit.best.best_model_path)
+    try:
+        best = load_checkpoint(path)
+    except UserError as error:
+        notes.append(f"best.ckpt can't be read, so the last weights were scored: {error}")
+        return row
+    fit.model.load_state_dict(best["state_dict"], strict=fit.model.strict_loading)
+    value = fit.best.best_model_score
+    return {
+        "path": str(path.resolve().relative_to(fit.folder.resolve())),
+        "monitor": fit.best.monitor,
+        "value": None if value is None else float(value),
+        "epoch": int(best["epoch"]) + 1,
+    }
 
 
 def _score_parts(fit: FinishedFit, notes: list[str]) -> dict[str, Scores | None]:
@@ -126,14 +138,32 @@ def _score_parts(fit: FinishedFit, notes: list[str]) -> dict[str, Scores | None]
         notes.append(f"accuracy and macro-F1 are not known: {type(source).__name__} has no attribute num_classes")
         return dict.fromkeys(_PARTS)
     device = fit.trainer.strategy.root_device
-    scores: dict[str, Scores | None] = {}
+    ours = isinstance(source, TensorDataModule) and isinstance(fit.model, Classifier)
+
+    def prepare(batch: Any) -> Any:  # the transfer hooks of a foreign data module may change batches
+        return fit.model._apply_batch_transfer_handler(batch, device=device)
+
+    scores: dict[str, Scores | None] = dict.fromkeys(_PARTS)
     for part in _PARTS:
         try:
-            scores[part] = score(fit.model, _batches(source, part), num_classes, device)
+            scores[part] = score(fit.model, _batches(source, part), num_classes, device, prepare)
         except NotScorableError as error:
-            scores[part] = None
             notes.append(f"{part} accuracy and macro-F1 are not known: {error}")
+        except Exception as error:
+            if ours:
+                raise
+            # Somebody's forward may take more than x: the rest of the result is worth keeping.
+            notes.append(f"{part} accuracy and macro-F1 are not known: {type(error).__name__}: {error}")
     return scores
+
+
+def _finite(logged: Mapping[str, Any], notes: list[str]) -> dict[str, float | None]:
+    """Logged metrics as numbers; those that are not finite become ``None``, with a note."""
+    values = {name: float(value) for name, value in logged.items()}
+    diverged = [name for name, value in values.items() if not math.isfinite(value)]
+    if diverged:
+        notes.append(f"the training has diverged: {', '.join(diverged)} is not finite")
+    return {name: None if name in diverged else value for name, value in values.items()}
 
 
 def _batches(source: pl.LightningDataModule | pl.LightningModule, part: Part) -> Iterable[Any]:
@@ -141,6 +171,8 @@ def _batches(source: pl.LightningDataModule | pl.LightningModule, part: Part) ->
         return source.whole(part)
     loader: Iterable[Any] | None
     try:
+        if part == "test":
+            source.setup("test")  # data modules may prepare their test set only here
         loader = getattr(source, f"{part}_dataloader")()
     except (NotImplementedError, MisconfigurationException):
         loader = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib
 import logging
@@ -16,8 +17,9 @@ import lightning.pytorch as pl
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
@@ -29,9 +31,10 @@ from mcubench.cli.resume import DEFAULT_ROOT, with_run_options
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
 from mcubench.models import Classifier
+from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from mcubench.results.metrics_log import MetricsLog
-from mcubench.results.run_folder import CONFIG, config_of, new_run_name, shown
+from mcubench.results.run_folder import CONFIG, claim_run, config_of, shown
 
 __all__ = ["BenchCLI", "run_verb"]
 
@@ -61,20 +64,20 @@ def run_verb(verb: str, args: Sequence[str]) -> None:
     named, checkpoint = with_run_options(verb, expand_names(args))
     complete = with_defaults(named)
     try:
-        BenchCLI(verb, complete, checkpoint)
+        BenchCLI(verb, complete, checkpoint, command=[verb, *args])
+    except UserError:
+        raise
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
-    except ModuleNotFoundError as error:
-        if error.name is not None:  # an import that failed; without a name, Lightning misses an optional package
-            raise
-        raise UserError(str(error)) from error
-    except RuntimeError as error:
-        if "loading state_dict" not in str(error):
-            raise
-        raise UserError(
-            f"the checkpoint {checkpoint} does not fit this model: name the model that it was trained with, with the "
-            f"same options ({' '.join(str(error).split())[:200]})"
-        ) from error
+    except (ValueError, RuntimeError, ModuleNotFoundError) as error:
+        if "loading state_dict" in str(error) and checkpoint is not None:
+            raise UserError(
+                f"the checkpoint {checkpoint} does not fit this model: name the model that it was trained with, with "
+                f"the same options ({' '.join(str(error).split())[:200]})"
+            ) from error
+        if _raised_by_lightning(error):  # it checks options while it runs, and says what is wrong with them
+            raise UserError(str(error)) from error
+        raise
 
 
 class ProgressBar(RichProgressBar):
@@ -124,17 +127,19 @@ class BenchCLI(LightningCLI):
         verb: ``fit``, ``validate``, ``test`` or ``predict``.
         args: Its options, with classes by full path.
         checkpoint: The checkpoint that ``--ckpt_path`` means, if it is given.
+        command: What the user typed after the program's name, for the result.
     """
 
-    def __init__(self, verb: str, args: Sequence[str], checkpoint: Path | None) -> None:
+    def __init__(self, verb: str, args: Sequence[str], checkpoint: Path | None, command: Sequence[str]) -> None:
         self.started = time.perf_counter()
         self.verb = verb
         self.args = list(args)
         self.checkpoint = checkpoint
+        self.command = list(command)
         self.console = Console()
         self.timer = EpochTimer()
         self.last: LastCheckpoint | None = None
-        self.best: ModelCheckpoint | None = None
+        self.best: BestCheckpoint | None = None
         self.resumed_at: int | None = None
         self.folder = Path()
         super().__init__(
@@ -199,20 +204,31 @@ class BenchCLI(LightningCLI):
         callbacks: list[Callback] = [ProgressBar(refresh_rate=20)] if bar else []
         if self.verb == "fit":
             kwargs["plugins"] = [*_as_list(config.trainer.plugins), AtomicCheckpointIO()]
-            metrics = self._metrics_log()
+            metrics = self._metrics_log(config.trainer)
             self.folder = Path(metrics.log_dir)
             self.save_config_kwargs = {"folder": self.folder}
             kwargs["logger"] = [metrics, *_as_list(config.trainer.logger)]
-            callbacks += [self.timer, RandomState()]
+            given = {type(callback): callback for callback in _as_list(config.trainer.callbacks)}
+            callbacks += [callback for callback in (self.timer, RandomState()) if type(callback) not in given]
+            self.timer = given.get(EpochTimer, self.timer)
             if config.trainer.enable_checkpointing is not False:
                 callbacks += self._checkpoints(config.checkpoint)
         else:
             kwargs["logger"] = False
             kwargs["enable_checkpointing"] = False
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
-        return super().instantiate_trainer(**kwargs)
+        try:
+            trainer: pl.Trainer = super().instantiate_trainer(**kwargs)
+        except BaseException:
+            self._leave_no_empty_folder()
+            raise
+        return trainer
 
-    def _metrics_log(self) -> MetricsLog:
+    def _leave_no_empty_folder(self) -> None:
+        with contextlib.suppress(OSError):  # it is kept if anything was written there
+            self.folder.rmdir()
+
+    def _metrics_log(self, trainer: Namespace) -> MetricsLog:
         """The log of a new run, or of the run that goes on; a checkpoint from elsewhere starts a new one."""
         if self.checkpoint is not None:
             self.resumed_at = int(load_checkpoint(self.checkpoint)["global_step"])
@@ -221,24 +237,18 @@ class BenchCLI(LightningCLI):
                 metrics = MetricsLog(run.parent, run.name)
                 metrics.resume_at(self.resumed_at)
                 return metrics
-        root = Path(self.config_init[self.verb].trainer.default_root_dir)
-        return MetricsLog(root, new_run_name(root, f"{type(self.model).__name__}-{type(self._data()).__name__}"))
+        root, title = Path(trainer.default_root_dir), f"{type(self.model).__name__}-{type(self._data()).__name__}"
+        first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+        # Other processes get the first one's name by broadcast, where it matters.
+        folder = claim_run(root, title) if first and not trainer.fast_dev_run else root / title
+        return MetricsLog(folder.parent, folder.name)
 
     def _checkpoints(self, options: Any) -> list[Callback]:
-        monitor, mode = options.monitor, options.mode
-        if monitor is None and isinstance(self.model, Classifier):
-            monitor, mode = "val/accuracy", "max"
+        monitor = options.monitor or ("val/accuracy" if isinstance(self.model, Classifier) else None)
         self.last = LastCheckpoint(options.every_n_train_steps)
         if monitor is None:
             return [self.last]
-        self.best = ModelCheckpoint(
-            dirpath=self.folder / "checkpoints",
-            filename="best",
-            monitor=monitor,
-            mode=mode,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+        self.best = BestCheckpoint(self.folder / "checkpoints", monitor, options.mode)
         return [self.best, self.last]
 
     def _data(self) -> object:
@@ -249,12 +259,16 @@ class BenchCLI(LightningCLI):
         try:
             super()._run_subcommand(subcommand)
         except SystemExit:
-            if not self.trainer.interrupted:
+            if not self.trainer.interrupted or self.trainer.received_sigterm:
                 raise
             if self.last is not None and self.last.path is not None:
                 how = f"python -m mcubench fit --ckpt_path {shown(self.folder)}"
-                self.console.print(f"Stopped; saved {shown(self.last.path)}. Go on with: {how}", soft_wrap=True)
+                self.console.print(
+                    f"Stopped; saved {shown(self.last.path)}. Go on with: {how}", markup=False, soft_wrap=True
+                )
             raise KeyboardInterrupt from None
+        finally:
+            self._leave_no_empty_folder()
 
     def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Trains, after a line that says what and where."""
@@ -262,7 +276,9 @@ class BenchCLI(LightningCLI):
         if self.trainer.is_global_zero:
             seed, device = self.config[self.verb].seed_everything, self.trainer.strategy.root_device
             title = f"{type(model).__name__} on {type(self._data()).__name__}"
-            self.console.print(f"{title} {what}: seed {seed}, {device}, {shown(self.folder)}", soft_wrap=True)
+            self.console.print(
+                f"{title} {what}: seed {seed}, {device}, {shown(self.folder)}", markup=False, soft_wrap=True
+            )
         self.trainer.fit(model, weights_only=True, **kwargs)
 
     def after_fit(self) -> None:
@@ -277,35 +293,49 @@ class BenchCLI(LightningCLI):
                 best=self.best,
                 timer=self.timer,
                 resumed_at=self.resumed_at,
+                command=self.command,
                 started=self.started,
             )
             conclude_fit(finished, self.console)
 
     def predict(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Predicts the test set and writes predictions.csv beside the checkpoint's run."""
+        if self.trainer.world_size > 1:
+            raise UserError("predict writes one file in order: use --trainer.devices 1")
+        if not isinstance(model, Classifier) and type(model).predict_step is pl.LightningModule.predict_step:
+            raise UserError(
+                f"predict needs {type(model).__name__}.predict_step, which says what is predicted of a batch"
+            )
         outputs = self.trainer.predict(model, weights_only=True, **{**kwargs, "return_predictions": True})
         assert self.checkpoint is not None
         path = write_predictions(outputs, self._data(), self.checkpoint)
-        self.console.print(f"wrote {path}", soft_wrap=True)
+        self.console.print(f"wrote {shown(path)}", markup=False, soft_wrap=True)
+
+    def _say_which(self) -> None:
+        if self.trainer.is_global_zero and self.checkpoint is not None:
+            title = f"{type(self.model).__name__} on {type(self._data()).__name__}"
+            self.console.print(f"{title}: {shown(self.checkpoint)}", markup=False, highlight=False, soft_wrap=True)
 
     def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Measures the validation part."""
+        self._say_which()
         self.trainer.validate(model, weights_only=True, **kwargs)
 
     def test(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Measures the test set."""
+        self._say_which()
         self.trainer.test(model, weights_only=True, **kwargs)
 
 
 def checkpoint_options(
-    monitor: str | None = None, mode: Literal["min", "max"] = "max", every_n_train_steps: int | None = None
+    monitor: str | None = None, mode: Literal["min", "max"] | None = None, every_n_train_steps: int | None = None
 ) -> None:
     """Which checkpoints are kept beside ``last.ckpt``, which is written after every epoch.
 
     Args:
         monitor: The logged metric that ``best.ckpt`` is chosen by; by default ``val/accuracy`` for models of mcubench,
             and none for others, whose last checkpoint is scored.
-        mode: Whether the metric should be small or large.
+        mode: Whether the metric should be small or large; if it is not given, its name tells.
         every_n_train_steps: Also write ``last.ckpt`` after every so many optimiser steps.
     """
 
@@ -327,3 +357,11 @@ def _as_list(value: Any) -> list[Any]:
     if value is None or isinstance(value, bool):
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _raised_by_lightning(error: BaseException) -> bool:
+    """Whether the innermost frame of an error's traceback is Lightning's: its own check, not a failing computation."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("lightning.")

@@ -58,6 +58,8 @@ def _run(args: list[str]) -> None:
         raise UserError(
             f"there is no {what} {verb!r}.{did_you_mean(verb, VERBS)} There are {', '.join(VERBS)}; try --help."
         )
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # the installed script, unlike python -m, does not look in the working folder
     from mcubench._compat import mend_torchvision
 
     mend_torchvision()

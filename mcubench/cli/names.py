@@ -6,13 +6,23 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
 from mcubench.errors import UserError, did_you_mean
 
-__all__ = ["DATA", "FROM_DATA", "MODELS", "class_path", "expand_names", "find_option", "find_options", "with_defaults"]
+__all__ = [
+    "DATA",
+    "FROM_DATA",
+    "MODELS",
+    "class_path",
+    "configured",
+    "expand_names",
+    "find_option",
+    "find_options",
+    "with_defaults",
+]
 
 Kind = Literal["model", "data"]
 
@@ -49,7 +59,7 @@ def find_option(args: Sequence[str], name: str) -> str | None:
 def expand_names(args: Sequence[str]) -> list[str]:
     """Replaces the values of ``--model`` and ``--data`` by full class paths, after checking that they exist.
 
-    Values that name a YAML or JSON file are left alone.
+    Values that name a YAML or JSON file are left alone, and ``null``, which stands for no data module.
 
     Raises:
         UserError: If there is no such class, or it is not one that can be used there.
@@ -88,10 +98,10 @@ def class_path(kind: Kind, name: str) -> str:
     short = _SHORT[kind]
     if name in short:
         return short[name]
-    if name.endswith((".yaml", ".yml", ".json")) or name.startswith("{"):
+    if name == "null" or name.endswith((".yaml", ".yml", ".json")) or name.startswith("{"):
         return name
     module_name, _, class_name = name.rpartition(".")
-    if not module_name:
+    if not all(part.isidentifier() for part in name.split(".")) or not module_name:
         raise UserError(
             f"--{kind} {name}: there is no such class.{did_you_mean(name, short)} There are {', '.join(short)}; a "
             "class of your own is given with its module, as in my_file.MyClass."
@@ -101,8 +111,6 @@ def class_path(kind: Kind, name: str) -> str:
 
 
 def _check(kind: Kind, name: str, module_name: str, class_name: str) -> None:
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # the installed script, unlike python -m, does not look in the working folder
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -124,30 +132,50 @@ def _check(kind: Kind, name: str, module_name: str, class_name: str) -> None:
         raise UserError(f"--{kind} {name}: {class_name} is not a {base.__name__}")
 
 
+def configured(args: Sequence[str]) -> dict[str, Any]:
+    """What the configurations among the options say, by top-level key; later ones win.
+
+    Raises:
+        UserError: If one is not YAML, or not a set of options.
+    """
+    merged: dict[str, Any] = {}
+    for config in find_options(args, "--config", "-c"):
+        text = config if "\n" in config else Path(config).read_text("utf-8") if Path(config).is_file() else ""
+        try:
+            merged.update(dict(yaml.safe_load(text) or {}))
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            raise UserError(f"--config {config} is not a YAML file of options: {error}") from None
+    return merged
+
+
 def with_defaults(args: Sequence[str]) -> list[str]:
     """Adds the default model and data where neither the options nor a configuration name them.
 
-    They are added as options, not as the parser's defaults: a parser's default passes its own arguments on to the class
-    that replaces it. A model that brings its own data gets no default data.
+    They are added as options, not as the parser's defaults: a default would pass its own arguments on to the class that
+    replaces it. A model that brings its own data gets no default data. Likewise a number of steps that is asked for
+    replaces the default number of epochs.
 
     Args:
         args: Options with classes by full path.
     """
-    configured: set[str] = set()
-    for config in find_options(args, "--config", "-c"):
-        text = config if "\n" in config else Path(config).read_text("utf-8") if Path(config).is_file() else ""
-        try:
-            configured.update(dict(yaml.safe_load(text) or {}))
-        except (yaml.YAMLError, ValueError, TypeError) as error:
-            raise UserError(f"--config {config} is not a YAML file of options: {error}") from None
+    config = configured(args)
+    trainer = config.get("trainer") or {}
     added = []
-    if "model" not in configured and not find_option(args, "--model"):
+    if "model" not in config and not find_options(args, "--model", "--model.class_path"):
         added.append(f"--model={_SHORT['model']['MLP']}")
-    if "data" not in configured and not find_option(args, "--data"):
-        added.append(
-            "--data=null" if _brings_data(find_option(args, "--model")) else f"--data={_SHORT['data']['Digits']}"
-        )
+    if "data" not in config and not find_options(args, "--data", "--data.class_path"):
+        own = _brings_data(find_option(args, "--model") or _class_of(config.get("model")))
+        added.append("--data=null" if own else f"--data={_SHORT['data']['Digits']}")
+    steps = find_option(args, "--trainer.max_steps") or trainer.get("max_steps", -1) != -1
+    if steps and "max_epochs" not in trainer and not find_option(args, "--trainer.max_epochs"):
+        added.append("--trainer.max_epochs=-1")
     return [*added, *args]
+
+
+def _class_of(section: Any) -> str | None:
+    """The class that a section of a configuration names."""
+    name = section.get("class_path") if isinstance(section, dict) else section
+    return class_path("model", name) if isinstance(name, str) else None
 
 
 def _brings_data(model: str | None) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from mcubench.cli.names import find_option
+from mcubench.cli.names import configured, find_option
 from mcubench.errors import UserError
 from mcubench.results.run_folder import config_of, resolve_checkpoint
 
@@ -33,17 +33,23 @@ def with_run_options(verb: str, args: Sequence[str]) -> tuple[list[str], Path | 
     Raises:
         UserError: If there is no such checkpoint, or a verb that measures is given none.
     """
-    spec = find_option(args, "--ckpt_path")
+    config = configured(args)
+    spec = find_option(args, "--ckpt_path") or config.get("ckpt_path")
     if spec is None or spec == "null":
         if verb != "fit" and not any(arg.endswith("help") or arg in ("-h", "--print_config") for arg in args):
             raise UserError(f"{verb} needs a trained model: --ckpt_path best, last, a run's folder or a file")
         return list(args), None
-    checkpoint = resolve_checkpoint(spec, Path(find_option(args, "--trainer.default_root_dir") or DEFAULT_ROOT))
+    configured_root = (config.get("trainer") or {}).get("default_root_dir")
+    root = find_option(args, "--trainer.default_root_dir") or configured_root or DEFAULT_ROOT
+    checkpoint = resolve_checkpoint(spec, Path(root))
     args = [*args, f"--ckpt_path={checkpoint}"]
     config_path = config_of(checkpoint)
     if config_path is None:
         return args, checkpoint
-    config: dict[str, Any] = yaml.safe_load(config_path.read_text("utf-8"))
+    options: dict[str, Any] = yaml.safe_load(config_path.read_text("utf-8"))
     if verb != "fit":
-        config = {key: config[key] for key in _MEASURED_WITH}
-    return ["--config", yaml.safe_dump(config), *args], checkpoint
+        options = {key: options[key] for key in _MEASURED_WITH}
+    for key in ("model", "data"):  # another class takes nothing over from the one that it replaces
+        if find_option(args, f"--{key}"):
+            del options[key]
+    return ["--config", yaml.safe_dump(options), *args], checkpoint

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -88,6 +89,8 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         super().__init__()
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, got {batch_size}")
+        if seed is not None and seed < 0:
+            raise UserError(f"seed must not be negative, got {seed}")
         self.batch_size = batch_size
         self.split = Split(split, val_fraction, folds, fold, split_seed)
         self.seed = seed
@@ -110,6 +113,8 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         if self._parts:
             return
         full, test = self.load()
+        for arrays in (full, test):
+            self._check(arrays)
         train, val = (full.take(indices) for indices in self.split.indices(full.y, full.subjects))
         absent = sorted(set(range(self.num_classes)) - set(val.y.tolist()))
         if absent:
@@ -121,6 +126,19 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
             name: Arrays(self._scale(part.x), part.y, part.subjects)
             for name, part in (("train", train), ("val", val), ("test", test))
         }
+
+    def _check(self, arrays: Arrays) -> None:
+        """Holds what `load` returned against what the module says of itself."""
+        if arrays.x.shape[1:] != self.input_shape or len(arrays.x) != len(arrays.y):
+            raise UserError(
+                f"{type(self).__name__}.load gave samples of shape {arrays.x.shape} and labels of shape "
+                f"{arrays.y.shape}; its input_shape is {self.input_shape}"
+            )
+        if len(arrays.y) and not 0 <= arrays.y.min() <= arrays.y.max() < self.num_classes:
+            raise UserError(
+                f"{type(self).__name__}.load gave labels {arrays.y.min()} to {arrays.y.max()}; with num_classes "
+                f"{self.num_classes} they must be 0 to {self.num_classes - 1}"
+            )
 
     def _scale(self, x: NDArray[Any]) -> NDArray[np.float32]:
         if self._scaling is None:
@@ -137,10 +155,12 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
             part: ``train``, ``val`` or ``test``.
 
         Returns:
-            x, float32, shape (N, *input_shape), and y, int64, shape (N,).
+            x, float32, shape (N, *input_shape), and y, int64, shape (N,); read-only, for training uses the same memory.
         """
         arrays = self._part(part)
-        return arrays.x, arrays.y
+        x, y = arrays.x.view(), arrays.y.view()
+        x.flags.writeable = y.flags.writeable = False
+        return x, y
 
     def subjects(self, part: Part) -> NDArray[np.int64] | None:
         """Who each sample of a part was recorded from, int64, shape (N,); ``None`` where that is not known."""
@@ -197,8 +217,9 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         return {} if self._training is None else {"training": self._training.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Makes the next training loader start where the checkpoint was written."""
-        self._resume = state_dict.get("training")
+        """Makes the next training loader start where the checkpoint was written, if it is training that goes on."""
+        if self.trainer is None or self.trainer.state.fn == TrainerFn.FITTING:
+            self._resume = state_dict.get("training")
 
     def val_dataloader(self) -> TensorLoader:
         """Batches of the validation part in order, this process's shard."""

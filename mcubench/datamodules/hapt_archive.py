@@ -58,7 +58,7 @@ class HaptArchive:
             raise CorruptDataError(f"{path} is not a whole zip file: {error}") from None
         for name in self._zip.namelist():
             entry = PurePosixPath(name.replace("\\", "/"))
-            if entry.is_absolute() or ".." in entry.parts or ":" in entry.parts[0]:
+            if entry.is_absolute() or ".." in entry.parts or ":" in "".join(entry.parts[:1]):
                 raise CorruptDataError(f"{path} is refused: its entry {name!r} would land outside its folder")
 
     def __contains__(self, name: str) -> bool:
@@ -124,15 +124,17 @@ def find_or_fetch(root: Path) -> HaptArchive:
     for folder in (home, root / "HAPT Data Set"):
         if (folder / "RawData").is_dir():
             return HaptArchive(folder)
-    zips = sorted(home.glob("*.zip"))
-    if not zips:
-        zips = [home / "uci-341.zip"]
+    copies = [HaptArchive(path) for path in sorted(home.glob("*.zip"))]
+    if not copies:
+        downloaded = home / "uci-341.zip"
         try:
-            fetch([_UCI_URL], zips[0], _UCI_SHA256)
+            fetch([_UCI_URL], downloaded, _UCI_SHA256)
         except MissingDataError as error:
             raise MissingDataError(
                 f"HAPT is missing: looked for *.zip or RawData/ in {home}, and could not download it ({error}). Either "
                 "connect to the network and run again, or put UCI's zip (data set 341) into HAPT of some folder and "
                 "name that folder with --data.root or MCUBENCH_DATA."
             ) from None
-    return HaptArchive(zips[0])
+        return HaptArchive(downloaded)
+    # Other zips may lie there too; the copy that has most of what can be read is the one that is meant.
+    return max(copies, key=lambda copy: sum(name in copy for name in (*copy.hashes, *FEATURE_BLOBS)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
 import zipfile
@@ -27,6 +28,8 @@ FEATURES = 561
 
 # Part of the name of cached files: count it up when what is cached changes.
 _CACHE_VERSION = 1
+
+log = logging.getLogger(__name__)
 
 _RECORDING = re.compile(r"RawData/acc_exp(\d+)_user(\d+)\.txt")
 
@@ -59,8 +62,11 @@ def load_windows(archive: HaptArchive) -> tuple[Arrays, Arrays]:
     windows = _read_cache(cached)
     if windows is None:
         windows = _cut(archive)
-        with atomic_path(cached) as temporary, temporary.open("wb") as file:
-            np.savez(file, x=windows.x, activity=windows.activity, subject=windows.subject)
+        try:
+            with atomic_path(cached) as temporary, temporary.open("wb") as file:
+                np.savez(file, x=windows.x, activity=windows.activity, subject=windows.subject)
+        except OSError as error:  # the cache saves time, nothing else
+            log.warning("HAPT's windows are not cached: %s", error)
     parts = []
     for part in ("Train", "Test"):
         activity, subject = _labels(archive, part)

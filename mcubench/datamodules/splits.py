@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ class Split:
     seed: int
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(SplitKind):
+            raise UserError(f"split must be one of {', '.join(get_args(SplitKind))}; got {self.kind!r}")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"split_seed must be 0 .. 2**32 - 1, got {self.seed}")
         if not 0 < self.val_fraction < 1:
             raise UserError(f"val_fraction must be between 0 and 1 (both excluded), got {self.val_fraction}")
         if self.folds is not None and self.folds < 2:
@@ -71,10 +75,20 @@ class Split:
             UserError: If the data can't be cut this way: no subjects, too few of them or of a class, or a class that
                 would be missing from the training part (``subject``: or, without `folds`, from validation).
         """
-        if self.kind == "subject":
-            if subjects is None:
-                raise UserError("split 'subject' needs data with subjects; use 'stratified' or 'random'")
-            return self._by_subject(labels, subjects)
+        if self.kind == "subject" and subjects is None:
+            raise UserError("split 'subject' needs data with subjects; use 'stratified' or 'random'")
+        try:
+            return (
+                self._by_subject(labels, subjects)
+                if subjects is not None and self.kind == "subject"
+                else self._by_sample(labels)
+            )
+        except UserError:
+            raise
+        except ValueError as error:  # scikit-learn's, of parts that would be empty or too small
+            raise UserError(f"{len(labels)} samples can't be split as asked: {error}") from None
+
+    def _by_sample(self, labels: NDArray[np.int64]) -> tuple[Indices, Indices]:
         stratify = self.kind == "stratified"
         smallest = int(np.bincount(labels)[np.unique(labels)].min())
         if stratify and smallest < (self.folds or 2):

@@ -91,7 +91,8 @@ class Classifier(pl.LightningModule):
                     f"{name} is not known: give the data module an attribute {name} (it must be known before the data "
                     f"is read), or say --model.{name}"
                 )
-        _check_options(tuple(input_shape), num_classes, optimizer, learning_rate, schedule, class_weights)
+        _check_options(tuple(input_shape), num_classes, optimizer, schedule, class_weights)
+        _check_ranges(learning_rate, weight_decay, momentum)
         self.input_shape = tuple(input_shape)
         self.num_classes = num_classes
         self.optimizer = optimizer
@@ -113,6 +114,7 @@ class Classifier(pl.LightningModule):
         self.metrics = nn.ModuleDict(
             {f"{stage}_metrics": metrics.clone(f"{stage}/") for stage in ("train", "val", "test")}
         )
+        self._scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         # Metrics are updated once an epoch: an update per batch costs as much as a tiny model's step.
         self._outcomes: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -134,10 +136,11 @@ class Classifier(pl.LightningModule):
         Raises:
             UserError: If the restored schedule has another length than this run.
         """
-        scheduler = self.lr_schedulers()
-        planned = getattr(scheduler, "total_steps", getattr(scheduler, "T_max", None))
+        if self._scheduler is None or self.trainer.global_step == 0:
+            return
+        planned = getattr(self._scheduler, "total_steps", getattr(self._scheduler, "T_max", None))
         steps = self.trainer.estimated_stepping_batches
-        if planned is not None and planned != steps:
+        if planned != steps:
             raise UserError(
                 f"schedule {self.schedule!r} of the resumed run was laid out for {planned} steps, and this run has "
                 f"{steps}: keep max_epochs, max_steps and batch_size as they were, or train anew; runs that will be "
@@ -224,7 +227,11 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and schedule that were asked for (fused kernels where the device has them)."""
-        options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "fused": True}
+        if not any(parameter.requires_grad for parameter in self.parameters()):
+            raise UserError(f"{type(self).__name__} has no parameters to train")
+        # A fused optimiser unscales gradients itself, and Lightning then refuses to clip them in mixed precision.
+        fused = "mixed" not in str(self.trainer.precision)
+        options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "fused": fused}
         optimizer: torch.optim.Optimizer
         if self.optimizer == "sgd":
             optimizer = torch.optim.SGD(self.parameters(), momentum=self.momentum, **options)
@@ -237,10 +244,13 @@ class Classifier(pl.LightningModule):
         if not math.isfinite(steps):
             raise UserError(f"schedule {self.schedule!r} needs to know the run's length; set max_epochs or max_steps")
         scheduler: torch.optim.lr_scheduler.LRScheduler
+        if steps < 1:  # nothing will be trained
+            return optimizer
         if self.schedule == "cosine":
             scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=int(steps))
         else:
             scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=int(steps))
+        self._scheduler = scheduler
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
@@ -248,7 +258,6 @@ def _check_options(
     input_shape: tuple[int, ...],
     num_classes: int,
     optimizer: str,
-    learning_rate: float,
     schedule: str,
     class_weights: str | list[float] | None,
 ) -> None:
@@ -259,9 +268,19 @@ def _check_options(
     for name, value, kind in (("optimizer", optimizer, Optimizer), ("schedule", schedule, Schedule)):
         if value not in get_args(kind):
             raise UserError(f"{name} must be one of {', '.join(get_args(kind))}; got {value!r}")
-    if not learning_rate > 0:
-        raise UserError(f"learning_rate must be positive, got {learning_rate}")
-    if isinstance(class_weights, list) and len(class_weights) != num_classes:
-        raise UserError(f"class_weights needs {num_classes} numbers, got {len(class_weights)}")
+    if isinstance(class_weights, list):
+        if len(class_weights) != num_classes:
+            raise UserError(f"class_weights needs {num_classes} numbers, got {len(class_weights)}")
+        if min(class_weights) < 0 or not any(class_weights):
+            raise UserError(f"class_weights must not be negative nor all 0, got {class_weights}")
     if isinstance(class_weights, str) and class_weights != "balanced":
         raise UserError(f"class_weights must be 'balanced' or {num_classes} numbers, got {class_weights!r}")
+
+
+def _check_ranges(learning_rate: float, weight_decay: float, momentum: float) -> None:
+    if not learning_rate > 0:
+        raise UserError(f"learning_rate must be positive, got {learning_rate}")
+    if not weight_decay >= 0:
+        raise UserError(f"weight_decay must not be negative, got {weight_decay}")
+    if not 0 <= momentum < 1:
+        raise UserError(f"momentum must be in [0, 1), got {momentum}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,13 @@ class Scores:
 
 
 @torch.inference_mode()
-def score(module: nn.Module, batches: Iterable[Any], num_classes: int, device: torch.device) -> Scores:
+def score(
+    module: nn.Module,
+    batches: Iterable[Any],
+    num_classes: int,
+    device: torch.device,
+    prepare: Callable[[Any], Any] = lambda batch: batch,
+) -> Scores:
     """Scores a module in evaluation mode; its training mode is restored afterwards.
 
     Args:
@@ -48,22 +54,28 @@ def score(module: nn.Module, batches: Iterable[Any], num_classes: int, device: t
         batches: Pairs (x, y), y the classes, int64, shape (N,).
         num_classes: Number of classes.
         device: Where to compute.
+        prepare: What is done to each batch first, as the hooks of a data module ask for.
 
     Raises:
-        NotScorableError: If batches or outputs have another form.
+        NotScorableError: If batches or outputs have another form, or outputs are not finite.
     """
     was_training = module.training
     module.eval().to(device)
+    dtype = next((parameter.dtype for parameter in module.parameters()), torch.float32)
     predicted, target = [], []
-    for batch in batches:
+    for batch in map(prepare, batches):
         pair = isinstance(batch, (list, tuple)) and len(batch) == 2
         if not (pair and all(isinstance(part, Tensor) for part in batch)):
             raise NotScorableError("its batches are not pairs (x, y) of tensors")
         x, y = (part.to(device) for part in batch)
-        output = module(x)
+        if y.shape != (len(x),) or y.is_floating_point():
+            raise NotScorableError(f"its targets are not classes of shape ({len(x)},), but {tuple(y.shape)} {y.dtype}")
+        output = module(x.to(dtype) if x.is_floating_point() else x)
         if not isinstance(output, Tensor) or output.shape != (len(x), num_classes):
             form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise NotScorableError(f"forward gives {form} for {len(x)} samples, not ({len(x)}, {num_classes})")
+        if not output.isfinite().all():
+            raise NotScorableError("forward gives values that are not finite: the training has diverged")
         predicted.append(output.argmax(-1))
         target.append(y)
     module.train(was_training)

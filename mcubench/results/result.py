@@ -40,7 +40,7 @@ class Result:
         seconds: ``epoch`` (median, training only) and ``fit`` (with validation).
         checkpoint: What was scored: ``path`` in the run's folder, and ``monitor``, ``value`` and ``epoch`` for a best
             one.
-        logged: What the module itself logged last, by name.
+        logged: What the module itself logged last, by name; ``null`` for what is not finite.
         versions: Of python and the packages that compute.
         command: The command line, word by word.
         git_commit: Of the working folder, where it is in a repository; with ``-dirty`` if files differ.
@@ -59,7 +59,7 @@ class Result:
     steps: int
     seconds: dict[str, float | None]
     checkpoint: dict[str, Any]
-    logged: dict[str, float]
+    logged: PerPart
     versions: dict[str, str]
     command: list[str]
     git_commit: str | None
@@ -70,7 +70,7 @@ class Result:
         """Writes ``result.json`` into a folder and returns its path."""
         path = folder / "result.json"
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
+            temporary.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", "utf-8")
         return path
 
 

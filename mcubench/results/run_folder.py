@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
 from mcubench.errors import UserError
 
-__all__ = ["CONFIG", "config_of", "new_run_name", "resolve_checkpoint", "shown"]
+__all__ = ["CONFIG", "claim_run", "config_of", "resolve_checkpoint", "shown"]
 
 CONFIG = "config.yaml"
 
 
-def new_run_name(root: Path, title: str) -> str:
-    """A name for a new run that sorts by time and is not taken, as in ``20260131-154502-CNN-MNIST``.
+def claim_run(root: Path, title: str) -> Path:
+    """Makes the folder of a new run, with a name that sorts by time, as in ``20260131-154502-CNN-MNIST``.
+
+    Runs that start in the same second get different folders, because making a folder is what claims its name.
 
     Args:
         root: The folder that holds all runs.
         title: What is run.
+
+    Raises:
+        UserError: If the folder can't be made.
     """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{title}"
-    taken, count = name, 1
-    while (root / taken).exists():
-        count += 1
-        taken = f"{name}-{count}"
-    return taken
+    for count in itertools.count(1):
+        folder = root / (name if count == 1 else f"{name}-{count}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not root.is_dir():
+                raise UserError(f"runs can't be written to {root}, which is no folder") from None
+        except OSError as error:
+            how = "name another folder with --trainer.default_root_dir"
+            raise UserError(f"runs can't be written to {root}: {error.strerror}; {how}") from None
+        else:
+            return folder
+    raise AssertionError("count never ends")
 
 
 def resolve_checkpoint(spec: str, root: Path) -> Path:
@@ -42,14 +56,15 @@ def resolve_checkpoint(spec: str, root: Path) -> Path:
         UserError: If there is no such checkpoint; it says where it was looked for.
     """
     if spec in ("last", "best"):
-        runs = root.glob("*/checkpoints/last.ckpt")
-        newest = max(runs, key=lambda path: path.stat().st_mtime, default=None)
-        if newest is None:
-            where = f"no run under {root.resolve()} has a checkpoint"
+        newest = max(root.glob("*"), key=_last_written, default=None)
+        if newest is None or not _last_written(newest):
+            where = f"there is no run under {root.resolve()}"
             raise UserError(f"--ckpt_path {spec}: {where}; run fit first, or give a file")
-        path = newest.with_name(f"{spec}.ckpt")
+        path = newest / "checkpoints" / f"{spec}.ckpt"
         if not path.exists():
-            raise UserError(f"--ckpt_path {spec}: the newest run, {newest.parents[1]}, has no {spec}.ckpt")
+            raise UserError(
+                f"--ckpt_path {spec}: the newest run, {shown(newest)}, has no {spec}.ckpt; give another run"
+            )
         return path.resolve()
     path = Path(spec).expanduser()
     if path.is_dir():
@@ -57,6 +72,12 @@ def resolve_checkpoint(spec: str, root: Path) -> Path:
     if not path.is_file():
         raise UserError(f"--ckpt_path: there is no file {path}; give a checkpoint, a run's folder, last or best")
     return path.resolve()
+
+
+def _last_written(run: Path) -> float:
+    """When a run was begun or saved last, in seconds; 0 for a folder that holds none."""
+    files = (run / CONFIG, run / "checkpoints" / "last.ckpt")
+    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
 
 
 def shown(path: Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mcubench.results.result import Result
 from mcubench.results.run_folder import shown
@@ -37,7 +38,7 @@ def print_result(result: Result, folder: Path, seconds_in_all: float, hints: Seq
 
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(result, folder, seconds_in_all):
-        facts.add_row(name, value)
+        facts.add_row(name, Text(value))  # plain: a path may look like markup
     console.print(facts)
     for note in result.notes:
         console.print(f"note: {note}", style="yellow", markup=False, highlight=False)

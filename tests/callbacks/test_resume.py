@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -196,24 +197,83 @@ def test_every_n_train_steps_must_be_positive() -> None:
         LastCheckpoint(0)
 
 
-def test_timer_counts_training_apart_from_validation_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = iter(float(2**power) for power in range(100))
-    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    timer = EpochTimer()
-    timer.on_train_start()  # 1
-    timer.on_train_epoch_start()  # 2: a lap of 1
-    timer.on_validation_start()  # 4: training for 2
-    timer.on_validation_end()  # 8: validation for 4
-    timer.on_train_epoch_end()  # 16: training for 8
-    assert timer.epochs == [10.0]
-    assert timer.epoch == 10.0
-    assert timer.fit == 15.0
-    again = EpochTimer()
-    again.load_state_dict(timer.state_dict())
-    again.on_train_start()  # 32
-    again.on_train_epoch_start()  # 64
-    again.on_train_epoch_end()  # 128
-    assert again.epochs == [10.0, 64.0]
-    assert again.fit == 15.0 + 96.0
+def test_ctrl_c_is_given_back_after_an_error(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(StopError):
+        run(tmp_path, dropout_net(), Digits(size=8), LastCheckpoint(), Stop(2))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_checkpoints_fall_on_whole_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(LastCheckpoint, "_save", lambda self, trainer: saved.append(trainer.global_step))
+    run(tmp_path, dropout_net(), Digits(size=8), LastCheckpoint(4), accumulate_grad_batches=3)
+    # 36 batches are 12 steps an epoch; the end of an epoch saves once more
+    assert saved == [4, 8, 12, 12, 16, 20, 24, 24, 28, 32, 36, 36]
+
+
+class TestEpochTimer:
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        ticks = iter(float(2**power) for power in range(100))
+        monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+
+    def hooks(self, timer: EpochTimer, *names: str) -> None:
+        for name in names:
+            getattr(timer, name)(None, None)
+
+    @pytest.mark.usefixtures("clock")
+    def test_training_apart_from_validation_and_goes_on(self) -> None:
+        timer = EpochTimer()
+        self.hooks(timer, "on_validation_start", "on_validation_end")  # Lightning's sanity check: nothing is measured
+        self.hooks(timer, "on_train_start")  # 1
+        self.hooks(timer, "on_train_epoch_start")  # 2: a lap of 1
+        self.hooks(timer, "on_validation_start")  # 4: training for 2
+        self.hooks(timer, "on_validation_end")  # 8: validation for 4
+        self.hooks(timer, "on_train_epoch_end")  # 16: training for 8
+        assert timer.epochs == [10.0]
+        assert timer.epoch == 10.0
+        assert timer.fit == 15.0
+        self.hooks(timer, "on_train_end")  # 32: a lap of 16
+        self.hooks(timer, "on_validation_start", "on_validation_end")  # a later validate is not part of the fit
+        assert timer.fit == 31.0
+        again = EpochTimer()
+        again.load_state_dict(timer.state_dict())
+        self.hooks(again, "on_train_start", "on_train_epoch_start", "on_train_epoch_end")  # 64, 128, 256
+        assert again.epochs == [10.0, 128.0]
+        assert again.fit == 31.0 + 64.0 + 128.0
+
+    @pytest.mark.usefixtures("clock")
+    def test_the_epoch_under_way_is_kept(self) -> None:
+        timer = EpochTimer()
+        self.hooks(timer, "on_train_start", "on_train_epoch_start")  # 1, 2
+        state = timer.state_dict()  # 4: training for 2
+        again = EpochTimer()
+        again.load_state_dict(state)
+        self.hooks(again, "on_train_start", "on_train_epoch_end")  # 8, 16: training for 8 more
+        assert again.epochs == [10.0]
+
+    def test_under_a_plain_trainer(self, tmp_path: Path) -> None:
+        timer, start = EpochTimer(), time.perf_counter()
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        trainer = pl.Trainer(max_epochs=2, accelerator="cpu", default_root_dir=tmp_path, callbacks=[timer], **quiet)
+        trainer.fit(MyNet(), MyData())
+        assert 0 < sum(timer.epochs) < timer.fit < time.perf_counter() - start
+        first = timer.fit
+        trainer.validate(MyNet(), MyData(), verbose=False)
+        assert timer.fit == first
+        run(tmp_path, MyNet(), MyData(), timer)
+        assert len(timer.epochs) == 3, "a fresh fit starts from zero"
+
+
+@pytest.mark.parametrize("callback", [EpochTimer(), RandomState()], ids=["EpochTimer", "RandomState"])
+def test_a_checkpoint_loaded_for_testing_is_forgotten(tmp_path: Path, callback: Any) -> None:
+    trainer = run(tmp_path, dropout_net(), Digits(size=8), callback)
+    trainer.save_checkpoint(tmp_path / "x.ckpt", weights_only=False)
+    trainer.validate(dropout_net(), Digits(size=8), ckpt_path=tmp_path / "x.ckpt", weights_only=True, verbose=False)
+    plain, watched = dropout_net(), None
+    run(tmp_path / "plain", plain, Digits(size=8))
+    watched = dropout_net()
+    run(tmp_path / "watched", watched, Digits(size=8), callback)
+    assert equal(plain, watched)
+    assert not isinstance(callback, EpochTimer) or len(callback.epochs) == 3

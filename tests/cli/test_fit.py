@@ -49,7 +49,7 @@ def test_scores_are_of_the_best_checkpoint_counted_anew(default_run: Path) -> No
     data = Digits()
     for part in ("train", "val", "test"):
         x, y = data.arrays(part)  # type: ignore[arg-type]
-        right = model(torch.from_numpy(x)).argmax(1).numpy() == y
+        right = model(torch.tensor(x)).argmax(1).numpy() == y
         assert row["accuracy"][part] == pytest.approx(right.mean())
     rows = list(csv.DictReader((default_run / "metrics.csv").open()))
     best = max(float(each["val/accuracy"]) for each in rows)
@@ -198,7 +198,7 @@ def test_real_data_found_by_environment(
     assert row["accuracy"]["test"] > {"MNIST": 0.85, "HAPT": 0.6}[data]
     assert row["data"]["init_args"]["root"] is None
     if data == "MNIST":
-        assert row["notes"] == ["no epoch was validated with val/accuracy, so the last checkpoint was scored"]
+        assert row["notes"] == ["no epoch was validated with val/accuracy, so the last weights were scored"]
     assert all(0 < row["macro_f1"][part] < 1 for part in ("train", "val", "test"))
 
 
@@ -241,3 +241,119 @@ def test_help_of_a_verb_teaches(verb: str, capsys: pytest.CaptureFixture[str]) -
     out = capsys.readouterr().out
     assert "--ckpt_path" in out
     assert "module.Class of your own" in out or "newest run's checkpoint" in out
+
+
+def fit_foreign(model: str, data: str, *args: str) -> dict[str, Any]:
+    return result(fit("--model", f"tests.foreign.{model}", "--data", f"tests.foreign.{data}", *args))
+
+
+def test_hooks_of_foreign_data_are_part_of_the_score(workplace: Path) -> None:
+    row = fit_foreign("MyNet", "MyHooks", "--trainer.max_epochs", "4")
+    assert row["accuracy"]["val"] > 0.8
+
+
+def test_foreign_data_that_prepares_its_test_set_late(workplace: Path) -> None:
+    row = fit_foreign("MyNet", "MyStages", "--trainer.max_epochs", "4")
+    assert row["accuracy"]["test"] > 0.8
+
+
+def test_a_forward_that_can_not_be_scored_keeps_the_rest_of_the_result(workplace: Path) -> None:
+    row = fit_foreign("MyTwoInputs", "MyData", "--trainer.max_epochs", "1")
+    assert row["accuracy"] == {"train": None, "val": None, "test": None}
+    assert "TypeError" in row["notes"][0]
+    assert row["steps"] == 10
+
+
+def test_a_checkpoint_with_objects_does_not_cost_the_result(workplace: Path) -> None:
+    row = fit_foreign("MyObjects", "MyData", "--trainer.max_epochs", "2", "--checkpoint.monitor", "my_val_loss")
+    assert row["accuracy"]["val"] is not None
+    assert "best.ckpt" in row["notes"][0]
+
+
+def test_a_model_with_its_own_data_in_a_configuration(workplace: Path) -> None:
+    Path("own.yaml").write_text("model:\n  class_path: tests.foreign.MyNetWithData\n")
+    assert result(fit("--config", "own.yaml", "--trainer.max_epochs", "1"))["data"] is None
+    assert result(fit("--model", "tests.foreign.MyNetWithData", "--data", "null", "--trainer.max_epochs", "1"))["steps"]
+
+
+def test_predict_needs_predict_step(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit("--model", "tests.foreign.MyNet", "--data", "tests.foreign.MyStages", "--trainer.max_epochs", "1")
+    assert main(["predict", "--ckpt_path", "last"]) == 2
+    assert "predict needs MyNet.predict_step" in capsys.readouterr().err
+
+
+def test_the_best_weights_are_those_that_were_validated(workplace: Path) -> None:
+    steep = ["--model.schedule", "constant", "--model.learning_rate", "0.05", "--trainer.max_epochs", "3"]
+    folder = fit(*steep, "--trainer.val_check_interval", "0.3")
+    row = result(folder)
+    assert row["accuracy"]["val"] == pytest.approx(row["checkpoint"]["value"])
+    best, last = (
+        torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+        for name in ("best", "last")
+    )
+    assert not torch.equal(best["layers.1.weight"], last["layers.1.weight"]), "or the test would show nothing"
+
+
+def test_best_by_loss_is_the_smallest(workplace: Path) -> None:
+    folder = fit("--trainer.max_epochs", "4", "--checkpoint.monitor", "val/loss")
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert result(folder)["checkpoint"]["value"] == pytest.approx(min(float(each["val/loss"]) for each in rows))
+
+
+def test_a_run_that_was_moved_keeps_its_best(workplace: Path) -> None:
+    first = fit("--model.schedule", "constant", "--model.learning_rate", "0.01", "--trainer.max_epochs", "4")
+    value = result(first)["checkpoint"]["value"]
+    Path("runs").rename("moved")
+    again = fit("--ckpt_path", "last", "--model.learning_rate", "5", "--trainer.max_epochs", "5", root="moved")
+    checkpoint = result(again)["checkpoint"]
+    assert checkpoint["value"] >= value
+    assert result(again)["accuracy"]["val"] == pytest.approx(checkpoint["value"])
+
+
+def test_divergence_is_said_and_is_valid_json(workplace: Path) -> None:
+    options = ["--model.learning_rate", "1e30", "--model.optimizer", "sgd", "--trainer.max_epochs", "2"]
+    folder = fit(*options, "--checkpoint.monitor", "val/accuracy")
+    row = json.loads(
+        (folder / "result.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON")
+    )
+    assert row["logged"]["train/loss"] is None
+    assert any("diverged" in note for note in row["notes"])
+
+
+def test_steps_may_take_more_than_the_default_epochs(workplace: Path) -> None:
+    assert result(fit("--trainer.max_steps", "400"))["steps"] == 400
+
+
+def test_a_checkpoint_asked_for_in_a_configuration(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("resume.yaml").write_text("ckpt_path: last\ntrainer:\n  default_root_dir: elsewhere\n")
+    assert main(["fit", "--config", "resume.yaml"]) == 2
+    assert "elsewhere" in capsys.readouterr().err
+
+
+def test_another_class_takes_nothing_over_from_the_run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit("--trainer.max_epochs", "1")
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["test", "--ckpt_path", "last", "--data", "MNIST", "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["batch_size"] == 100
+
+
+def test_the_callbacks_may_also_be_asked_for(workplace: Path) -> None:
+    row = result(fit("--trainer.callbacks+=mcubench.callbacks.EpochTimer", "--trainer.max_epochs", "1"))
+    assert row["seconds"]["epoch"] > 0
+
+
+def test_a_path_that_looks_like_markup(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit("--trainer.max_epochs", "1", root="[/bold]")
+    assert "[/bold]" in capsys.readouterr().out
+
+
+def test_a_refused_run_leaves_no_folder(workplace: Path) -> None:
+    assert main(["fit", "--data.split", "subject"]) == 2
+    assert list(workplace.glob("runs/*")) == []
+
+
+def test_the_command_is_what_was_asked_for(workplace: Path) -> None:
+    row = result(fit("--trainer.max_epochs", "1"))
+    asked = ["fit", "--trainer.default_root_dir", "runs", "--trainer.max_epochs", "1"]
+    assert row["command"] == ["python", "-m", "mcubench", *asked]

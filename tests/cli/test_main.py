@@ -140,7 +140,6 @@ def test_missing_data(workplace: Path, capsys: pytest.CaptureFixture[str], monke
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     line = failure(capsys, "fit", "--data", "MNIST", "--data.root", "here")
     assert "looked for train-images-idx3-ubyte.gz in here/MNIST/raw" in line
-    assert list(workplace.iterdir()) in ([], [workplace / "here"])
     assert not [path for path in workplace.rglob("*") if path.is_file()]
 
 

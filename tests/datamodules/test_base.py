@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -87,8 +89,8 @@ def test_batches_are_the_arrays() -> None:
         assert np.array_equal(x, module.arrays(part)[0])  # type: ignore[arg-type]
         assert np.array_equal(y, module.arrays(part)[1])  # type: ignore[arg-type]
     labels = torch.cat([y for _, y in module.train_dataloader()])
-    assert not torch.equal(labels, torch.from_numpy(module.arrays("train")[1])), "training batches are shuffled"
-    assert torch.equal(labels.sort().values, torch.from_numpy(module.arrays("train")[1]))
+    assert not torch.equal(labels, torch.tensor(module.arrays("train")[1])), "training batches are shuffled"
+    assert torch.equal(labels.sort().values, torch.tensor(module.arrays("train")[1]))
 
 
 def test_batch_order_follows_the_global_seed_unless_it_has_its_own() -> None:
@@ -133,11 +135,47 @@ def test_a_class_missing_from_validation_is_said(caplog: pytest.LogCaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"batch_size": 0}, "batch_size"), ({"val_fraction": 2}, "val_fraction")]
+    ("options", "message"),
+    [({"batch_size": 0}, "batch_size"), ({"val_fraction": 2}, "val_fraction"), ({"seed": -1}, "seed")],
 )
 def test_wrong_options(options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Made(**options)
+
+
+def test_arrays_are_read_only_because_training_shares_them() -> None:
+    for array in Made().arrays("train"):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 7
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((40, 2, 4)), np.zeros(40, int), r"samples of shape \(40, 2, 4\)"),
+        (np.zeros((50, 2, 5)), np.zeros(40, int), r"labels of shape \(40,\)"),
+        (np.zeros((40, 2, 5)), np.arange(40) % 4, "labels 0 to 3; with num_classes 3"),
+        (np.zeros((40, 2, 5)), np.arange(40) % 2 - 1, "labels -1 to 0"),
+    ],
+)
+def test_what_load_returns_is_checked(x: np.ndarray, y: np.ndarray, message: str) -> None:
+    class Wrong(Made):
+        def load(self) -> tuple[Arrays, Arrays]:
+            return Arrays(x, y), Arrays(x, y)
+
+    with pytest.raises(UserError, match=message):
+        Wrong().setup()
+
+
+def test_a_checkpoint_loaded_for_testing_does_not_cut_the_next_fit() -> None:
+    module = Made(batch_size=10, seed=0)
+    next(iter(module.train_dataloader()))
+    state = module.state_dict()
+    fresh = Made(batch_size=10, seed=0)
+    fresh.trainer = SimpleNamespace(state=SimpleNamespace(fn="test"))  # type: ignore[assignment]
+    fresh.load_state_dict(state)
+    fresh.trainer = None
+    assert len(list(fresh.train_dataloader())) == 11
 
 
 def test_unknown_part() -> None:

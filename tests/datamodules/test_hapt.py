@@ -181,6 +181,28 @@ def test_features_of_a_raw_only_copy(tmp_path: Path) -> None:
         load_features(archive(tmp_path, made_files()))
 
 
+def test_other_zips_beside_the_data_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "HAPT").mkdir()
+    with zipfile.ZipFile(tmp_path / "HAPT" / "a-notes.zip", "w") as notes:
+        notes.writestr("./", b"")
+        notes.writestr("notes.txt", b"not the data")
+    files = {**made_files(), "Train/X_train.txt": b"", "Test/X_test.txt": b""}
+    for name, held in (("b-raw.zip", made_files()), ("c-full.zip", files)):
+        archive(tmp_path, held).path.rename(tmp_path / "HAPT" / name)
+        monkeypatch.setattr(hapt_archive, "manifest", lambda: dict.fromkeys(made_files(), ""))
+        assert find_or_fetch(tmp_path).path.name == name, "the copy that has most"
+
+
+def test_an_unwritable_cache_costs_time_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    train, _ = load_windows(archive(tmp_path, made_files()))
+    assert len(train.y) == 3
+    assert "not cached" in caplog.text
+
+
 @pytest.mark.parametrize("folder", ["HAPT", "HAPT Data Set"])
 def test_an_unpacked_folder_is_found(tmp_path: Path, folder: str) -> None:
     (tmp_path / folder / "RawData").mkdir(parents=True)
@@ -250,6 +272,12 @@ class TestRealArchive:
         standing = train.x[train.y == module.class_names.index("STANDING")]
         assert np.linalg.norm(standing[:, :3].mean(2), axis=1).mean() == pytest.approx(1, abs=0.05)
         assert np.abs(standing[:, 3:].mean()) < 0.05
+
+    def test_class_names_are_those_of_the_archive(self, module: HAPT, real_data: Path) -> None:
+        lines = find_or_fetch(real_data).read("activity_labels.txt").decode().splitlines()
+        assert [tuple(line.split()) for line in lines if line.strip()] == [
+            (str(number), name) for number, name in enumerate(module.class_names, 1)
+        ]
 
     def test_leave_one_subject_out(self, real_data: Path) -> None:
         module = HAPT(root=str(real_data), folds=21, fold=20)

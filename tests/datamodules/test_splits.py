@@ -95,6 +95,10 @@ def test_by_subject_a_class_of_one_subject_is_refused() -> None:
     [
         ({"val_fraction": 0.0}, "val_fraction must be between"),
         ({"val_fraction": 1.0}, "val_fraction must be between"),
+        ({"kind": "subjects"}, "split must be one of stratified, subject, random; got 'subjects'"),
+        ({"seed": -1}, "split_seed must be 0"),
+        ({"val_fraction": 0.001}, "can't be split as asked"),
+        ({"kind": "random", "folds": 500}, "can't be split as asked"),
         ({"folds": 1}, "folds must be at least 2"),
         ({"folds": 3, "fold": 3}, "fold must be 0 .. 2, got 3"),
         ({"fold": 1}, "folds is not set"),

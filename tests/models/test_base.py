@@ -92,9 +92,9 @@ def test_logged_metrics_are_scikit_learns() -> None:
     for part, logged in (("val", fitted), ("test", tested)):
         x, y = data.arrays(part)  # type: ignore[arg-type]
         with torch.inference_mode():
-            logits = model.eval()(torch.from_numpy(x))
+            logits = model.eval()(torch.tensor(x))
         predicted = logits.argmax(1).numpy()
-        loss = nn.functional.cross_entropy(logits, torch.from_numpy(y))
+        loss = nn.functional.cross_entropy(logits, torch.tensor(y))
         assert float(logged[f"{part}/accuracy"]) == pytest.approx(accuracy_score(y, predicted), abs=1e-6)
         assert float(logged[f"{part}/macro_f1"]) == pytest.approx(f1_score(y, predicted, average="macro"), abs=1e-6)
         assert float(logged[f"{part}/loss"]) == pytest.approx(loss.item(), rel=1e-5)
@@ -105,7 +105,7 @@ def test_training_metrics_cover_the_whole_epoch() -> None:
     run = trainer(1, val_check_interval=0.3)
     run.fit(model, data)
     x, y = data.arrays("train")
-    predicted = model.eval()(torch.from_numpy(x)).argmax(1).numpy()
+    predicted = model.eval()(torch.tensor(x)).argmax(1).numpy()
     assert float(run.callback_metrics["train/accuracy"]) == pytest.approx(accuracy_score(y, predicted), abs=1e-6)
 
 
@@ -114,7 +114,7 @@ def test_predict_gives_probabilities_in_order() -> None:
     batches = trainer().predict(model, data)
     assert batches is not None
     probabilities = torch.cat(batches)  # type: ignore[arg-type]
-    expected = model(torch.from_numpy(data.arrays("test")[0])).softmax(1)
+    expected = model(torch.tensor(data.arrays("test")[0])).softmax(1)
     assert torch.allclose(probabilities, expected, atol=1e-6)
 
 
@@ -157,6 +157,30 @@ def test_a_resumed_schedule_must_have_the_same_length(tmp_path: Path) -> None:
     first.save_checkpoint(tmp_path / "one.ckpt", weights_only=False)
     with pytest.raises(UserError, match="was laid out for 36 steps, and this run has 108"):
         trainer(3).fit(again, Digits(size=8, seed=3), ckpt_path=str(tmp_path / "one.ckpt"), weights_only=True)
+
+
+def test_a_subclass_may_bring_its_own_schedule() -> None:
+    class Own(MLP):
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.SGD(self.parameters(), 0.1)
+            return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.trainer.max_epochs)]
+
+    run = trainer(2)
+    run.fit(Own((1, 8, 8), 10), Digits(size=8))
+    assert run.global_step == 72
+
+
+def test_mixed_precision_with_gradient_clipping() -> None:
+    run = trainer(1, precision="bf16-mixed", gradient_clip_val=1.0)
+    run.fit(MLP((1, 8, 8), 10), Digits(size=8))
+    assert run.global_step == 36
+
+
+def test_a_model_without_parameters_is_refused() -> None:
+    from mcubench.models import Classifier
+
+    with pytest.raises(UserError, match="Classifier has no parameters"):
+        trainer(1).fit(Classifier((1, 8, 8), 10), Digits(size=8))
 
 
 def test_a_constant_schedule_can_be_continued(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ from torch import nn
 
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
+from mcubench.results.best_checkpoint import BestCheckpoint, mode_of
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from mcubench.results.evaluation import NotScorableError, score
 from mcubench.results.metrics_log import MetricsLog, read_metrics
 from mcubench.results.plots import plot_confusion, plot_curves
 from mcubench.results.result import git_commit
-from mcubench.results.run_folder import config_of, new_run_name, resolve_checkpoint
+from mcubench.results.run_folder import claim_run, config_of, resolve_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -83,7 +86,11 @@ class TestRunFolder:
         assert resolve_checkpoint(str(path), tmp_path) == path
 
     def test_absence_is_an_error(self, tmp_path: Path) -> None:
-        for spec, message in (("last", "no run under"), ("best", "no run under"), ("x.ckpt", "there is no file")):
+        for spec, message in (
+            ("last", "there is no run under"),
+            ("best", "there is no run under"),
+            ("x.ckpt", "there is no file"),
+        ):
             with pytest.raises(UserError, match=message):
                 resolve_checkpoint(spec, tmp_path)
         self.checkpoint(tmp_path, "a")
@@ -96,13 +103,49 @@ class TestRunFolder:
         (tmp_path / "a" / "config.yaml").touch()
         assert config_of(path) == tmp_path / "a" / "config.yaml"
 
-    def test_names_are_not_taken_twice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_newest_run_without_a_checkpoint_is_not_passed_over(self, tmp_path: Path) -> None:
+        self.checkpoint(tmp_path, "old", age=100)
+        (tmp_path / "killed").mkdir()
+        (tmp_path / "killed" / "config.yaml").touch()
+        with pytest.raises(UserError, match=r"killed, has no last\.ckpt"):
+            resolve_checkpoint("last", tmp_path)
+
+    def test_runs_of_the_same_second_have_their_own_folders(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("time.strftime", lambda _: "20260131-154502")
-        names = []
-        for _ in range(3):
-            names.append(new_run_name(tmp_path, "CNN-MNIST"))
-            (tmp_path / names[-1]).mkdir()
-        assert names == ["20260131-154502-CNN-MNIST", "20260131-154502-CNN-MNIST-2", "20260131-154502-CNN-MNIST-3"]
+        with ThreadPoolExecutor(8) as pool:
+            folders = list(pool.map(lambda _: claim_run(tmp_path / "runs", "CNN-MNIST"), range(8)))
+        names = {folder.name for folder in folders}
+        assert names == {"20260131-154502-CNN-MNIST", *(f"20260131-154502-CNN-MNIST-{n}" for n in range(2, 9))}
+
+    def test_a_root_that_can_not_be_written(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        for root in (tmp_path / "file", tmp_path / "file" / "runs"):
+            with pytest.raises(UserError, match="runs can't be written to"):
+                claim_run(root, "CNN-MNIST")
+
+
+class TestBestCheckpoint:
+    @pytest.mark.parametrize(
+        ("monitor", "mode"),
+        [
+            ("val/loss", "min"),
+            ("val_loss", "min"),
+            ("my-error", "min"),
+            ("val/accuracy", "max"),
+            ("val/macro_f1", "max"),
+        ],
+    )
+    def test_mode_by_name(self, monitor: str, mode: str) -> None:
+        assert mode_of(monitor) == mode
+
+    def test_a_name_that_does_not_tell(self) -> None:
+        with pytest.raises(UserError, match=r"say --checkpoint\.mode min or max"):
+            mode_of("gloss")
+
+    def test_a_given_mode_counts(self, tmp_path: Path) -> None:
+        assert BestCheckpoint(tmp_path, "val/loss", "max").mode == "max"
 
 
 class TestMetricsLog:
@@ -153,6 +196,14 @@ class TestScore:
         module = nn.Sequential(nn.Dropout(0.999), nn.Identity())
         assert score(module, self.BATCHES, 3, CPU).accuracy == 3 / 5
 
+    def test_batches_are_prepared_as_the_data_module_asks(self) -> None:
+        assert score(nn.Identity(), self.BATCHES, 3, CPU, lambda batch: (batch[0], batch[0].argmax(1))).accuracy == 1
+
+    def test_in_the_precision_of_the_module(self) -> None:
+        module = nn.Linear(3, 3, bias=False).double()
+        module.weight.data = torch.eye(3).double()
+        assert score(module, self.BATCHES, 3, CPU).accuracy == 3 / 5
+
     @pytest.mark.parametrize(
         ("batches", "classes", "message"),
         [
@@ -160,6 +211,9 @@ class TestScore:
             ([(torch.ones(2, 3), [0, 1])], 3, "not pairs"),
             (BATCHES, 4, r"forward gives \(2, 3\) for 2 samples, not \(2, 4\)"),
             ([], 3, "no batches"),
+            ([(torch.eye(3), torch.eye(3))], 3, "targets are not classes"),
+            ([(torch.eye(3), torch.ones(3))], 3, "targets are not classes"),
+            ([(torch.eye(3) * math.nan, torch.tensor([0, 1, 2]))], 3, "not finite"),
         ],
     )
     def test_other_forms_are_refused(self, batches: Any, classes: int, message: str) -> None:

@@ -82,6 +82,22 @@ def test_the_subclass_of_the_readme() -> None:
     assert model(model.example_input_array).shape == (1, 10)
 
 
+def test_the_table_of_the_readme_is_the_one_that_is_printed(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = re.findall(r"<!-- table -->\n```text\n(.*?)```", README, re.DOTALL)
+    assert main(["fit", "--trainer.enable_progress_bar", "false"]) == 0
+    printed = capsys.readouterr().out
+
+    def words(text: str) -> list[str]:  # numbers may differ a little between machines
+        return re.sub(r"[\d.,+-]+", "0", text[text.index("┏") :]).split()
+
+    assert words(block) == words(printed)
+    (accuracy,) = re.findall(r"accuracy │ +([\d.]+) % │ +([\d.]+) % │ +([\d.]+) %", block)
+    (now,) = re.findall(r"accuracy │ +([\d.]+) % │ +([\d.]+) % │ +([\d.]+) %", printed)
+    assert [float(number) for number in accuracy] == [pytest.approx(float(number), abs=2) for number in now]
+
+
 def test_own_module_example(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(REPOSITORY / "examples" / "own_module.py"), run_name="__main__")
     assert "resumed weights equal those of one run: True" in capsys.readouterr().out

@@ -60,6 +60,9 @@ def _run(args: list[str]) -> None:
         )
     if "" not in sys.path:
         sys.path.insert(0, "")  # the installed script, unlike python -m, does not look in the working folder
+    # torch's threads wait for each other busily, which slows tiny models down several times on a machine that does
+    # something else too; it reads this when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from mcubench._compat import mend_torchvision
 
     mend_torchvision()

@@ -22,6 +22,7 @@ Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["constant", "cosine", "onecycle"]
 
 _OUTCOMES = "mcubench.training_outcomes"
+_SMALL = torch.int16  # of classes in checkpoints, which should stay as small as the models
 
 _LAYERS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -52,7 +53,8 @@ class Classifier(pl.LightningModule):
 
     A subclass calls ``super().__init__(input_shape, num_classes, **training)``, makes its layers, and implements
     ``forward``: x of shape (N, *input_shape) to logits of shape (N, num_classes). It logs ``train/``, ``val/`` and
-    ``test/`` ``loss``, ``accuracy`` and ``macro_f1`` once an epoch. Softmax is in the loss, not in the model.
+    ``test/`` ``loss`` (the mean over batches, by their sizes), ``accuracy`` and ``macro_f1`` once an epoch. Softmax is
+    in the loss, not in the model.
 
     Args:
         input_shape: Shape of one sample, channels first; taken from the data when it is not given.
@@ -204,13 +206,14 @@ class Classifier(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the outcomes of an epoch under way, so that its metrics cover it whole after a resume."""
         if self._outcomes and self.trainer.world_size == 1:
-            checkpoint[_OUTCOMES] = [torch.cat(part).cpu() for part in zip(*self._outcomes, strict=True)]
+            losses, predicted, target = (torch.cat(part).cpu() for part in zip(*self._outcomes, strict=True))
+            checkpoint[_OUTCOMES] = losses, predicted.to(_SMALL), target.to(_SMALL)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes back the outcomes of an epoch under way."""
         if outcomes := checkpoint.get(_OUTCOMES):
-            losses, predicted, target = outcomes
-            self._outcomes = [(losses.to(self.device), predicted.to(self.device), target.to(self.device))]
+            losses, predicted, target = (part.to(self.device) for part in outcomes)
+            self._outcomes = [(losses, predicted.long(), target.long())]
 
     def _log_epoch(self, stage: str) -> None:
         if not self._outcomes:  # resumed at the end of an epoch: it was logged before
@@ -263,8 +266,8 @@ def _check_options(
 ) -> None:
     if not input_shape or min(input_shape) < 1:
         raise UserError(f"input_shape must be positive sizes, channels first, as in (1, 28, 28); got {input_shape}")
-    if num_classes < 2:
-        raise UserError(f"num_classes must be at least 2, got {num_classes}")
+    if not 2 <= num_classes <= torch.iinfo(_SMALL).max:
+        raise UserError(f"num_classes must be 2 to {torch.iinfo(_SMALL).max}, got {num_classes}")
     for name, value, kind in (("optimizer", optimizer, Optimizer), ("schedule", schedule, Schedule)):
         if value not in get_args(kind):
             raise UserError(f"{name} must be one of {', '.join(get_args(kind))}; got {value!r}")

@@ -78,7 +78,7 @@ def test_signals_of_any_shape(channels: int, samples: int, classes: int) -> None
     [
         (lambda: MLP((), 10), "input_shape must be positive"),
         (lambda: MLP((1, 0), 10), "input_shape must be positive"),
-        (lambda: MLP((4,), 1), "num_classes must be at least 2"),
+        (lambda: MLP((4,), 1), "num_classes must be 2 to 32767"),
         (lambda: MLP(None, 10), "input_shape is not known"),  # type: ignore[arg-type]
         (lambda: MLP((4,), None), "num_classes is not known"),  # type: ignore[arg-type]
         (lambda: MLP((4,), 2, hidden=(3, 0)), r"hidden must be positive numbers of neurons, got \[3, 0\]"),

@@ -196,3 +196,15 @@ def test_a_truncated_archive_in_a_read_only_root(tmp_path: Path, real_data: Path
     assert f"mcubench: error: {path} is not the original MNIST file" in out
     assert "Traceback" not in out
     assert listing(tmp_path) == before
+
+
+def test_the_installed_script_reopens_a_run_of_somebodys_model(workplace: Path) -> None:
+    """Unlike python -m, a script does not look for modules in the working folder by itself."""
+    script = Path(sys.executable).with_name("mcubench")
+    if not script.exists():
+        pytest.skip("mcubench is not installed")
+    (workplace / "my_file.py").write_text(
+        "from mcubench.models import MLP\n\n\nclass Mine(MLP):\n    '''A subclass in a file of its own.'''\n"
+    )
+    for words in (["fit", "--model", "my_file.Mine", "--trainer.max_epochs", "1"], ["test", "--ckpt_path", "last"]):
+        subprocess.run([script, *words], check=True, capture_output=True, timeout=120)

@@ -16,7 +16,7 @@ class EpochTimer(pl.Callback):
 
     Attributes:
         epochs: Seconds of each finished epoch, in order; a resumed run continues the list.
-        fit: Seconds in ``fit`` so far, all sessions of the run together.
+        fit: Seconds in ``fit`` so far, those before a resume included.
     """
 
     def __init__(self) -> None:

@@ -142,23 +142,28 @@ class BenchCLI(LightningCLI):
         self.best: BestCheckpoint | None = None
         self.resumed_at: int | None = None
         self.folder = Path()
-        super().__init__(
-            args=self.args,
-            save_config_callback=SaveRunConfig if verb == "fit" else None,
-            trainer_defaults=_TRAINER_DEFAULTS,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            parser_kwargs={
-                "prog": "python -m mcubench",
-                "formatter_class": HelpFormatter,
-                "exit_on_error": False,
-                verb: {
-                    "description": describe(verb),
+        try:
+            super().__init__(
+                args=self.args,
+                save_config_callback=SaveRunConfig if verb == "fit" else None,
+                trainer_defaults=_TRAINER_DEFAULTS,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                parser_kwargs={
+                    "prog": "python -m mcubench",
+                    "formatter_class": HelpFormatter,
                     "exit_on_error": False,
-                    "usage": f"python -m mcubench {verb} [options]",
+                    verb: {
+                        "description": describe(verb),
+                        "exit_on_error": False,
+                        "usage": f"python -m mcubench {verb} [options]",
+                    },
                 },
-            },
-        )
+            )
+        finally:
+            if self.folder != Path():
+                with contextlib.suppress(OSError):  # the run's folder is kept if anything was written there
+                    self.folder.rmdir()
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Only the verb that is run: parsers of the others would be built for nothing."""
@@ -217,16 +222,8 @@ class BenchCLI(LightningCLI):
             kwargs["logger"] = False
             kwargs["enable_checkpointing"] = False
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
-        try:
-            trainer: pl.Trainer = super().instantiate_trainer(**kwargs)
-        except BaseException:
-            self._leave_no_empty_folder()
-            raise
+        trainer: pl.Trainer = super().instantiate_trainer(**kwargs)
         return trainer
-
-    def _leave_no_empty_folder(self) -> None:
-        with contextlib.suppress(OSError):  # it is kept if anything was written there
-            self.folder.rmdir()
 
     def _metrics_log(self, trainer: Namespace) -> MetricsLog:
         """The log of a new run, or of the run that goes on; a checkpoint from elsewhere starts a new one."""
@@ -237,7 +234,7 @@ class BenchCLI(LightningCLI):
                 metrics = MetricsLog(run.parent, run.name)
                 metrics.resume_at(self.resumed_at)
                 return metrics
-        root, title = Path(trainer.default_root_dir), f"{type(self.model).__name__}-{type(self._data()).__name__}"
+        root, title = Path(trainer.default_root_dir), "-".join(self._names())
         first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
         # Other processes get the first one's name by broadcast, where it matters.
         folder = claim_run(root, title) if first and not trainer.fast_dev_run else root / title
@@ -254,6 +251,9 @@ class BenchCLI(LightningCLI):
     def _data(self) -> object:
         return self.model if self.datamodule is None else self.datamodule
 
+    def _names(self) -> tuple[str, str]:
+        return type(self.model).__name__, type(self._data()).__name__
+
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs the verb; Ctrl-C, which Lightning turns into an exit, says what was saved."""
         try:
@@ -267,15 +267,13 @@ class BenchCLI(LightningCLI):
                     f"Stopped; saved {shown(self.last.path)}. Go on with: {how}", markup=False, soft_wrap=True
                 )
             raise KeyboardInterrupt from None
-        finally:
-            self._leave_no_empty_folder()
 
     def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Trains, after a line that says what and where."""
         what = "goes on" if self.checkpoint else "starts"
         if self.trainer.is_global_zero:
             seed, device = self.config[self.verb].seed_everything, self.trainer.strategy.root_device
-            title = f"{type(model).__name__} on {type(self._data()).__name__}"
+            title = " on ".join(self._names())
             self.console.print(
                 f"{title} {what}: seed {seed}, {device}, {shown(self.folder)}", markup=False, soft_wrap=True
             )
@@ -313,7 +311,7 @@ class BenchCLI(LightningCLI):
 
     def _say_which(self) -> None:
         if self.trainer.is_global_zero and self.checkpoint is not None:
-            title = f"{type(self.model).__name__} on {type(self._data()).__name__}"
+            title = " on ".join(self._names())
             self.console.print(f"{title}: {shown(self.checkpoint)}", markup=False, highlight=False, soft_wrap=True)
 
     def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:

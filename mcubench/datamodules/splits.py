@@ -75,14 +75,12 @@ class Split:
             UserError: If the data can't be cut this way: no subjects, too few of them or of a class, or a class that
                 would be missing from the training part (``subject``: or, without `folds`, from validation).
         """
-        if self.kind == "subject" and subjects is None:
-            raise UserError("split 'subject' needs data with subjects; use 'stratified' or 'random'")
         try:
-            return (
-                self._by_subject(labels, subjects)
-                if subjects is not None and self.kind == "subject"
-                else self._by_sample(labels)
-            )
+            if self.kind != "subject":
+                return self._by_sample(labels)
+            if subjects is None:
+                raise UserError("split 'subject' needs data with subjects; use 'stratified' or 'random'")
+            return self._by_subject(labels, subjects)
         except UserError:
             raise
         except ValueError as error:  # scikit-learn's, of parts that would be empty or too small

@@ -61,30 +61,34 @@ def score(
     """
     was_training = module.training
     module.eval().to(device)
-    dtype = next((parameter.dtype for parameter in module.parameters()), torch.float32)
-    predicted, target = [], []
-    for batch in map(prepare, batches):
-        pair = isinstance(batch, (list, tuple)) and len(batch) == 2
-        if not (pair and all(isinstance(part, Tensor) for part in batch)):
-            raise NotScorableError("its batches are not pairs (x, y) of tensors")
-        x, y = (part.to(device) for part in batch)
-        if y.shape != (len(x),) or y.is_floating_point():
-            raise NotScorableError(f"its targets are not classes of shape ({len(x)},), but {tuple(y.shape)} {y.dtype}")
-        output = module(x.to(dtype) if x.is_floating_point() else x)
-        if not isinstance(output, Tensor) or output.shape != (len(x), num_classes):
-            form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise NotScorableError(f"forward gives {form} for {len(x)} samples, not ({len(x)}, {num_classes})")
-        if not output.isfinite().all():
-            raise NotScorableError("forward gives values that are not finite: the training has diverged")
-        predicted.append(output.argmax(-1))
-        target.append(y)
-    module.train(was_training)
-    if not target:
+    try:
+        outcomes = [_outcome(module, batch, num_classes, device) for batch in map(prepare, batches)]
+    finally:
+        module.train(was_training)
+    if not outcomes:
         raise NotScorableError("there are no batches")
     # scikit-learn here, torchmetrics in the training loop: two implementations that must agree.
-    outcome = torch.cat(target).cpu().numpy(), torch.cat(predicted).cpu().numpy()
+    outcome = [torch.cat(part).cpu().numpy() for part in zip(*outcomes, strict=True)]
     return Scores(
         accuracy=float(metrics.accuracy_score(*outcome)),
         macro_f1=float(metrics.f1_score(*outcome, average="macro")),
         confusion=metrics.confusion_matrix(*outcome, labels=range(num_classes)),
     )
+
+
+def _outcome(module: nn.Module, batch: Any, num_classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """True and predicted classes of one batch, each of shape (N,)."""
+    pair = isinstance(batch, (list, tuple)) and len(batch) == 2
+    if not (pair and all(isinstance(part, Tensor) for part in batch)):
+        raise NotScorableError("its batches are not pairs (x, y) of tensors")
+    x, y = (part.to(device) for part in batch)
+    if y.shape != (len(x),) or y.is_floating_point():
+        raise NotScorableError(f"its targets are not classes of shape ({len(x)},), but {tuple(y.shape)} {y.dtype}")
+    dtype = next((parameter.dtype for parameter in module.parameters()), torch.float32)
+    output = module(x.to(dtype) if x.is_floating_point() else x)
+    if not isinstance(output, Tensor) or output.shape != (len(x), num_classes):
+        form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise NotScorableError(f"forward gives {form} for {len(x)} samples, not ({len(x)}, {num_classes})")
+    if not output.isfinite().all():
+        raise NotScorableError("forward gives values that are not finite: the training has diverged")
+    return y, output.argmax(-1)

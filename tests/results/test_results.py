@@ -217,8 +217,10 @@ class TestScore:
         ],
     )
     def test_other_forms_are_refused(self, batches: Any, classes: int, message: str) -> None:
+        module = nn.Identity().train()
         with pytest.raises(NotScorableError, match=message):
-            score(nn.Identity(), batches, classes, CPU)
+            score(module, batches, classes, CPU)
+        assert module.training, "its mode is restored all the same"
 
 
 class TestCheckpointIO:

@@ -1,0 +1,31 @@
+"""What a model costs on a microcontroller: MACs, flash, RAM, and on which devices it fits."""
+
+from mcubench.cost.devices import Device, Fit, devices, find_device
+from mcubench.cost.macs import MacCount, Unsupported, count_macs, handles
+from mcubench.cost.memory import MemoryPlan, plan_memory
+from mcubench.cost.report import CostReport, LayerCost, profile, profile_graph
+from mcubench.cost.size import BitWidths, FlashSize, flash_size
+from mcubench.cost.units import bytes_text, parse_bytes, parse_count
+
+__all__ = [
+    "BitWidths",
+    "CostReport",
+    "Device",
+    "Fit",
+    "FlashSize",
+    "LayerCost",
+    "MacCount",
+    "MemoryPlan",
+    "Unsupported",
+    "bytes_text",
+    "count_macs",
+    "devices",
+    "find_device",
+    "flash_size",
+    "handles",
+    "parse_bytes",
+    "parse_count",
+    "plan_memory",
+    "profile",
+    "profile_graph",
+]

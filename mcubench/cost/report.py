@@ -1,0 +1,218 @@
+"""All costs of a model in one report, by layer and in total."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mcubench.cost.macs import MacCount, Unsupported, count_macs
+from mcubench.cost.memory import MemoryPlan, plan_memory
+from mcubench.cost.size import BitWidths, FlashSize, flash_size
+from mcubench.files import atomic_path
+from mcubench.graph import Graph, deploy, ops, trace
+
+__all__ = ["CostReport", "LayerCost", "profile", "profile_graph"]
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One step of the deployed model.
+
+    Attributes:
+        path: The module; empty for the outermost one.
+        op: What is computed, with what was fused into it.
+        output_shape: Of one sample, channels last.
+        params: Elements of the module's parameters that are used here first.
+        macs: Multiply-accumulates; ``None`` if they are not known.
+        flash_bytes: What is stored for it.
+        ram_bytes: What all activations that are needed in this step occupy.
+    """
+
+    path: str
+    op: str
+    output_shape: tuple[int, ...]
+    params: int
+    macs: int | None
+    flash_bytes: int
+    ram_bytes: int
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """What a model costs on a microcontroller, for one sample.
+
+    Attributes:
+        model: Name of the module's class.
+        inputs: Shapes of the inputs, channels last where they feed convolutions.
+        widths: The bit widths that it was priced at.
+        layers: The steps in order.
+        params: Elements of all parameters of the module.
+        mac_count: The MACs, and the operators that have no count.
+        flash: What is stored, line by line.
+        memory: The plan of the activation arena.
+        notes: What is worth knowing.
+    """
+
+    model: str
+    inputs: tuple[tuple[int, ...], ...]
+    widths: BitWidths
+    layers: tuple[LayerCost, ...]
+    params: int
+    mac_count: MacCount
+    flash: FlashSize
+    memory: MemoryPlan
+    notes: tuple[str, ...]
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-accumulates; ``None`` if some operator has no count."""
+        return None if self.mac_count.unsupported else self.mac_count.counted
+
+    @property
+    def flash_bytes(self) -> int | None:
+        """Bytes that are stored; ``None`` if some node was not understood."""
+        return None if self.flash.unsupported else self.flash.total
+
+    @property
+    def ram_bytes(self) -> int | None:
+        """Bytes of the activation arena; ``None`` if some node was not understood."""
+        return None if self.memory.unsupported else self.memory.peak
+
+    @property
+    def unsupported(self) -> tuple[Unsupported, ...]:
+        """Every operator that some cost does not cover."""
+        return tuple(dict.fromkeys((*self.mac_count.unsupported, *self.flash.unsupported)))
+
+    @property
+    def unused_params(self) -> int:
+        """Elements of parameters that the forward does not use."""
+        return self.params - sum(layer.params for layer in self.layers)
+
+    @property
+    def peak_layer(self) -> str:
+        """Where RAM is needed most, as path and operation."""
+        step = self.memory.peak_step
+        if step == 0:
+            return "the input"
+        layer = self.layers[step - 1]
+        return f"{layer.path or '(root)'}: {layer.op}"
+
+    def conventions(self) -> list[str]:
+        """What the figures mean, in a line each."""
+        bits, activation = self.widths.weight, self.widths.activation
+        others = "".join(f", {path}: {each} bits" for path, each in self.widths.per_layer.items())
+        stored = (
+            f"weights packed at {bits} bits{others}, int32 biases, multiplier and shift (8 B) for each output channel"
+            if bits <= 8
+            else f"weights and biases as {bits}-bit floats{others}"
+        )
+        return [
+            "MACs: multiply-accumulates for one sample; biases, activations, pooling, normalisation, elementwise: 0",
+            f"Flash: {stored}; batch norm folded; no code",
+            f"RAM: arena of activations at {activation} bits, input and output included, planned greedily as TFLite Micro "
+            f"does (no plan needs less than {self.memory.lower_bound:,} B); no stack, no scratch memory of kernels",
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report for JSON; ``null`` stands for what is not known, with the reason in ``unsupported``."""
+        return {
+            "model": self.model,
+            "inputs": [list(shape) for shape in self.inputs],
+            "macs": self.macs,
+            "params": self.params,
+            "unused_params": self.unused_params,
+            "flash_bytes": self.flash_bytes,
+            "ram_bytes": self.ram_bytes,
+            "ram_lower_bound": self.memory.lower_bound,
+            "ram_peak_at": self.peak_layer,
+            "weight_bits": self.widths.weight,
+            "activation_bits": self.widths.activation,
+            "bits_per_layer": dict(self.widths.per_layer),
+            "unsupported": [asdict(each) for each in self.unsupported],
+            "layers": [asdict(layer) for layer in self.layers],
+            "flash": [asdict(line) for line in self.flash.lines],
+            "notes": list(self.notes),
+            "conventions": self.conventions(),
+        }
+
+    def save_json(self, target: Path, **more: Any) -> None:
+        """Writes the report as JSON, with `more` beside its own entries."""
+        with atomic_path(target) as temporary:
+            temporary.write_text(json.dumps({**self.as_dict(), **more}, indent=2) + "\n", "utf-8")
+
+    def save_csv(self, target: Path) -> None:
+        """Writes one row a layer."""
+        with atomic_path(target) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(LayerCost.__dataclass_fields__)
+            for layer in self.layers:
+                row = {**asdict(layer), "output_shape": "x".join(map(str, layer.output_shape))}
+                writer.writerow("" if value is None else value for value in row.values())
+
+
+def profile(
+    module: nn.Module,
+    example_input: Any,
+    widths: BitWidths | None = None,
+    count_bias: bool = False,
+    batch_dim: int | None = 0,
+) -> CostReport:
+    """Prices a module.
+
+    Args:
+        module: Any module.
+        example_input: One sample, as `mcubench.graph.trace` takes it.
+        widths: The bit widths to price it at; 8 and 8 by default.
+        count_bias: Count the addition of a bias as one MAC.
+        batch_dim: Where the batch stands in the example.
+
+    Raises:
+        UserError: If the module can't be traced, or `widths` name a layer that is not there.
+    """
+    return profile_graph(trace(module, example_input, batch_dim), type(module).__name__, widths, count_bias)
+
+
+def profile_graph(
+    graph: Graph, model: str, widths: BitWidths | None = None, count_bias: bool = False
+) -> CostReport:
+    """Prices a graph that was traced; `model` is what it is called."""
+    widths = widths or BitWidths()
+    graph = deploy(graph)
+    flash, memory = flash_size(graph, widths), plan_memory(graph, widths)
+    stored: dict[str, int] = {}
+    for line in flash.lines:
+        stored[line.node] = stored.get(line.node, 0) + line.bytes
+    seen: set[str] = set()
+    layers = []
+    steps = [node for node in graph.nodes if not isinstance(node.op, ops.Reshape)]
+    for node, ram in zip(steps, memory.live[1:], strict=True):
+        count = count_macs(Graph((node,), (), ()), count_bias)
+        sources = {source for _, weight in node.op.weights() for source in weight.sources} - seen
+        seen |= sources
+        layers.append(
+            LayerCost(
+                path=node.path,
+                op=node.op.label,
+                output_shape=node.output.shape,
+                params=sum(graph.parameters.get(source, 0) for source in sources),
+                macs=None if count.unsupported else count.counted,
+                flash_bytes=stored.get(node.name, 0),
+                ram_bytes=ram,
+            )
+        )
+    return CostReport(
+        model=model,
+        inputs=tuple(value.shape for value in graph.inputs),
+        widths=widths,
+        layers=tuple(layers),
+        params=sum(graph.parameters.values()),
+        mac_count=count_macs(graph, count_bias),
+        flash=flash,
+        memory=memory,
+        notes=graph.notes,
+    )

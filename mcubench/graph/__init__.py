@@ -1,0 +1,23 @@
+"""From a module to a graph of microcontroller-level operations, which everything behind training reads."""
+
+from mcubench.graph import ops
+from mcubench.graph.capture import TraceError, one_sample
+from mcubench.graph.interpret import interpret
+from mcubench.graph.ir import Graph, Node, Op, Unknown, Value, Weight
+from mcubench.graph.passes import deploy
+from mcubench.graph.trace import trace
+
+__all__ = [
+    "Graph",
+    "Node",
+    "Op",
+    "TraceError",
+    "Unknown",
+    "Value",
+    "Weight",
+    "deploy",
+    "interpret",
+    "one_sample",
+    "ops",
+    "trace",
+]

@@ -1,0 +1,279 @@
+"""From a module to torch.export's list of operator calls, without touching the module."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from mcubench.errors import UserError
+from mcubench.graph.recurrent_shapes import shapes_without_stepping
+
+__all__ = ["Captured", "TraceError", "capture", "one_sample"]
+
+# The traced batch is a prime number of samples: an axis divisible by it is the batch, or the batch merged with another
+# axis. A batch of one could not be told from any other axis of size 1. Tensors are fake while tracing, so it costs nothing.
+_PRIMES = (211, 223, 227, 229, 233, 239, 241, 251, 257, 263)
+
+# Lightning's links to what runs the module: copying them would copy the data, and a copy must not log.
+_NOT_COPIED = ("_trainer", "_fabric")
+
+
+class TraceError(UserError):
+    """A module that can't be traced: its own forward fails, or depends on values in a way that has no fixed graph."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What torch.export found.
+
+    Attributes:
+        graph: Calls of ATen operators, functional (nothing is changed in place).
+        tensors: Parameters, buffers and constants by placeholder, with their paths.
+        inputs: Names of the placeholders that the application supplies.
+        outputs: The nodes that are returned.
+        batch: Number of samples in the traced batch.
+        batch_axis: Where the batch stands in the inputs; ``None`` if the whole input is one sample.
+        parameters: Number of elements of each parameter of the module.
+    """
+
+    graph: fx.Graph
+    tensors: dict[str, tuple[str, Tensor]]
+    inputs: tuple[str, ...]
+    outputs: tuple[fx.Node, ...]
+    batch: int
+    batch_axis: int | None
+    parameters: dict[str, int]
+
+
+def one_sample(example: Any, batch_dim: int = 0) -> Any:
+    """Narrows every tensor of a batch to its first sample: what `capture` and `mcubench.graph.trace` take.
+
+    Args:
+        example: A tensor, or tuples, lists and dicts of tensors.
+        batch_dim: Where the batch stands.
+    """
+
+    def narrow(leaf: Any) -> Any:
+        return leaf.narrow(batch_dim, 0, 1).detach() if isinstance(leaf, Tensor) and leaf.ndim > batch_dim else leaf
+
+    return pytree.tree_map(narrow, example)
+
+
+def capture(module: nn.Module, example_input: Any, batch_dim: int | None) -> Captured:
+    """Exports a copy of `module` in evaluation mode.
+
+    Args:
+        module: Any module.
+        example_input: One sample: a tensor, a tuple of positional or a dict of keyword arguments.
+        batch_dim: Where the batch stands in every tensor of it, with size 1; ``None`` if it has none.
+
+    Raises:
+        TraceError: If torch.export, or the module itself, fails on the input.
+        UserError: If the example is more than one sample.
+    """
+    args, kwargs = _arguments(example_input)
+    _check_example(args, kwargs, batch_dim)
+    clone = _copy(module)
+    sizes = {size for tensor in (*clone.parameters(), *clone.buffers(), *_tensors((args, kwargs))) for size in tensor.shape}
+    failure: Exception | None = None
+    if batch_dim is not None:
+        for prime in (prime for prime in _PRIMES if all(size % prime for size in sizes if size)):
+            try:
+                batch = pytree.tree_map(lambda leaf, n=prime: _repeat(leaf, batch_dim, n), (args, kwargs))
+                captured = _export(clone, *batch, prime, batch_dim)
+            except Exception as error:  # somebody's forward may raise anything
+                failure = error
+                break
+            if not _ambiguous(captured.graph, prime):
+                return captured
+    try:  # modules that are written for one sample at a time
+        return _export(clone, args, kwargs, 1, batch_dim)
+    except Exception as error:
+        cause = failure or error
+        reason = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in _tensors((args, kwargs)))
+        raise TraceError(
+            f"{type(module).__name__} can't be traced with input {shapes}: {type(cause).__name__}: {reason}. Its forward "
+            "must run on such an input, and its steps must not depend on computed values; give another example input, or "
+            "trace the part of it that runs on the device"
+        ) from error
+
+
+def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, dict):
+        return (), example
+    return (tuple(example) if isinstance(example, (tuple, list)) else (example,)), {}
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor))
+
+
+def _check_example(args: tuple[Any, ...], kwargs: dict[str, Any], batch_dim: int | None) -> None:
+    tensors = list(_tensors((args, kwargs)))
+    if not tensors:
+        raise UserError("the example input has no tensor in it; give one sample, as in torch.zeros(1, 3, 32, 32)")
+    if batch_dim is None:
+        return
+    if batch_dim < 0:
+        raise UserError(f"batch_dim must be 0 or more, or None for an input without a batch; got {batch_dim}")
+    for tensor in tensors:
+        if tensor.ndim > batch_dim and tensor.shape[batch_dim] != 1:
+            raise UserError(
+                f"the example input must be one sample, with 1 along axis {batch_dim}, where the batch is; got shape "
+                f"{tuple(tensor.shape)}. Give x[:1], or say batch_dim=... where the batch stands (None: nowhere)"
+            )
+
+
+def _repeat(leaf: Any, batch_dim: int, batch: int) -> Any:
+    if not isinstance(leaf, Tensor) or leaf.ndim <= batch_dim:
+        return leaf
+    return leaf.repeat_interleave(batch, batch_dim)
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """A copy on the CPU in evaluation mode that shares nothing which a forward could change."""
+    memo: dict[int, Any] = {}
+    for each in module.modules():
+        for tensor in (*each._parameters.values(), *each._buffers.values()):
+            if tensor is None or id(tensor) in memo:
+                continue
+            if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+                raise TraceError(f"{type(module).__name__} has lazy layers: run it once before it is traced")
+            value = tensor.detach().to("cpu", copy=True)
+            is_parameter = isinstance(tensor, nn.Parameter)
+            memo[id(tensor)] = nn.Parameter(value, requires_grad=False) if is_parameter else value
+    clone = _copy_module(module, memo)
+    for each in clone.modules():
+        each.training = False  # not .eval(), which may be overridden
+        _freeze_switches(each)
+    return clone
+
+
+def _copy_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    if id(module) in memo:
+        found: nn.Module = memo[id(module)]
+        return found
+    clone = module.__class__.__new__(module.__class__)
+    memo[id(module)] = clone
+    clone.__dict__ = {}
+    for name, child in module.named_children():
+        _copy_module(child, memo)
+    for key, value in vars(module).items():
+        if key in _NOT_COPIED:
+            clone.__dict__[key] = None
+        elif key.endswith("_hooks") or "_hooks_" in key:
+            clone.__dict__[key] = copy.copy(value)  # hooks belong to the function that is traced
+        else:
+            clone.__dict__[key] = _copy_value(value, memo)
+    return clone
+
+
+def _copy_value(value: Any, memo: dict[int, Any]) -> Any:
+    try:
+        return copy.deepcopy(value, memo)
+    except Exception:  # locks, open files, tensors with a history: shared, as they can't be copied
+        return value
+
+
+def _freeze_switches(module: nn.Module) -> None:
+    """torch.ao's FakeQuantize branches on tensors, which has no fixed graph; as numbers they decide the branch."""
+    if isinstance(module, torch.ao.quantization.FakeQuantize) and type(module).__name__ == "FakeQuantize":
+        enabled = int(module.fake_quant_enabled[0])
+        for name, value in (("observer_enabled", 0), ("fake_quant_enabled", enabled)):
+            del module._buffers[name]
+            setattr(module, name, [value])
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Random numbers, attention's fast path, gradient mode and logs as they were, afterwards."""
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    noisy = [logging.getLogger(name) for name in ("torch.export", "torch._export", "torch.fx", "torch._dynamo")]
+    levels = [logger.level for logger in noisy]
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)  # its fused operator hides what it computes
+        for logger in noisy:
+            logger.setLevel(logging.CRITICAL)
+        with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+        for logger, level in zip(noisy, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _export(
+    clone: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], batch: int, batch_axis: int | None
+) -> Captured:
+    with _undisturbed(), shapes_without_stepping():
+        program = torch.export.export(clone, _on_cpu(args), _on_cpu(kwargs), strict=False)
+        for node in program.graph.nodes:
+            _out_of_place(node)
+        if any(_mutates(node) for node in program.graph.nodes):
+            program = program.run_decompositions({})  # makes it functional, and decomposes nothing
+    signature = program.graph_signature
+    tensors: dict[str, tuple[str, Tensor]] = {}
+    state, constants = dict(program.state_dict), dict(program.constants)
+    for placeholders, source in (
+        (signature.inputs_to_parameters, state),
+        (signature.inputs_to_buffers, {**constants, **state}),
+        (signature.inputs_to_lifted_tensor_constants, constants),
+    ):
+        for placeholder, path in placeholders.items():
+            tensors[placeholder] = path, source[path].detach()
+    returned = pytree.tree_leaves(next(node for node in program.graph.nodes if node.op == "output").args[0])
+    names = {spec.arg.name for spec in signature.output_specs if spec.kind.name == "USER_OUTPUT" and hasattr(spec.arg, "name")}
+    return Captured(
+        graph=program.graph,
+        tensors=tensors,
+        inputs=tuple(name for name in signature.user_inputs if isinstance(name, str)),
+        outputs=tuple(node for node in returned if isinstance(node, fx.Node) and node.name in names),
+        batch=batch,
+        batch_axis=batch_axis,
+        parameters={name: parameter.numel() for name, parameter in clone.named_parameters()},
+    )
+
+
+def _on_cpu(tree: Any) -> Any:
+    return pytree.tree_map(lambda leaf: leaf.detach().cpu() if isinstance(leaf, Tensor) else leaf, tree)
+
+
+def _mutates(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return node.op == "call_function" and schema is not None and bool(schema.is_mutable)
+
+
+def _out_of_place(node: fx.Node) -> None:
+    """Replaces ``relu_`` by ``relu`` where nobody else can see the difference: cheaper than tracing once more."""
+    if not _mutates(node) or not isinstance(node.args[0], fx.Node):
+        return
+    assert isinstance(node.target, torch._ops.OpOverload)
+    changed, name = node.args[0], node.target._schema.name.removeprefix("aten::")
+    schema = getattr(changed.target, "_schema", None)
+    fresh = changed.op == "call_function" and schema is not None and not any(each.alias_info for each in schema.returns)
+    packet = getattr(torch.ops.aten, name.removesuffix("_"), None)
+    if fresh and list(changed.users) == [node] and name.endswith("_") and node.target._overloadname in dir(packet):
+        node.target = getattr(packet, node.target._overloadname)
+
+
+def _ambiguous(graph: fx.Graph, prime: int) -> bool:
+    """Whether some tensor has two axes that could be the batch."""
+    return any(
+        sum(size % prime == 0 for size in value.shape if isinstance(size, int) and size) > 1
+        for node in graph.nodes
+        for value in pytree.tree_leaves(node.meta.get("val"))
+        if isinstance(value, Tensor)
+    )

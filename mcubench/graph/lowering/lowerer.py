@@ -1,0 +1,369 @@
+"""The engine that turns traced operator calls into nodes; the rules, one file a family, register with `lowers`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from mcubench.graph.capture import Captured
+from mcubench.graph.ir import Call, Graph, Input, Node, Op, Operand, TensorShape, Unknown, Value, Weight
+
+__all__ = ["RULES", "CannotLowerError", "Lowerer", "lowers"]
+
+Rule = Callable[["Lowerer"], Any]
+
+RULES: dict[str, Rule] = {}
+
+
+def lowers(*targets: str) -> Callable[[Rule], Rule]:
+    """Registers a rule for operators by their full names, as in ``aten.conv2d.default``.
+
+    The rule reads the call through the `Lowerer` and returns what stands for its result: a `Value` (new, from `emit`, or
+    one that was there), a `Weight`, or a tuple of these.
+    """
+
+    def register(rule: Rule) -> Rule:
+        for target in targets:
+            RULES[target] = rule
+        return rule
+
+    return register
+
+
+class CannotLowerError(Exception):
+    """A call that has no counterpart on a microcontroller; its message is the reason."""
+
+
+class Lowerer:
+    """Walks through the traced calls and builds the graph.
+
+    While a rule runs, ``args`` holds the call's arguments by their names in the operator's schema, defaults filled in,
+    with a `Value` or `Weight` for every tensor.
+    """
+
+    def __init__(self, captured: Captured) -> None:
+        self._captured = captured
+        self._found: dict[fx.Node, Any] = {}
+        self._traced: dict[Value, tuple[int, ...]] = {}  # shapes with the batch in them
+        self._nodes: list[Node] = []
+        self._names: set[str] = set()
+        self._weights: dict[int, Weight] = {}
+        self.args: dict[str, Any] = {}
+        self.node: fx.Node
+
+    def run(self) -> Graph:
+        """Builds the graph."""
+        captured = self._captured
+        inputs = []
+        for node in captured.graph.nodes:
+            self.node = node
+            if node.op == "placeholder" and node.name in captured.tensors:
+                self._found[node] = self._weight(*captured.tensors[node.name])
+            elif node.op == "placeholder" and node.name in captured.inputs and isinstance(node.meta["val"], Tensor):
+                self._found[node] = self.value(node.name, node.meta["val"])
+                inputs.append(self._found[node])
+            elif node.op == "placeholder":
+                self._found[node] = node.meta["val"]  # a number among the inputs
+            elif node.op == "call_function":
+                self._found[node] = self._lower(node)
+            elif node.op == "get_attr":
+                self._found[node] = None  # a sub-graph, read by an operator that will be unknown
+        outputs = []
+        for returned in captured.outputs:
+            found = self._found[returned]
+            if isinstance(found, Weight):
+                self.node, self.args = returned, {}
+                found = self.emit(Unknown(str(returned.target), "the output does not depend on the input", (found,)), ())
+            outputs.append(found)
+        notes = () if captured.batch > 1 or captured.batch_axis is None else (
+            "its forward runs for a single sample only, so what it does with a batch was not looked at",
+        )  # fmt: skip
+        return Graph(
+            nodes=_alive(self._nodes, outputs),
+            inputs=tuple(inputs),
+            outputs=tuple(outputs),
+            parameters=captured.parameters,
+            notes=notes,
+        )
+
+    # --- what rules use ---
+
+    def emit(
+        self, op: Op, inputs: Iterable[Value], shape: Sequence[int] | None = None, like: Tensor | None = None
+    ) -> Value:
+        """Adds a node with one output.
+
+        Args:
+            op: What it computes.
+            inputs: What it reads.
+            shape: Shape of its output for one sample; by default that of the call's output.
+            like: The traced tensor that the output stands for, where the call has several.
+        """
+        traced = like if like is not None else self.result
+        output = self.value(self.node.name, traced, shape)
+        self.emit_node(op, inputs, (output,))
+        return output
+
+    def emit_node(self, op: Op, inputs: Iterable[Value], outputs: tuple[Value, ...]) -> None:
+        """Adds a node with outputs that were made by `value`."""
+        calls = (self._call(),) if self._pending_call else ()
+        self._pending_call = False
+        self._nodes.append(Node(outputs[0].name, op, tuple(inputs), outputs, self._path(), calls))
+
+    def value(self, name: str, traced: Tensor, shape: Sequence[int] | None = None) -> Value:
+        """A new value that stands for a traced tensor; with another `shape` for one sample, if given."""
+        unique = next(each for each in self._candidates(name) if each not in self._names)
+        self._names.add(unique)
+        value = Value(unique, tuple(self.sample_shape(traced) if shape is None else shape), traced.dtype)
+        self._traced[value] = tuple(traced.shape)
+        return value
+
+    @property
+    def result(self) -> Tensor:
+        """The traced (fake) tensor that the call returned; the first, if it returned several."""
+        found = self.node.meta["val"]
+        first = found[0] if isinstance(found, (tuple, list)) else found
+        if not isinstance(first, Tensor):
+            raise CannotLowerError("it does not return a tensor")
+        return first
+
+    def sample_shape(self, traced: Tensor) -> tuple[int, ...]:
+        """Shape of one sample of a traced tensor."""
+        batch = self._batch_axis(tuple(traced.shape))
+        whole = tuple(self._per_sample(size) for size in traced.shape)
+        return whole if batch is None else whole[:batch] + whole[batch + 1 :]
+
+    def traced_rank(self, value: Value) -> int:
+        """Number of axes of the traced tensor, batch included."""
+        return len(self._traced[value])
+
+    def axis(self, value: Value, dim: int) -> int:
+        """The axis of one sample that an axis of the traced tensor is.
+
+        Raises:
+            CannotLowerError: If it is the batch.
+        """
+        traced = self._traced[value]
+        dim %= max(len(traced), 1)
+        batch = self._batch_axis(traced)
+        if dim == batch:
+            raise CannotLowerError("it computes across the samples of a batch")
+        return dim - (batch is not None and dim > batch)
+
+    def batch_axis(self, value: Value) -> int | None:
+        """Where the batch stands in the traced tensor, if it has an axis of its own."""
+        return self._batch_axis(self._traced[value])
+
+    def operands(self, *found: Any) -> tuple[tuple[Operand, ...], tuple[Value, ...]]:
+        """Splits operands into the template that an op keeps and the values that its node reads.
+
+        Weights lose the axis that stands where the result has the batch.
+        """
+        template: list[Operand] = []
+        values: list[Value] = []
+        for each in found:
+            if isinstance(each, Value):
+                template.append(Input(len(values)))
+                values.append(each)
+            elif isinstance(each, Weight):
+                template.append(self._without_batch(each))
+            elif each is None or isinstance(each, (int, float, bool)):
+                template.append(each)
+            else:
+                raise CannotLowerError(f"argument {each!r} is not understood")
+        return tuple(template), tuple(values)
+
+    def values(self, *found: Any) -> tuple[Value, ...]:
+        """The same, for arguments that must be computed from the input.
+
+        Raises:
+            CannotLowerError: If one is not.
+        """
+        if not all(isinstance(each, Value) for each in found):
+            raise CannotLowerError("an argument that should be computed from the input is a constant")
+        return found
+
+    def weight(self, name: str) -> Weight | None:
+        """An argument that must be a weight, or be left out.
+
+        Raises:
+            CannotLowerError: If it is computed from the input.
+        """
+        found = self.args.get(name)
+        if found is not None and not isinstance(found, Weight):
+            raise CannotLowerError(f"its {name} is computed from the input")
+        return found
+
+    def required_weight(self, name: str) -> Weight:
+        """The same, for one that can't be left out."""
+        found = self.weight(name)
+        if found is None:
+            raise CannotLowerError(f"it has no {name}")
+        return found
+
+    # --- the engine ---
+
+    def _lower(self, node: fx.Node) -> Any:
+        self.node = node
+        target = str(node.target)
+        if node.target.__class__.__name__ == "builtin_function_or_method" and "getitem" in target:
+            source, index = node.args
+            assert isinstance(source, fx.Node)
+            found = self._found[source]
+            return found[index] if isinstance(found, tuple) else found  # an unknown op has one value for all outputs
+        self.args = self._bind(node)
+        self._pending_call = True
+        read = [each for each in _flatten(self.args.values()) if isinstance(each, (Value, Weight))]
+        if not any(isinstance(each, Value) for each in read) and not _is_random(node.target):
+            return self._fold(node, [each for each in read if isinstance(each, Weight)])
+        try:
+            rule = RULES.get(target) or (RULES["pointwise"] if _is_pointwise(node.target) else None)
+            if rule is None:
+                raise CannotLowerError("it is not known")
+            return rule(self)
+        except CannotLowerError as error:
+            weights = tuple(each for each in read if isinstance(each, Weight))
+            op = Unknown(target, str(error), weights)
+            try:
+                return self.emit(op, [each for each in read if isinstance(each, Value)])
+            except CannotLowerError:
+                return None
+
+    def _bind(self, node: fx.Node) -> dict[str, Any]:
+        """Arguments by name, with what was found for each node among them."""
+        args = fx.map_arg(node.args, self._found.__getitem__)
+        kwargs = fx.map_arg(node.kwargs, self._found.__getitem__)
+        schema = getattr(node.target, "_schema", None)
+        if schema is None:  # control flow and the like
+            return {str(index): value for index, value in enumerate(args)} | kwargs
+        bound = {}
+        for index, argument in enumerate(schema.arguments):
+            default = argument.default_value if argument.has_default_value() else None
+            bound[argument.name] = args[index] if index < len(args) else kwargs.get(argument.name, default)
+        return bound
+
+    def _fold(self, node: fx.Node, read: list[Weight]) -> Any:
+        """Computes what depends on weights alone, as a compiler would ahead of time."""
+        real = {each: found for each, found in self._found.items() if each in node.all_input_nodes}
+        args, kwargs = (
+            fx.map_arg(part, lambda each: _tensors_of(real[each])) for part in (node.args, node.kwargs)
+        )
+        assert callable(node.target)
+        with torch.no_grad():
+            computed = node.target(*args, **kwargs)
+        sources = tuple(dict.fromkeys(itertools.chain.from_iterable(each.sources for each in read)))
+
+        def named(tensor: Any) -> Any:
+            if not isinstance(tensor, Tensor):
+                return tensor
+            only = read[0] if len(read) == 1 else None
+            view = only is not None and sorted(only.tensor.shape) == sorted(size for size in tensor.shape if size != 1)
+            name = only.name if only is not None and (view or len(sources) == 1) else node.name
+            return Weight(name, tensor, sources)
+
+        return tuple(named(each) for each in computed) if isinstance(computed, (tuple, list)) else named(computed)
+
+    def _weight(self, path: str, tensor: Tensor) -> Weight:
+        if id(tensor) not in self._weights:
+            self._weights[id(tensor)] = Weight(path, tensor, (path,))
+        return self._weights[id(tensor)]
+
+    def _without_batch(self, weight: Weight) -> Weight:
+        shape = tuple(self.result.shape)
+        batch = self._batch_axis(shape)
+        if batch is None:
+            return weight
+        axis = weight.tensor.ndim - (len(shape) - batch)
+        if axis < 0:
+            return weight
+        if weight.tensor.shape[axis] not in (1, self._captured.batch):
+            raise CannotLowerError("a constant differs from sample to sample")
+        first = weight.tensor.select(axis, 0)
+        if not torch.equal(first.unsqueeze(axis).expand_as(weight.tensor), weight.tensor):
+            raise CannotLowerError("a constant differs from sample to sample")
+        return weight.derive(first)
+
+    def _per_sample(self, size: int) -> int:
+        if not isinstance(size, int):
+            raise CannotLowerError("its size depends on computed values")
+        batch = self._captured.batch
+        return size // batch if batch > 1 and size % batch == 0 else size
+
+    def _batch_axis(self, shape: Sequence[int]) -> int | None:
+        batch, axis = self._captured.batch, self._captured.batch_axis
+        if batch > 1:
+            return next((index for index, size in enumerate(shape) if size == batch), None)
+        return axis if axis is not None and axis < len(shape) and shape[axis] == 1 else None
+
+    def _call(self) -> Call:
+        def described(found: Any) -> Any:
+            if isinstance(found, Value):
+                return TensorShape(tuple(self._per_sample(size) for size in self._traced[found]), found.dtype)
+            if isinstance(found, Weight):
+                return TensorShape(tuple(self._per_sample(size) for size in found.tensor.shape), found.tensor.dtype)
+            return tuple(described(each) for each in found) if isinstance(found, (tuple, list)) else found
+
+        results = self.node.meta["val"]
+        outputs = results if isinstance(results, (tuple, list)) else (results,)
+        return Call(
+            str(self.node.target),
+            tuple(described(each) for each in self.args.values()),
+            tuple(
+                TensorShape(tuple(self._per_sample(size) for size in each.shape), each.dtype)
+                for each in outputs
+                if isinstance(each, Tensor)
+            ),
+        )
+
+    def _path(self) -> str:
+        """The innermost module that made the call; one that is called twice has the same path both times."""
+        stack = self.node.meta.get("nn_module_stack")
+        path = next(reversed(stack.values()))[0] if stack else ""
+        return str(path).partition("@")[0]
+
+    @staticmethod
+    def _candidates(name: str) -> Iterable[str]:
+        yield name
+        for count in itertools.count(1):
+            yield f"{name}.{count}"
+
+
+def _flatten(found: Iterable[Any]) -> Iterable[Any]:
+    for each in found:
+        if isinstance(each, (tuple, list)):
+            yield from _flatten(each)
+        else:
+            yield each
+
+
+def _tensors_of(found: Any) -> Any:
+    if isinstance(found, tuple):
+        return tuple(_tensors_of(each) for each in found)
+    return found.tensor if isinstance(found, Weight) else found
+
+
+def _tags(target: Any) -> Sequence[torch.Tag]:
+    return getattr(target, "tags", ())
+
+
+def _is_pointwise(target: Any) -> bool:
+    return torch.Tag.pointwise in _tags(target)
+
+
+def _is_random(target: Any) -> bool:
+    return torch.Tag.nondeterministic_seeded in _tags(target)
+
+
+def _alive(nodes: Sequence[Node], outputs: Sequence[Value]) -> tuple[Node, ...]:
+    """The nodes that contribute to an output: the rest need not run."""
+    needed = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if needed.intersection(node.outputs):
+            needed.update(node.inputs)
+            kept.append(node)
+    return tuple(reversed(kept))

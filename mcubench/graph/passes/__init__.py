@@ -1,0 +1,31 @@
+"""Passes: each takes a graph and returns one that computes the same, nearer to what runs on a device."""
+
+from mcubench.graph.ir import Graph
+from mcubench.graph.passes.activation import activation_before_pool, fuse_activation
+from mcubench.graph.passes.batch_norm import fold_batch_norm
+from mcubench.graph.passes.cleanup import drop_identities, merge_moves
+from mcubench.graph.passes.layout import channels_last
+
+__all__ = [
+    "activation_before_pool",
+    "channels_last",
+    "deploy",
+    "drop_identities",
+    "fold_batch_norm",
+    "fuse_activation",
+    "merge_moves",
+]
+
+
+def deploy(graph: Graph) -> Graph:
+    """All passes in order: the graph as a microcontroller would run it."""
+    for each in (
+        drop_identities,
+        fold_batch_norm,
+        activation_before_pool,
+        fuse_activation,
+        channels_last,
+        merge_moves,
+    ):
+        graph = each(graph)
+    return graph

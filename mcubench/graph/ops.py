@@ -98,7 +98,8 @@ class Conv(Op):
     @property
     def label(self) -> str:
         """Name, kernel, stride if any, fused activation."""
-        stride = f" /{_by(self.stride)}" if max(self.stride) > 1 else ""
+        alike = len(set(self.stride)) == 1
+        stride = "" if max(self.stride) == 1 else f" /{_by(self.stride[:1] if alike else self.stride)}"
         return _fused(f"{type(self).__name__} {_by(self.kernel)}{stride}", self.activation)
 
 

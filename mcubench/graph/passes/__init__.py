@@ -5,6 +5,7 @@ from mcubench.graph.passes.activation import activation_before_pool, fuse_activa
 from mcubench.graph.passes.batch_norm import fold_batch_norm
 from mcubench.graph.passes.cleanup import drop_identities, merge_moves
 from mcubench.graph.passes.layout import channels_last
+from mcubench.graph.passes.padding import fold_padding
 
 __all__ = [
     "activation_before_pool",
@@ -12,6 +13,7 @@ __all__ = [
     "deploy",
     "drop_identities",
     "fold_batch_norm",
+    "fold_padding",
     "fuse_activation",
     "merge_moves",
 ]
@@ -21,6 +23,7 @@ def deploy(graph: Graph) -> Graph:
     """All passes in order: the graph as a microcontroller would run it."""
     for each in (
         drop_identities,
+        fold_padding,
         fold_batch_norm,
         activation_before_pool,
         fuse_activation,

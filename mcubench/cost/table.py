@@ -1,0 +1,100 @@
+"""The table of costs by layer, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mcubench.cost.devices import Fit
+from mcubench.cost.report import CostReport
+from mcubench.cost.units import bytes_text
+
+__all__ = ["print_report"]
+
+_WIDE = 110  # characters, from which on there is room for bars
+_BAR = 8
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ()) -> None:
+    """Prints a report: a row a layer, totals, what was not counted, and what the figures mean.
+
+    Args:
+        report: The report.
+        console: Where to print.
+        fits: Devices to compare it with.
+    """
+    inputs = ", ".join(_shape(shape) for shape in report.inputs)
+    if not console.is_terminal and console.width < _WIDE:  # a file has no edge
+        console = Console(file=console.file, width=_WIDE)
+    bars = console.width >= _WIDE
+    table = Table(
+        title=f"{report.model}, one sample of {inputs}",
+        title_style="bold",
+        show_footer=True,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    flash, ram, macs = report.flash.total, report.memory.lower_bound, report.mac_count.counted
+    table.add_column("layer", "total", overflow="fold", min_width=9)
+    table.add_column("operation", overflow="fold", min_width=13)
+    table.add_column("output", justify="right", no_wrap=True)
+    table.add_column("params", f"{report.params:,}", justify="right", no_wrap=True)
+    for heading, value, counted in (
+        ("MACs", report.macs, macs),
+        ("flash [B]", report.flash_bytes, flash),
+        ("RAM [B]", report.ram_bytes, report.memory.peak),
+    ):
+        table.add_column(heading, _known(value, f"{counted:,}"), justify="right", no_wrap=True)
+        if bars:
+            table.add_column("", min_width=_BAR)
+    for layer in report.layers:
+        costs = ((layer.macs, macs), (layer.flash_bytes, flash), (layer.ram_bytes, ram))
+        cells = [[_number(cost), _bar(cost or 0, whole)][: 1 + bars] for cost, whole in costs]
+        named = (Text(layer.path or "(root)"), Text(layer.op), _shape(layer.output_shape), _number(layer.params))
+        table.add_row(*named, *(cell for pair in cells for cell in pair))
+    if report.unused_params:
+        table.add_row("(not used in forward)", "", "", f"{report.unused_params:,}", style="dim")
+    console.print(table)
+    totals = [
+        f"{_known(report.macs, f'{macs:,} MACs')}",
+        f"flash {_known(report.flash_bytes, bytes_text(flash))}",
+        f"RAM {_known(report.ram_bytes, bytes_text(report.memory.peak))}, needed in {report.peak_layer}",
+    ]
+    say(console, " · ".join(totals), style="bold")
+    for each in report.unsupported:
+        say(console, f"not counted: {each}", style="yellow")
+    for fit in fits:
+        say(console, fit.describe(), style="green" if fit.fits else "red")
+        if fit.device.note:
+            say(console, f"  {fit.device.note}", style="dim")
+    for line in (*report.notes, *report.conventions()):
+        say(console, line, style="dim")
+
+
+def say(console: Console, line: str, style: str) -> None:
+    """Prints a line as it is: names of modules may look like markup."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _known(value: int | None, text: str) -> str:
+    return text if value is not None else f"> {text} ?"
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}" if value else ""
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "1"
+
+
+def _bar(part: int, whole: int) -> Text:
+    eighths = round(8 * _BAR * part / whole) if whole else 0
+    full, rest = divmod(max(eighths, 1 if part else 0), 8)
+    return Text("█" * full + (_EIGHTHS[rest] if rest else ""), style="cyan")

@@ -10,17 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcubench import callbacks as callbacks
+    from mcubench import cost as cost
     from mcubench import datamodules as datamodules
+    from mcubench import graph as graph
     from mcubench import models as models
+    from mcubench import testing as testing
     from mcubench._compat import mend_torchvision as mend_torchvision
     from mcubench.errors import UserError as UserError
 
 __version__ = "0.1.0"
 
 _HOMES = {"mend_torchvision": "mcubench._compat", "UserError": "mcubench.errors"}
-_SUBPACKAGES = ("callbacks", "datamodules", "models")
+_SUBPACKAGES = ("callbacks", "cost", "datamodules", "graph", "models", "testing")
 
-__all__ = ["UserError", "__version__", "callbacks", "datamodules", "mend_torchvision", "models"]
+__all__ = [
+    "UserError",
+    "__version__",
+    "callbacks",
+    "cost",
+    "datamodules",
+    "graph",
+    "mend_torchvision",
+    "models",
+    "testing",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["CorruptDataError", "MissingDataError", "UserError", "did_you_mean"]
+__all__ = ["BudgetExceededError", "CorruptDataError", "MissingDataError", "UserError", "did_you_mean"]
 
 
 class UserError(ValueError):
@@ -21,6 +21,10 @@ class MissingDataError(UserError):
 
 class CorruptDataError(UserError):
     """A file is not what it should be: truncated, altered, or of another format."""
+
+
+class BudgetExceededError(UserError):
+    """A model needs more than its budget allows, or what it needs is not known."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

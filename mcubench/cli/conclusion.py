@@ -15,7 +15,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from mcubench.callbacks import EpochTimer
+from mcubench.callbacks import EpochTimer, MACs
 from mcubench.cli.names import FROM_DATA
 from mcubench.datamodules import TensorDataModule
 from mcubench.datamodules.base import Part
@@ -47,6 +47,7 @@ class FinishedFit:
         folder: The run's folder.
         best: The callback that kept the best checkpoint, if one did.
         timer: The callback that measured it.
+        costs: The callback that counted its MACs, flash and RAM.
         resumed_at: Optimiser step that it was resumed at, if it was.
         command: What the user typed after the program's name.
         started: When the command began, by ``time.perf_counter``.
@@ -59,6 +60,7 @@ class FinishedFit:
     folder: Path
     best: BestCheckpoint | None
     timer: EpochTimer
+    costs: MACs
     resumed_at: int | None
     command: list[str]
     started: float
@@ -83,6 +85,7 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         accuracy={part: each.accuracy if each else None for part, each in scores.items()},
         macro_f1={part: each.macro_f1 if each else None for part, each in scores.items()},
         params=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        **_costs(fit.costs, notes),
         epochs=len(fit.timer.epochs),
         steps=trainer.global_step,
         seconds={"epoch": fit.timer.epoch, "fit": fit.timer.fit},
@@ -100,6 +103,19 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         title = f"{type(model).__name__}, test set: {100 * test.accuracy:.2f} %"
         plot_confusion(test.confusion, names, title, folder / "confusion.png")
     print_result(result, folder, time.perf_counter() - fit.started, _hints(result), console)
+
+
+def _costs(costs: MACs, notes: list[str]) -> dict[str, Any]:
+    """What the model costs; ``None`` for what is not known, with a note."""
+    bits = {"weight": costs.widths.weight, "activation": costs.widths.activation}
+    row: dict[str, Any] = {"macs": None, "flash_bytes": None, "ram_bytes": None, "bits": bits}
+    report = costs.report
+    if report is None:
+        notes.append(f"MACs, flash and RAM are not known: {costs.problem or 'no training batch came'}")
+        return row
+    if report.unsupported:
+        notes.append(f"MACs, flash and RAM are not all known: {'; '.join(map(str, report.unsupported))}")
+    return row | {"macs": report.macs, "flash_bytes": report.flash_bytes, "ram_bytes": report.ram_bytes}
 
 
 def _take_best(fit: FinishedFit, notes: list[str]) -> dict[str, Any]:

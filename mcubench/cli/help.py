@@ -10,6 +10,7 @@ VERBS = {
     "fit": "train a model, score it on train, validation and test, and write a run folder",
     "validate": "measure a trained model on the validation part",
     "test": "measure a trained model on the test set",
+    "profile": "price a model without training it: MACs, flash, RAM, by layer; does it fit a device?",
     "predict": "write a trained model's class for every test sample to predictions.csv",
 }
 
@@ -30,6 +31,7 @@ examples:
   python -m mcubench fit --model MLP --model.hidden [64,32] --model.learning_rate 0.01
   python -m mcubench fit --ckpt_path last                      go on where the newest run stopped
   python -m mcubench test --ckpt_path best                     the newest run's best model
+  python -m mcubench profile --model CNN --data MNIST --device stm32f446
 
 where MNIST and HAPT are looked for: --data.root, else $MCUBENCH_DATA, else the user's cache folder
 
@@ -49,7 +51,16 @@ def describe(verb: str) -> str:
 --trainer.max_epochs, --trainer.max_steps: how long; --trainer.accelerator: cpu, gpu, auto
 --config run.yaml: options from a file (every run folder has one); later options win
 --print_config: print all options as such a file
---ckpt_path last: go on with the newest run, in its folder and with its options"""
+--ckpt_path last: go on with the newest run, in its folder and with its options
+--budget.flash 32KiB --budget.ram 8KiB --budget.macs 1M: refuse a model that needs more"""
+    elif verb == "profile":
+        examples = f"""\
+--model one of {", ".join(MODELS)}, or module.Class of your own: any torch module
+--data one of {", ".join(DATA)}, for the shape of a sample; or --input_shape 3,32,32
+--ckpt_path best: the model of a run
+--weight_bits 4 --activation_bits 8: what the model will be quantised to
+--device stm32f446 rp2040, or all: does it fit, and how long might it take?
+--json, --csv, --plot: all figures, a row a layer, a picture of the activation arena"""
     else:
         examples = """\
 --ckpt_path best | last: the newest run's checkpoint; or a file, or a run's folder. The model, the data and their

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
-import importlib
 import logging
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, RichProgressBar
@@ -22,11 +20,12 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
+from mcubench.callbacks import EpochTimer, LastCheckpoint, MACs, RandomState, SizeBudget
 from mcubench.cli.conclusion import FinishedFit, conclude_fit, write_predictions
 from mcubench.cli.help import describe
-from mcubench.cli.names import FROM_DATA, expand_names, with_defaults
+from mcubench.cli.names import expand_names, with_defaults
 from mcubench.cli.parse_errors import explain
+from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
 from mcubench.cli.resume import DEFAULT_ROOT, with_run_options
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
@@ -90,10 +89,6 @@ class ProgressBar(RichProgressBar):
         return metrics
 
 
-class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """jsonargparse's help, with the description's lines as they were written."""
-
-
 class SaveRunConfig(SaveConfigCallback):
     """Saves the configuration in the run's folder, without the checkpoint that it resumed from.
 
@@ -138,6 +133,7 @@ class BenchCLI(LightningCLI):
         self.command = list(command)
         self.console = Console()
         self.timer = EpochTimer()
+        self.costs = MACs()
         self.last: LastCheckpoint | None = None
         self.best: BestCheckpoint | None = None
         self.resumed_at: int | None = None
@@ -171,12 +167,10 @@ class BenchCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the links from data to model, and the options of checkpoints."""
-        for name in FROM_DATA:
-            if not any(arg.startswith((f"--model.{name}", f"--model.init_args.{name}")) for arg in self.args):
-                link = functools.partial(_from_data, name)
-                parser.link_arguments("data", f"model.init_args.{name}", compute_fn=link, apply_on="instantiate")
+        link_data_to_model(parser, self.args)
         if self.verb == "fit":
             parser.add_function_arguments(checkpoint_options, "checkpoint")
+            parser.add_class_arguments(SizeBudget, "budget")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and says in one line what is wrong."""
@@ -184,23 +178,15 @@ class BenchCLI(LightningCLI):
             self.config = parser.parse_args([self.verb, *args])
         except argparse.ArgumentError as error:
             options = self._subcommand_parsers[self.verb]._option_string_actions
-            raise UserError(explain(str(error), options, _class_options)) from error
+            raise UserError(explain(str(error), options, class_options)) from error
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: the options of the checkpoint's run are in the arguments already."""
 
     def instantiate_classes(self) -> None:
-        """Makes data, model and trainer.
-
-        Raises:
-            Exception: What a class's ``__init__`` raises, which the parser would bury in a report of its own.
-        """
-        try:
+        """Makes data, model and trainer."""
+        with plain_init_errors():
             super().instantiate_classes()
-        except UserError:
-            raise
-        except ValueError as error:
-            raise (error.__cause__ or error) from None
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds what makes a run folder and exact resume, for ``fit``."""
@@ -214,8 +200,9 @@ class BenchCLI(LightningCLI):
             self.save_config_kwargs = {"folder": self.folder}
             kwargs["logger"] = [metrics, *_as_list(config.trainer.logger)]
             given = {type(callback): callback for callback in _as_list(config.trainer.callbacks)}
-            callbacks += [callback for callback in (self.timer, RandomState()) if type(callback) not in given]
-            self.timer = given.get(EpochTimer, self.timer)
+            ours = [self.timer, RandomState(), *self._costs(config.budget)]
+            callbacks += [callback for callback in ours if type(callback) not in given]
+            self.timer, self.costs = given.get(EpochTimer, self.timer), given.get(MACs, self.costs)
             if config.trainer.enable_checkpointing is not False:
                 callbacks += self._checkpoints(config.checkpoint)
         else:
@@ -239,6 +226,12 @@ class BenchCLI(LightningCLI):
         # Other processes get the first one's name by broadcast, where it matters.
         folder = claim_run(root, title) if first and not trainer.fast_dev_run else root / title
         return MetricsLog(folder.parent, folder.name)
+
+    def _costs(self, budget: SizeBudget) -> list[Callback]:
+        """The table of costs, at the widths of the budget; and the budget, if there is one."""
+        widths = budget.widths
+        self.costs = MACs(widths.weight, widths.activation, dict(widths.per_layer))
+        return [self.costs, budget] if any(budget.limits.values()) else [self.costs]
 
     def _checkpoints(self, options: Any) -> list[Callback]:
         monitor = options.monitor or ("val/accuracy" if isinstance(self.model, Classifier) else None)
@@ -290,6 +283,7 @@ class BenchCLI(LightningCLI):
                 folder=self.folder,
                 best=self.best,
                 timer=self.timer,
+                costs=self.costs,
                 resumed_at=self.resumed_at,
                 command=self.command,
                 started=self.started,
@@ -336,19 +330,6 @@ def checkpoint_options(
         mode: Whether the metric should be small or large; if it is not given, its name tells.
         every_n_train_steps: Also write ``last.ckpt`` after every so many optimiser steps.
     """
-
-
-def _from_data(name: str, data: object) -> Any:
-    """What a model takes from the data module; `Classifier` explains what to do where there is none."""
-    return getattr(data, name, None)
-
-
-def _class_options(path: str) -> Iterable[str]:
-    """The options of a class, inherited ones included."""
-    module, _, name = path.rpartition(".")
-    parser = ArgumentParser()
-    parser.add_class_arguments(getattr(importlib.import_module(module), name), fail_untyped=False)
-    return [key for key in parser.get_defaults().as_dict() if key not in FROM_DATA]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -66,6 +66,11 @@ def _run(args: list[str]) -> None:
     from mcubench._compat import mend_torchvision
 
     mend_torchvision()
+    if verb == "profile":
+        from mcubench.cli.profile import run_profile
+
+        run_profile(args[1:])
+        return
     from mcubench.cli.lightning import run_verb
 
     run_verb(verb, args[1:])

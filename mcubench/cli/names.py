@@ -56,10 +56,14 @@ def find_option(args: Sequence[str], name: str) -> str | None:
     return next(reversed(find_options(args, name)), None)
 
 
-def expand_names(args: Sequence[str]) -> list[str]:
+def expand_names(args: Sequence[str], any_module: bool = False) -> list[str]:
     """Replaces the values of ``--model`` and ``--data`` by full class paths, after checking that they exist.
 
     Values that name a YAML or JSON file are left alone, and ``null``, which stands for no data module.
+
+    Args:
+        args: The options.
+        any_module: Whether a model may be any torch module, as it may where nothing is trained.
 
     Raises:
         UserError: If there is no such class, or it is not one that can be used there.
@@ -68,14 +72,14 @@ def expand_names(args: Sequence[str]) -> list[str]:
     pending: Kind | None = None
     for arg in args:
         if pending:
-            expanded.append(class_path(pending, arg))
+            expanded.append(class_path(pending, arg, any_module))
             pending = None
             continue
         option, equals, value = arg.partition("=")
         kind = _kind(option)
         if kind and not equals:
             pending = kind
-        expanded.append(f"{option}={class_path(kind, value)}" if kind and equals else arg)
+        expanded.append(f"{option}={class_path(kind, value, any_module)}" if kind and equals else arg)
     return expanded
 
 
@@ -85,12 +89,13 @@ def _kind(option: str) -> Kind | None:
     return "data" if option in ("--data", "--data.class_path") else None
 
 
-def class_path(kind: Kind, name: str) -> str:
+def class_path(kind: Kind, name: str, any_module: bool = False) -> str:
     """The full path of a class.
 
     Args:
         kind: What it will be used as.
         name: A short name, or ``module.Class`` of anyone's, importable from the working folder.
+        any_module: Whether a model may be any torch module.
 
     Raises:
         UserError: As `expand_names` does.
@@ -106,11 +111,11 @@ def class_path(kind: Kind, name: str) -> str:
             f"--{kind} {name}: there is no such class.{did_you_mean(name, short)} There are {', '.join(short)}; a "
             "class of your own is given with its module, as in my_file.MyClass."
         )
-    _check(kind, name, module_name, class_name)
+    _check(kind, name, module_name, class_name, any_module)
     return name
 
 
-def _check(kind: Kind, name: str, module_name: str, class_name: str) -> None:
+def _check(kind: Kind, name: str, module_name: str, class_name: str, any_module: bool) -> None:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -120,8 +125,10 @@ def _check(kind: Kind, name: str, module_name: str, class_name: str) -> None:
             f"--{kind} {name}: there is no module {error.name!r} here or among the installed packages"
         ) from None
     import lightning.pytorch as pl
+    from torch import nn
 
-    base = pl.LightningModule if kind == "model" else pl.LightningDataModule
+    model = nn.Module if any_module else pl.LightningModule
+    base: type = model if kind == "model" else pl.LightningDataModule
     classes = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, base)]
     if not hasattr(module, class_name):
         raise UserError(
@@ -182,5 +189,5 @@ def _brings_data(model: str | None) -> bool:
     import lightning.pytorch as pl
 
     module, _, name = (model or "").rpartition(".")
-    own = getattr(sys.modules.get(module), name, pl.LightningModule)
-    return own.train_dataloader is not pl.LightningModule.train_dataloader
+    own: type = getattr(sys.modules.get(module), name, object)
+    return issubclass(own, pl.LightningModule) and own.train_dataloader is not pl.LightningModule.train_dataloader

@@ -151,17 +151,17 @@ def _is_pointwise(target: str) -> bool:
 @handles("aten.linear.default", bias=2)
 def _linear(call: Call) -> int:
     x = call.args[0]
-    return call.outputs[0].size * int(x.shape[-1])
+    return int(call.outputs[0].size * x.shape[-1])
 
 
 @handles("aten.addmm.default", "aten.addbmm.default", "aten.baddbmm.default", "aten.addmv.default", bias=0)
 def _add_product(call: Call) -> int:
-    return call.outputs[0].size * int(call.args[1].shape[-1])
+    return int(call.outputs[0].size * call.args[1].shape[-1])
 
 
 @handles("aten.mm.default", "aten.bmm.default", "aten.matmul.default", "aten.mv.default", "aten.dot.default")
 def _product(call: Call) -> int:
-    return call.outputs[0].size * int(call.args[0].shape[-1])
+    return int(call.outputs[0].size * call.args[0].shape[-1])
 
 
 @handles("aten.einsum.default")
@@ -183,7 +183,7 @@ def _einsum(call: Call) -> int:
 @handles(*(f"aten.conv{rank}d.{overload}" for rank in (1, 2, 3) for overload in ("default", "padding")), bias=2)
 def _conv(call: Call) -> int:
     """Every output needs inputs / groups * kernel products, those with padding included."""
-    return call.outputs[0].size * math.prod(call.args[1].shape[1:])
+    return int(call.outputs[0].size * math.prod(call.args[1].shape[1:]))
 
 
 @handles(
@@ -191,12 +191,12 @@ def _conv(call: Call) -> int:
 )  # fmt: skip
 def _conv_transpose(call: Call) -> int:
     """Every input is multiplied with outputs / groups * kernel weights."""
-    return call.args[0].size * math.prod(call.args[1].shape[1:])
+    return int(call.args[0].size * math.prod(call.args[1].shape[1:]))
 
 
 @handles("aten.scaled_dot_product_attention.default")
 def _attention(call: Call) -> int:
-    """q k^T and its product with v, for all positions, masked or not."""
+    """Q k^T and its product with v, for all positions, masked or not."""
     query, key, value = call.args[:3]
     scores = query.size // query.shape[-1] * key.shape[-2]
     return int(scores * (query.shape[-1] + value.shape[-1]))
@@ -205,13 +205,13 @@ def _attention(call: Call) -> int:
 def _steps(call: Call) -> int:
     """Cells that run: steps of all sequences."""
     x = call.args[0]
-    return x.size // int(x.shape[-1])
+    return int(x.size // x.shape[-1])
 
 
 def _recurrent_bias_adds(call: Call) -> int:
     biases = sum(each.size for each in call.args[2] if len(each.shape) == 1)
     # The two biases of a gate are one in the end, but for the GRU's new gate, where the reset gate stands between them.
-    return _steps(call) * (biases * 2 // 3 if "gru" in call.target else biases // 2)
+    return int(_steps(call) * (biases * 2 // 3 if "gru" in call.target else biases // 2))
 
 
 @handles(
@@ -219,11 +219,11 @@ def _recurrent_bias_adds(call: Call) -> int:
 )  # fmt: skip
 def _recurrent(call: Call) -> int:
     """Every step multiplies all matrices once; the products of gates work on single elements."""
-    return _steps(call) * sum(each.size for each in call.args[2] if len(each.shape) == 2)
+    return int(_steps(call) * sum(each.size for each in call.args[2] if len(each.shape) == 2))
 
 
 def _cell_bias_adds(call: Call) -> int:
-    return _steps(call) * call.args[4].size if call.args[4] is not None else 0
+    return int(_steps(call) * call.args[4].size) if call.args[4] is not None else 0
 
 
 @handles(
@@ -231,7 +231,7 @@ def _cell_bias_adds(call: Call) -> int:
     bias=_cell_bias_adds,
 )  # fmt: skip
 def _cell(call: Call) -> int:
-    return _steps(call) * (call.args[2].size + call.args[3].size)
+    return int(_steps(call) * (call.args[2].size + call.args[3].size))
 
 
 # What has no products of sums: it moves, adds, compares or normalises elements. Written out, so that nothing is free
@@ -274,5 +274,5 @@ _NO_PRODUCTS = """
 
 
 @handles(*(f"aten.{name}" for name in _NO_PRODUCTS.split()))
-def _none(call: Call) -> int:
+def _none(_call: Call) -> int:
     return 0

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
 from mcubench.cost.macs import Unsupported
 from mcubench.cost.size import BitWidths, unknown_ops
 from mcubench.graph import Graph, Node, Value, ops
@@ -85,9 +84,9 @@ class MemoryPlan:
 def plan_memory(graph: Graph, widths: BitWidths | None = None) -> MemoryPlan:
     """Plans the arena for the nodes in their order.
 
-    Inputs and outputs lie in the arena. A reshape is free, and activations and arithmetic on elements write over an input
-    of the same size that nobody reads any more. A recurrent layer has its hidden state and, an LSTM, its 16-bit cell
-    state beside it while it runs. Other working memory of kernels is not counted.
+    Inputs and outputs lie in the arena. A reshape is free, and activations and arithmetic on elements write over an
+    input of the same size that nobody reads any more. A recurrent layer has its hidden state and, an LSTM, its 16-bit
+    cell state beside it while it runs. Other working memory of kernels is not counted.
 
     Args:
         graph: A deployed graph.
@@ -134,7 +133,9 @@ def _buffers(graph: Graph, bits: int) -> tuple[list[Buffer], tuple[str, ...]]:
             nodes.append(node)
     reads = [tuple(base.get(value, value) for value in node.inputs) for node in nodes]
     returned = {base.get(value, value) for value in graph.outputs}
-    last = {value: step for step, values in enumerate(reads, 1) for value in values} | dict.fromkeys(returned, len(nodes))
+    last = {value: step for step, values in enumerate(reads, 1) for value in values} | dict.fromkeys(
+        returned, len(nodes)
+    )
     lives = {value: [0, last.get(value, 0)] for value in graph.inputs}  # by the value that first lies in a buffer
     owner = {value: value for value in graph.inputs}
     buffers = []

@@ -85,8 +85,9 @@ class CostReport:
 
     @property
     def unsupported(self) -> tuple[Unsupported, ...]:
-        """Every operator that some cost does not cover."""
-        return tuple(dict.fromkeys((*self.mac_count.unsupported, *self.flash.unsupported)))
+        """Every operator that some cost does not cover, each once for a module."""
+        found = {(each.op, each.path): each for each in (*self.mac_count.unsupported, *self.flash.unsupported)}
+        return tuple(found.values())
 
     @property
     def unused_params(self) -> int:
@@ -114,8 +115,8 @@ class CostReport:
         return [
             "MACs: multiply-accumulates for one sample; biases, activations, pooling, normalisation, elementwise: 0",
             f"Flash: {stored}; batch norm folded; no code",
-            f"RAM: arena of activations at {activation} bits, input and output included, planned greedily as TFLite Micro "
-            f"does (no plan needs less than {self.memory.lower_bound:,} B); no stack, no scratch memory of kernels",
+            f"RAM: arena of activations at {activation} bits, input and output included, planned greedily as TFLite "
+            f"Micro does (no plan takes less than {self.memory.lower_bound:,} B); no stack, no scratch of kernels",
         ]
 
     def as_dict(self) -> dict[str, Any]:
@@ -177,9 +178,7 @@ def profile(
     return profile_graph(trace(module, example_input, batch_dim), type(module).__name__, widths, count_bias)
 
 
-def profile_graph(
-    graph: Graph, model: str, widths: BitWidths | None = None, count_bias: bool = False
-) -> CostReport:
+def profile_graph(graph: Graph, model: str, widths: BitWidths | None = None, count_bias: bool = False) -> CostReport:
     """Prices a graph that was traced; `model` is what it is called."""
     widths = widths or BitWidths()
     graph = deploy(graph)

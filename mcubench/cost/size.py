@@ -63,7 +63,9 @@ class BitWidths:
         for path in self.per_layer:
             if not any(each == path or each.startswith(f"{path}.") for each in paths):
                 known = ", ".join(sorted(paths))
-                raise UserError(f"there is no layer {path!r} with weights.{did_you_mean(path, paths)} There are {known}")
+                raise UserError(
+                    f"there is no layer {path!r} with weights.{did_you_mean(path, paths)} There are {known}"
+                )
 
     def __str__(self) -> str:
         others = "".join(f", {path}: {bits}" for path, bits in self.per_layer.items())
@@ -115,9 +117,9 @@ def flash_size(graph: Graph, widths: BitWidths | None = None) -> FlashSize:
     """Prices the weights of a deployed graph (`mcubench.graph.deploy`).
 
     Integer weights are packed at their width, each tensor rounded up to whole bytes; biases are int32, and every output
-    channel of a quantised layer has a multiplier and a shift. The two biases of an LSTM's gate are one; of a GRU's new gate
-    both are needed. At 16 and 32 bits weights and biases are floats of that width, and nothing is requantised. Code is not
-    counted.
+    channel of a quantised layer has a multiplier and a shift. The two biases of an LSTM's gate are one; of a GRU's new
+    gate both are needed. At 16 and 32 bits weights and biases are floats of that width, and nothing is requantised.
+    Code is not counted.
 
     Args:
         graph: A graph whose batch norms are folded.
@@ -214,7 +216,15 @@ def _bias(node: Node, name: str, count: int, bits: int) -> FlashLine:
 
 
 def _requantisation(node: Node, name: str, channels: int) -> FlashLine:
-    return FlashLine(node.name, node.path, name, "requantisation", channels, 8 * REQUANTISATION_BYTES, channels * REQUANTISATION_BYTES)
+    return FlashLine(
+        node.name,
+        node.path,
+        name,
+        "requantisation",
+        channels,
+        8 * REQUANTISATION_BYTES,
+        channels * REQUANTISATION_BYTES,
+    )
 
 
 def _packed(count: int, bits: int) -> int:

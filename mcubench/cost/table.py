@@ -55,9 +55,13 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
             table.add_column("", min_width=_BAR)
     for layer in report.layers:
         costs = ((layer.macs, macs), (layer.flash_bytes, flash), (layer.ram_bytes, ram))
-        cells = [[_number(cost), _bar(cost or 0, whole)][: 1 + bars] for cost, whole in costs]
+        cells: list[str | Text] = []
+        for cost, whole in costs:
+            cells.append(_number(cost))
+            if bars:
+                cells.append(_bar(cost or 0, whole))
         named = (Text(layer.path or "(root)"), Text(layer.op), _shape(layer.output_shape), _number(layer.params))
-        table.add_row(*named, *(cell for pair in cells for cell in pair))
+        table.add_row(*named, *cells)
     if report.unused_params:
         table.add_row("(not used in forward)", "", "", f"{report.unused_params:,}", style="dim")
     console.print(table)
@@ -83,7 +87,7 @@ def say(console: Console, line: str, style: str) -> None:
 
 
 def _known(value: int | None, text: str) -> str:
-    return text if value is not None else f"> {text} ?"
+    return text if value is not None else f"? (≥ {text})"
 
 
 def _number(value: int | None) -> str:

@@ -32,7 +32,9 @@ def plot_timeline(report: CostReport, target: Path) -> None:
         width = buffer.last - buffer.first + 1
         colour = f"C{index % 10}"
         axes.add_patch(
-            Rectangle((buffer.first - 0.5, placed.offset), width, buffer.size, facecolor=colour, alpha=0.55, edgecolor="0.2")
+            Rectangle(
+                (buffer.first - 0.5, placed.offset), width, buffer.size, facecolor=colour, alpha=0.55, edgecolor="0.2"
+            )
         )
         if buffer.size > _NAMED_FROM * plan.peak:
             text = f"{buffer.name}\n{buffer.size:,} B"
@@ -44,6 +46,8 @@ def plot_timeline(report: CostReport, target: Path) -> None:
     axes.set_ylim(0, plan.peak * 1.08 or 1)
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
     axes.set_ylabel("bytes of the arena")
-    axes.set_title(f"{report.model}: {plan.peak:,} B of activations, most of them needed in {report.peak_layer}", fontsize=9)
+    axes.set_title(
+        f"{report.model}: {plan.peak:,} B of activations, most of them needed in {report.peak_layer}", fontsize=9
+    )
     with atomic_path(target) as temporary:
         figure.savefig(temporary, dpi=_DPI, format="png")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import copy
+import functools
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from mcubench.graph.recurrent_shapes import shapes_without_stepping
 __all__ = ["Captured", "TraceError", "capture", "one_sample"]
 
 # The traced batch is a prime number of samples: an axis divisible by it is the batch, or the batch merged with another
-# axis. A batch of one could not be told from any other axis of size 1. Tensors are fake while tracing, so it costs nothing.
+# axis. A batch of one could not be told from any other axis of size 1. Nothing is computed, so it costs nothing.
 _PRIMES = (211, 223, 227, 229, 233, 239, 241, 251, 257, 263)
 
 # Lightning's links to what runs the module: copying them would copy the data, and a copy must not log.
@@ -84,28 +84,27 @@ def capture(module: nn.Module, example_input: Any, batch_dim: int | None) -> Cap
     args, kwargs = _arguments(example_input)
     _check_example(args, kwargs, batch_dim)
     clone = _copy(module)
-    sizes = {size for tensor in (*clone.parameters(), *clone.buffers(), *_tensors((args, kwargs))) for size in tensor.shape}
-    failure: Exception | None = None
+    sizes = {
+        size for tensor in (*clone.parameters(), *clone.buffers(), *_tensors((args, kwargs))) for size in tensor.shape
+    }
     if batch_dim is not None:
         for prime in (prime for prime in _PRIMES if all(size % prime for size in sizes if size)):
             try:
-                batch = pytree.tree_map(lambda leaf, n=prime: _repeat(leaf, batch_dim, n), (args, kwargs))
-                captured = _export(clone, *batch, prime, batch_dim)
-            except Exception as error:  # somebody's forward may raise anything
-                failure = error
+                many = pytree.tree_map(functools.partial(_repeat, batch_dim=batch_dim, batch=prime), (args, kwargs))
+                captured = _export(clone, many[0], many[1], prime, batch_dim)
+            except Exception:  # somebody's forward may raise anything; a single sample tells whether it is to blame
                 break
             if not _ambiguous(captured.graph, prime):
                 return captured
     try:  # modules that are written for one sample at a time
         return _export(clone, args, kwargs, 1, batch_dim)
     except Exception as error:
-        cause = failure or error
-        reason = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in _tensors((args, kwargs)))
         raise TraceError(
-            f"{type(module).__name__} can't be traced with input {shapes}: {type(cause).__name__}: {reason}. Its forward "
-            "must run on such an input, and its steps must not depend on computed values; give another example input, or "
-            "trace the part of it that runs on the device"
+            f"{type(module).__name__} can't be traced with input {shapes}: {type(error).__name__}: {reason}. Its "
+            "forward must run on such an input, and its steps must not depend on computed values; give another example "
+            "input, or trace the part of it that runs on the device"
         ) from error
 
 
@@ -148,7 +147,7 @@ def _copy(module: nn.Module) -> nn.Module:
         for tensor in (*each._parameters.values(), *each._buffers.values()):
             if tensor is None or id(tensor) in memo:
                 continue
-            if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+            if nn.parameter.is_lazy(tensor):
                 raise TraceError(f"{type(module).__name__} has lazy layers: run it once before it is traced")
             value = tensor.detach().to("cpu", copy=True)
             is_parameter = isinstance(tensor, nn.Parameter)
@@ -167,7 +166,7 @@ def _copy_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     clone = module.__class__.__new__(module.__class__)
     memo[id(module)] = clone
     clone.__dict__ = {}
-    for name, child in module.named_children():
+    for child in module.children():
         _copy_module(child, memo)
     for key, value in vars(module).items():
         if key in _NOT_COPIED:
@@ -235,7 +234,11 @@ def _export(
         for placeholder, path in placeholders.items():
             tensors[placeholder] = path, source[path].detach()
     returned = pytree.tree_leaves(next(node for node in program.graph.nodes if node.op == "output").args[0])
-    names = {spec.arg.name for spec in signature.output_specs if spec.kind.name == "USER_OUTPUT" and hasattr(spec.arg, "name")}
+    names = {
+        spec.arg.name
+        for spec in signature.output_specs
+        if spec.kind.name == "USER_OUTPUT" and hasattr(spec.arg, "name")
+    }
     return Captured(
         graph=program.graph,
         tensors=tensors,

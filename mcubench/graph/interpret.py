@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from mcubench.graph import ops
 from mcubench.graph.ir import Graph, Input, Op, Operand, Unknown, Value, Weight
@@ -289,7 +289,8 @@ def _(op: ops.Repeat, at: _Context) -> Tensor:
 def _(op: ops.Reduce, at: _Context) -> Tensor:
     axes = tuple(axis + 1 for axis in op.axes)
     if op.kind.startswith("norm"):
-        return torch.linalg.vector_norm(at.x, int(op.kind[4:]), axes, op.keepdim)
+        norm: Tensor = torch.linalg.vector_norm(at.x, int(op.kind[4:]), axes, op.keepdim)
+        return norm
     if op.kind in ("var", "std"):
         spread: Tensor = getattr(torch, op.kind)(at.x, axes, correction=op.correction, keepdim=op.keepdim)
         return spread
@@ -314,9 +315,8 @@ def _(op: ops.Resize, at: _Context) -> Tensor:
 
 @_run.register
 def _(op: ops.Recurrent, at: _Context) -> tuple[Tensor, ...]:
-    operator = {ops.LSTM: torch.lstm, ops.GRU: torch.gru}.get(type(op))  # type: ignore[call-overload]
-    if isinstance(op, ops.RNN):
-        operator = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}[op.nonlinearity]
+    name = f"rnn_{op.nonlinearity}" if isinstance(op, ops.RNN) else type(op).__name__.lower()
+    operator = getattr(torch, name)
     weights = [tensor for cell in op.cells for each in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
                if (tensor := _tensor(each)) is not None]  # fmt: skip
     zeros = torch.zeros(len(op.cells), op.hidden)
@@ -326,7 +326,6 @@ def _(op: ops.Recurrent, at: _Context) -> tuple[Tensor, ...]:
     ]
     initial = state if isinstance(op, ops.LSTM) else state[0]
     biased = op.cells[0].bias_ih is not None
-    assert operator is not None
     sequence, *last = operator(at.x, initial, weights, biased, 1, 0.0, False, len(op.cells) > 1, True)
     return sequence, *(each.transpose(0, 1) for each in last)
 
@@ -343,7 +342,7 @@ def _(op: ops.RecurrentCell, at: _Context) -> tuple[Tensor, ...]:
 
 
 @_run.register
-def _(op: ops.FakeQuantize, at: _Context) -> Tensor:
+def _(_op: ops.FakeQuantize, at: _Context) -> Tensor:
     return at.x
 
 

@@ -36,7 +36,7 @@ def _shapes_of(stepping: Callable[..., Any]) -> Callable[..., Any]:
     def shapes(x: Tensor, state: Any, params: list[Tensor], biased: bool, layers: int, *rest: Any) -> Any:
         directions = 2 if rest[2] else 1
         projected = len(params) != (4 if biased else 2) * directions * layers
-        if projected or x.device.type != "meta" and not isinstance(x, torch._subclasses.FakeTensor):
+        if projected or (x.device.type != "meta" and not isinstance(x, torch._subclasses.FakeTensor)):
             return stepping(x, state, params, biased, layers, *rest)
         hidden = params[1].shape[1]
         last = tuple(torch.empty_like(each) for each in (state if isinstance(state, (tuple, list)) else (state,)))

@@ -35,6 +35,10 @@ class Result:
         accuracy: Of ``train``, ``val`` and ``test``, in 0 .. 1.
         macro_f1: The same.
         params: Number of trainable parameters.
+        macs: Multiply-accumulates for one sample; ``null``, as the next two, where they are not known.
+        flash_bytes: What the weights occupy at ``bits``.
+        ram_bytes: What the activations occupy at ``bits``.
+        bits: Widths of ``weight`` and ``activation`` that flash and RAM are priced at.
         epochs: Epochs trained.
         steps: Optimiser steps taken.
         seconds: ``epoch`` (median, training only) and ``fit`` (with validation).
@@ -55,6 +59,10 @@ class Result:
     accuracy: PerPart
     macro_f1: PerPart
     params: int
+    macs: int | None
+    flash_bytes: int | None
+    ram_bytes: int | None
+    bits: dict[str, int]
     epochs: int
     steps: int
     seconds: dict[str, float | None]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mcubench.cost.units import bytes_text
 from mcubench.results.result import Result
 from mcubench.results.run_folder import shown
 
@@ -49,7 +50,7 @@ def print_result(result: Result, folder: Path, seconds_in_all: float, hints: Seq
 
 
 def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[str, str]]:
-    facts = [("parameters", f"{result.params:,}")]
+    facts = [("parameters", f"{result.params:,}"), ("costs", _costs(result))]
     val, test = result.accuracy.get("val"), result.accuracy.get("test")
     if val is not None and test is not None:
         facts.append(("validation - test", f"{100 * (val - test):+.2f} points of accuracy ({_split(result)})"))
@@ -64,6 +65,18 @@ def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[st
     facts.append(("seed", str(result.seed)))
     facts.append(("saved in", shown(folder)))
     return facts
+
+
+def _costs(result: Result) -> str:
+    def known(value: int | None, text: Callable[[int], str]) -> str:
+        return "?" if value is None else text(value)
+
+    weight, activation = result.bits["weight"], result.bits["activation"]
+    bits = f"{weight}-bit" if weight == activation else f"{weight}-bit weights, {activation}-bit activations"
+    return (
+        f"{known(result.macs, '{:,}'.format)} MACs, {known(result.flash_bytes, bytes_text)} flash, "
+        f"{known(result.ram_bytes, bytes_text)} RAM ({bits})"
+    )
 
 
 def _split(result: Result) -> str:

@@ -15,17 +15,15 @@ __all__: list[str] = []
 _CLAMPED = {(0.0, None): "relu", (0.0, 6.0): "relu6", (-1.0, 1.0): "relu_n1_to_1"}
 
 # Pointwise operators by what they do, though not tagged so in every version of torch.
-_MORE = (
-    "aten.prelu.default aten.hardtanh.default aten.leaky_relu.default aten.elu.default aten.celu.default "
-    "aten.selu.default aten.silu.default aten.mish.default aten.gelu.default aten.hardswish.default "
-    "aten.hardsigmoid.default aten.softplus.default aten.log_sigmoid.default aten.relu6.default aten.softshrink.default "
-    "aten.hardshrink.default aten.threshold.default aten.rrelu.default aten.square.default "
-    "aten.addcmul.default aten.addcdiv.default aten.masked_fill.Scalar aten.masked_fill.Tensor aten.lerp.Scalar "
-    "aten.softsign.default aten.clip.default"
-).split()
+_MORE = """
+    prelu hardtanh leaky_relu elu celu selu silu mish gelu hardswish hardsigmoid softplus log_sigmoid relu6 softshrink
+    hardshrink threshold rrelu square addcmul addcdiv softsign clip
+"""
 
 
-@lowers("pointwise", *_MORE)  # the first stands for all that torch tags as such
+@lowers(
+    "pointwise", *(f"aten.{name}.default" for name in _MORE.split())
+)  # the first stands for all that torch tags as such
 def _pointwise(low: Lowerer) -> Value:
     target = low.node.target
     assert isinstance(target, torch._ops.OpOverload)

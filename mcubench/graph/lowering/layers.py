@@ -66,9 +66,7 @@ def _einsum(low: Lowerer) -> Value:
     values = [each for each in tensors if isinstance(each, Value)]
     template, _ = low.operands(*values)
     inputs = iter(template)
-    return low.emit(
-        ops.Einsum(equation.translate(without), tuple(each or next(inputs) for each in operands)), values
-    )
+    return low.emit(ops.Einsum(equation.translate(without), tuple(each or next(inputs) for each in operands)), values)
 
 
 @lowers("aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default")
@@ -98,8 +96,16 @@ def _conv_transpose(low: Lowerer) -> Value:
     (x,) = low.values(low.args["input"])
     weight = low.required_weight("weight")
     rank = weight.tensor.ndim - 2
-    sizes = {name: _spread(low.args[name], rank) for name in ("stride", "padding", "output_padding", "dilation")}
-    return low.emit(ops.TransposedConv(weight, low.weight("bias"), groups=low.args["groups"], **sizes), [x])
+    op = ops.TransposedConv(
+        weight,
+        low.weight("bias"),
+        stride=_spread(low.args["stride"], rank),
+        padding=_spread(low.args["padding"], rank),
+        output_padding=_spread(low.args["output_padding"], rank),
+        dilation=_spread(low.args["dilation"], rank),
+        groups=low.args["groups"],
+    )
+    return low.emit(op, [x])
 
 
 @lowers("aten.batch_norm.default", "aten._native_batch_norm_legit_no_training.default")
@@ -141,7 +147,9 @@ def _layer_norm(low: Lowerer) -> Value:
 @lowers("aten.group_norm.default")
 def _group_norm(low: Lowerer) -> Value:
     (x,) = low.values(low.args["input"])
-    return low.emit(ops.GroupNorm(low.weight("weight"), low.weight("bias"), low.args["num_groups"], low.args["eps"]), [x])
+    return low.emit(
+        ops.GroupNorm(low.weight("weight"), low.weight("bias"), low.args["num_groups"], low.args["eps"]), [x]
+    )
 
 
 @lowers("aten.embedding.default")
@@ -218,5 +226,3 @@ def _fake_quantize(low: Lowerer) -> Value:
 @lowers("aten._fused_moving_avg_obs_fq_helper.default", "aten._fused_moving_avg_obs_fq_helper_functional.default")
 def _fused_fake_quantize(low: Lowerer) -> tuple[Value | None, ...]:
     return _fake_quantize(low), None, None, None, None, None
-
-

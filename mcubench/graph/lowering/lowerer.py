@@ -22,8 +22,8 @@ RULES: dict[str, Rule] = {}
 def lowers(*targets: str) -> Callable[[Rule], Rule]:
     """Registers a rule for operators by their full names, as in ``aten.conv2d.default``.
 
-    The rule reads the call through the `Lowerer` and returns what stands for its result: a `Value` (new, from `emit`, or
-    one that was there), a `Weight`, or a tuple of these.
+    The rule reads the call through the `Lowerer` and returns what stands for its result: a `Value` (new, from `emit`,
+    or one that was there), a `Weight`, or a tuple of these.
     """
 
     def register(rule: Rule) -> Rule:
@@ -52,6 +52,7 @@ class Lowerer:
         self._nodes: list[Node] = []
         self._names: set[str] = set()
         self._weights: dict[int, Weight] = {}
+        self._pending_call = False  # whether the call is still to be attached to its first node
         self.args: dict[str, Any] = {}
         self.node: fx.Node
 
@@ -77,7 +78,9 @@ class Lowerer:
             found = self._found[returned]
             if isinstance(found, Weight):
                 self.node, self.args = returned, {}
-                found = self.emit(Unknown(str(returned.target), "the output does not depend on the input", (found,)), ())
+                found = self.emit(
+                    Unknown(str(returned.target), "the output does not depend on the input", (found,)), ()
+                )
             outputs.append(found)
         notes = () if captured.batch > 1 or captured.batch_axis is None else (
             "its forward runs for a single sample only, so what it does with a batch was not looked at",
@@ -136,6 +139,10 @@ class Lowerer:
         batch = self._batch_axis(tuple(traced.shape))
         whole = tuple(self._per_sample(size) for size in traced.shape)
         return whole if batch is None else whole[:batch] + whole[batch + 1 :]
+
+    def traced_shape(self, value: Value) -> tuple[int, ...]:
+        """Shape of the traced tensor, batch included."""
+        return self._traced[value]
 
     def traced_rank(self, value: Value) -> int:
         """Number of axes of the traced tensor, batch included."""
@@ -213,6 +220,7 @@ class Lowerer:
         if node.target.__class__.__name__ == "builtin_function_or_method" and "getitem" in target:
             source, index = node.args
             assert isinstance(source, fx.Node)
+            assert isinstance(index, int)
             found = self._found[source]
             return found[index] if isinstance(found, tuple) else found  # an unknown op has one value for all outputs
         self.args = self._bind(node)
@@ -226,12 +234,16 @@ class Lowerer:
                 raise CannotLowerError("it is not known")
             return rule(self)
         except CannotLowerError as error:
-            weights = tuple(each for each in read if isinstance(each, Weight))
-            op = Unknown(target, str(error), weights)
-            try:
-                return self.emit(op, [each for each in read if isinstance(each, Value)])
-            except CannotLowerError:
-                return None
+            return self._unknown(target, str(error), read)
+        except Exception as error:  # arguments that a rule did not think of must not hide the operation
+            return self._unknown(target, f"it could not be read: {type(error).__name__}: {error}", read)
+
+    def _unknown(self, target: str, reason: str, read: list[Value | Weight]) -> Value | None:
+        weights = tuple(each for each in read if isinstance(each, Weight))
+        try:
+            return self.emit(Unknown(target, reason, weights), [each for each in read if isinstance(each, Value)])
+        except CannotLowerError:  # it returns no tensor, so there is nothing to read
+            return None
 
     def _bind(self, node: fx.Node) -> dict[str, Any]:
         """Arguments by name, with what was found for each node among them."""
@@ -249,9 +261,8 @@ class Lowerer:
     def _fold(self, node: fx.Node, read: list[Weight]) -> Any:
         """Computes what depends on weights alone, as a compiler would ahead of time."""
         real = {each: found for each, found in self._found.items() if each in node.all_input_nodes}
-        args, kwargs = (
-            fx.map_arg(part, lambda each: _tensors_of(real[each])) for part in (node.args, node.kwargs)
-        )
+        args: Any = fx.map_arg(node.args, lambda each: _tensors_of(real[each]))
+        kwargs: Any = fx.map_arg(node.kwargs, lambda each: _tensors_of(real[each]))
         assert callable(node.target)
         with torch.no_grad():
             computed = node.target(*args, **kwargs)

@@ -25,9 +25,9 @@ def _recurrent(low: Lowerer) -> tuple[Value, ...]:
     state = low.args["hx"] if kind == "lstm" else [low.args["hx"]]
     directions = 2 if low.args["bidirectional"] else 1
     cells = _cells(low, directions)
-    results = [_layer(low, kind, cells[0], x, [_initial(low, each, 0, directions) for each in state])]
+    results = [_layer(low, kind, cells[0], x, [_initial(each, 0, directions) for each in state])]
     for index, layer in enumerate(cells[1:], 1):
-        state_of_layer = [_initial(low, each, index, directions) for each in state]
+        state_of_layer = [_initial(each, index, directions) for each in state]
         results.append(_layer(low, kind, layer, results[-1][0], state_of_layer))
     finals = [_finals(low, [result[1 + each] for result in results], each) for each in range(len(state))]
     return results[-1][0], *finals
@@ -44,7 +44,7 @@ def _cells(low: Lowerer, directions: int) -> list[tuple[ops.Cell, ...]]:
     return [tuple(cells[at : at + directions]) for at in range(0, len(cells), directions)]
 
 
-def _initial(low: Lowerer, state: Any, layer: int, directions: int) -> Operand:
+def _initial(state: Any, layer: int, directions: int) -> Operand:
     """The initial state of one layer, shape (directions, hidden); ``None`` for zeros."""
     if not isinstance(state, Weight):
         raise CannotLowerError("its initial state is computed from the input")

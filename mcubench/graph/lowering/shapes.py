@@ -113,9 +113,8 @@ def _slice(low: Lowerer) -> Value:
     (x,) = low.values(low.args["self"])
     start, step = low.args["start"] or 0, low.args.get("step", 1)
     stop = start + low.args["length"] if "length" in low.args else low.args["end"]
-    if low.batch_axis(x) == low.args["dim"] % low.traced_rank(x) and tuple(low.result.shape)[low.args["dim"]] != 1:
-        if low.sample_shape(low.result) == x.shape and start == 0 and step == 1:
-            return x  # all samples
+    if low.result.shape == low.traced_shape(x):  # all of it, as x[:] is
+        return x
     axis = low.axis(x, low.args["dim"])
     return _sliced(low, x, axis, *slice(start, stop, step).indices(x.shape[axis]))
 

@@ -19,8 +19,8 @@ Layer = ops.Dense | ops.Conv | ops.TransposedConv
 def fold_batch_norm(graph: Graph) -> Graph:
     """Folds y = scale * layer(x) + shift into the layer's weight and bias, wherever nobody else reads layer(x).
 
-    So it is done for batch norm with its training statistics, and for products and sums with constants by channel, which
-    modules prepared for quantisation-aware training have around their convolutions.
+    So it is done for batch norm with its training statistics, and for products and sums with constants by channel,
+    which modules prepared for quantisation-aware training have around their convolutions.
     """
     readers = only_reader(graph)
     dropped = set()
@@ -49,7 +49,7 @@ def _channel_axis(node: Node) -> int:
 
 
 def _affine(node: Node, channel_axis: int) -> tuple[Tensor, Tensor, tuple[str, ...]] | None:
-    """Scale and shift by channel (or of one element), and where they come from; ``None`` if the node is not of that kind."""
+    """Scale and shift by channel (or of one element) and their sources; ``None`` if the node does something else."""
     op = node.op
     if isinstance(op, ops.BatchNorm) and -1 - op.rank == channel_axis:
         scale = (op.variance.tensor.double() + op.eps).rsqrt()

@@ -33,9 +33,9 @@ def _is_identity(node: Node) -> bool:
 
 
 def merge_moves(graph: Graph) -> Graph:
-    """Joins a reshape with a reshape before it, a permutation with a permutation; writes trivial permutations as reshapes.
+    """Joins a reshape with a reshape before it, and a permutation with a permutation.
 
-    What nobody reads any more is dropped.
+    Permutations that move no element are written as reshapes; what nobody reads any more is dropped.
     """
     made: dict[Value, Node] = {}
     nodes = []

@@ -54,6 +54,7 @@ class _Relayout:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.consumers = graph.consumers()
+        self.producers = graph.producers()
         self.placed: dict[Value, _Placed] = {}
         self.moved: dict[tuple[Value, int], Value] = {}
         self.nodes: list[Node] = []
@@ -83,11 +84,10 @@ class _Relayout:
         for node in self.consumers[value]:
             if rank := spatial_rank(node):
                 return rank
-            if isinstance(node.op, (ops.Activation, ops.Elementwise, ops.Pad, ops.FakeQuantize)) and (
-                len(node.output.shape) == len(value.shape)
-            ):
-                if rank := self._wanted(node.output):
-                    return rank
+            passes = isinstance(node.op, (ops.Activation, ops.Elementwise, ops.Pad, ops.FakeQuantize))
+            same_rank = passes and len(node.output.shape) == len(value.shape)
+            if same_rank and (rank := self._wanted(node.output)):
+                return rank
         return _AS_TRACED
 
     def _in(self, value: Value, layout: int) -> Value:
@@ -101,7 +101,7 @@ class _Relayout:
             axes = tuple(have.index(axis) for axis in want)
             shape = tuple(placed.value.shape[axis] for axis in axes)
             moved = replace(value, name=f"{value.name}.{'channels_last' if layout else 'as_traced'}", shape=shape)
-            source = self.graph.producers().get(value)
+            source = self.producers.get(value)
             path = source.path if source else ""
             self.nodes.append(Node(moved.name, ops.Permute(axes), (placed.value,), (moved,), path))
             self.moved[value, layout] = moved
@@ -148,14 +148,14 @@ def _stored(axis: int, rank: int, layout: int) -> int:
 
 def _operand(operand: Operand, rank: int, layout: int) -> Operand:
     """A constant operand, moved as the values are."""
-    if not isinstance(operand, Weight) or operand.tensor.ndim <= 1 and operand.tensor.numel() == 1 or not layout:
+    if not isinstance(operand, Weight) or (operand.tensor.ndim <= 1 and operand.tensor.numel() == 1) or not layout:
         return operand
     tensor = operand.tensor.reshape(*(1,) * (rank - operand.tensor.ndim), *operand.tensor.shape)
     return operand.derive(tensor.permute(_order(rank, layout)))
 
 
 @functools.singledispatch
-def _relayout(op: Op, node: Node, at: _Relayout) -> None:
+def _relayout(_op: Op, node: Node, at: _Relayout) -> None:
     at.as_traced(node)
 
 
@@ -251,8 +251,7 @@ def _(op: ops.Reshape, node: Node, at: _Relayout) -> None:
 def _only_dense(value: Value, at: _Relayout) -> bool:
     """Whether a value is read by Dense layers alone, perhaps through activations."""
     return value not in at.graph.outputs and all(
-        isinstance(node.op, ops.Dense)
-        or (isinstance(node.op, ops.Activation) and _only_dense(node.output, at))
+        isinstance(node.op, ops.Dense) or (isinstance(node.op, ops.Activation) and _only_dense(node.output, at))
         for node in at.consumers[value]
     )
 
@@ -266,4 +265,3 @@ def _(op: ops.Dense, node: Node, at: _Relayout) -> None:
     shape = placed.flattened
     columns = torch.arange(math.prod(shape)).reshape(shape).movedim(0, -1).flatten()
     at._put(node, replace(op, weight=op.weight.derive(op.weight.tensor[:, columns])), [placed.value])
-

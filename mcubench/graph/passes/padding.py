@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mcubench.graph import ops
-from mcubench.graph.ir import Graph
+from mcubench.graph.ir import Graph, Node
 from mcubench.graph.passes.rewrite import joined, only_reader, with_nodes
 
 __all__ = ["fold_padding"]
@@ -15,7 +15,7 @@ def fold_padding(graph: Graph) -> Graph:
     """Adds the amounts of a `Pad` with zeros on spatial axes to the padding of the convolution that alone reads it."""
     readers = only_reader(graph)
     nodes = []
-    folded = {}
+    folded: dict[Node, Node] = {}
     for each in graph.nodes:
         node = folded.pop(each, each)
         conv = readers.get(each)

@@ -1,0 +1,40 @@
+"""One sample to trace a module with, without drawing a batch: that would change the training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from mcubench.errors import UserError
+from mcubench.graph import one_sample
+
+__all__ = ["sample_from_batch", "sample_known_before"]
+
+
+def sample_known_before(trainer: pl.Trainer, module: pl.LightningModule, batch_dim: int) -> Any | None:
+    """A sample that is known before training: the module's ``example_input_array``, or zeros of the data's shape.
+
+    Returns:
+        The arguments of forward, as `mcubench.graph.trace` takes them; ``None`` if there is neither.
+    """
+    if module.example_input_array is not None:
+        return one_sample(module.example_input_array, batch_dim)
+    shape = getattr(getattr(trainer, "datamodule", None), "input_shape", None)
+    return None if shape is None else torch.zeros(1, *shape)
+
+
+def sample_from_batch(batch: Any, module: pl.LightningModule, batch_dim: int) -> Any:
+    """The first sample of a training batch; of (x, target), x is what forward is given.
+
+    Raises:
+        UserError: If the batch does not say what of it forward is given.
+    """
+    x = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+    if not isinstance(x, torch.Tensor):
+        raise UserError(
+            f"what {type(module).__name__}.forward takes can't be told from its batches ({type(batch).__name__}): set "
+            "self.example_input_array to one sample, as in torch.zeros(1, 3, 32, 32)"
+        )
+    return one_sample(x, batch_dim)

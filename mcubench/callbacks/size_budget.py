@@ -1,0 +1,191 @@
+"""Holds a model to a budget of flash, RAM and MACs at the bit widths that it will run at."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
+
+from mcubench.callbacks.sample import sample_from_batch, sample_known_before
+from mcubench.cost import BitWidths, CostReport, bytes_text, find_device, parse_bytes, parse_count, profile
+from mcubench.errors import BudgetExceededError, UserError
+
+__all__ = ["SizeBudget"]
+
+OnExceed = Literal["raise", "stop", "warn"]
+
+
+class SizeBudget(pl.Callback):
+    """Checks what a model costs, quantised, before the first epoch and again whenever its bits or structure change.
+
+    Flash, RAM and MACs are those of `mcubench.cost.profile` at the given widths. What can't be priced is over budget,
+    and is named. Logs ``budget/flash``, ``budget/ram``, ``budget/macs`` and, for each that is limited,
+    ``budget/..._headroom``. To change widths while training, set `widths`.
+
+    Args:
+        flash: Bytes for weights, as a number or as in ``32 KiB``.
+        ram: Bytes for activations.
+        macs: Multiply-accumulates for one sample, as a number or as in ``1 M``.
+        device: A microcontroller, as in ``stm32f446``: its flash and RAM are limits where none are given.
+        weight_bits: Bits of a weight: 1, 2, 4, 8, or 16 and 32 for floats.
+        activation_bits: Bits of an activation: 4, 8, 16, or 32.
+        per_layer: Other bits for the weights of some modules, by path.
+        on_exceed: ``raise`` an error, ``stop`` the training in good order, or ``warn`` and go on.
+        batch_dim: Where the batch stands in what the module's forward takes.
+
+    Attributes:
+        limits: Bytes or MACs by ``flash``, ``ram`` and ``macs``; ``None`` for no limit.
+        widths: The bit widths that it prices at.
+        report: All costs at the last check.
+
+    Raises:
+        UserError: If a size, a width or a choice is not one of those allowed.
+    """
+
+    def __init__(
+        self,
+        flash: int | str | None = None,
+        ram: int | str | None = None,
+        macs: int | str | None = None,
+        device: str | None = None,
+        weight_bits: int = 8,
+        activation_bits: int = 8,
+        per_layer: dict[str, int] | None = None,
+        on_exceed: OnExceed = "raise",
+        batch_dim: int = 0,
+    ) -> None:
+        if on_exceed not in get_args(OnExceed):
+            raise UserError(f"on_exceed must be one of {', '.join(get_args(OnExceed))}; got {on_exceed!r}")
+        part = find_device(device) if device is not None else None
+        self.limits: dict[str, int | None] = {
+            "flash": parse_bytes(flash, "flash") if flash is not None else part.flash if part else None,
+            "ram": parse_bytes(ram, "ram") if ram is not None else part.ram if part else None,
+            "macs": parse_count(macs, "macs") if macs is not None else None,
+        }
+        self.widths = BitWidths(weight_bits, activation_bits, per_layer or {})
+        self.on_exceed = on_exceed
+        self.batch_dim = batch_dim
+        self.report: CostReport | None = None
+        self._identity = {**self.limits, "widths": str(self.widths)}
+        self._sample: Any = None
+        self._checked: object = None
+
+    @property
+    def state_key(self) -> str:
+        """Tells several budgets of one trainer apart, by their limits and widths."""
+        return self._generate_state_key(**self._identity)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checks, if a sample is known already."""
+        self._checked = None
+        self._sample = sample_known_before(trainer, pl_module, self.batch_dim)
+        self._check(trainer, pl_module)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Checks with the first batch, if nothing was known before."""
+        if self._sample is None:
+            self._sample = sample_from_batch(batch, pl_module, self.batch_dim)
+            self._check(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checks again if bits or structure have changed."""
+        self._check(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checks what the last epoch left."""
+        self._check(trainer, pl_module)
+
+    def _check(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        state = (_structure(module), str(self.widths))
+        if self._sample is None or state == self._checked:
+            return
+        self._checked = state
+        try:
+            self.report = profile(module, self._sample, self.widths, batch_dim=self.batch_dim)
+        except UserError as error:
+            self._complain(trainer, f"the budget can't be checked: {error}")
+            return
+        if problems := self._problems(self.report):
+            self._complain(trainer, f"{type(module).__name__} is over budget ({self.widths}): {'; '.join(problems)}")
+        self._log(trainer, self.report)
+
+    def _log(self, trainer: pl.Trainer, report: CostReport) -> None:
+        metrics: dict[str, float] = {}
+        for name, value in _costs(report).items():
+            if value is None:
+                continue
+            metrics[f"budget/{name}"] = value
+            if (limit := self.limits[name]) is not None:
+                metrics[f"budget/{name}_headroom"] = limit - value
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=trainer.global_step)
+
+    def _problems(self, report: CostReport) -> list[str]:
+        problems = [f"what {each} costs is not known" for each in report.unsupported]
+        for name, value in _costs(report).items():
+            limit = self.limits[name]
+            if limit is None or value is None or value <= limit:
+                continue
+            if name == "macs":
+                problems.append(
+                    f"{value:,} MACs, {value - limit:,} more than the {limit:,} allowed; {_largest(report, name)}"
+                )
+            else:
+                label = name if name == "flash" else "RAM"
+                problems.append(
+                    f"{label} {bytes_text(value)}, {value - limit:,} B more than the {bytes_text(limit)} allowed; "
+                    f"{_largest(report, name)}"
+                )
+        return problems
+
+    def _complain(self, trainer: pl.Trainer, message: str) -> None:
+        if self.on_exceed == "raise":
+            raise BudgetExceededError(message)
+        if self.on_exceed == "stop":
+            rank_zero_info(f"Training stops: {message}")
+            trainer.should_stop = True
+        else:
+            warnings.warn(message, stacklevel=2)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The widths, which may have changed while training, and the costs at the last check."""
+        widths = self.widths
+        state: dict[str, Any] = {
+            "weight_bits": widths.weight,
+            "activation_bits": widths.activation,
+            "per_layer": dict(widths.per_layer),
+        }
+        return state | (_costs(self.report) if self.report is not None else {})
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Goes on with the widths of the checkpoint."""
+        self.widths = BitWidths(state_dict["weight_bits"], state_dict["activation_bits"], state_dict["per_layer"])
+
+
+def _costs(report: CostReport) -> dict[str, int | None]:
+    return {"flash": report.flash_bytes, "ram": report.ram_bytes, "macs": report.macs}
+
+
+def _structure(module: nn.Module) -> tuple[object, ...]:
+    """What a change of structure changes: the modules, and the shapes of their parameters."""
+    modules = tuple((name, id(type(each)), each.extra_repr()) for name, each in module.named_modules())
+    return modules, tuple((name, tuple(parameter.shape)) for name, parameter in module.named_parameters())
+
+
+def _largest(report: CostReport, quantity: str) -> str:
+    """What to shrink."""
+    key = {"flash": "flash_bytes", "ram": "ram_bytes", "macs": "macs"}[quantity]
+    layer = max(report.layers, key=lambda each: getattr(each, key) or 0)
+    value = getattr(layer, key)
+    where = f"{layer.path or 'the outermost forward'} ({layer.op})"
+    if quantity == "macs":
+        return f"most of them in {where}: {value:,}. Shrink it, or what feeds it"
+    if quantity == "ram":
+        return f"it is needed in {where}. Shrink what it reads and writes, or lower activation_bits"
+    return f"the most in {where}: {value:,} B. Shrink it, or lower weight_bits"

@@ -1,0 +1,53 @@
+"""What the parsers of all verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import importlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+from mcubench.cli.names import FROM_DATA
+from mcubench.errors import UserError
+
+__all__ = ["HelpFormatter", "class_options", "link_data_to_model", "plain_init_errors"]
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """jsonargparse's help, with the description's lines as they were written."""
+
+
+def link_data_to_model(parser: ArgumentParser, args: Sequence[str]) -> None:
+    """Has the model take from the data what it is not given among the options."""
+    for name in FROM_DATA:
+        if not any(arg.startswith((f"--model.{name}", f"--model.init_args.{name}")) for arg in args):
+            link = functools.partial(_from_data, name)
+            parser.link_arguments("data", f"model.init_args.{name}", compute_fn=link, apply_on="instantiate")
+
+
+def _from_data(name: str, data: object) -> Any:
+    """What a model takes from the data module; `Classifier` explains what to do where there is none."""
+    return getattr(data, name, None)
+
+
+def class_options(path: str) -> Iterable[str]:
+    """The options of a class, inherited ones included."""
+    module, _, name = path.rpartition(".")
+    parser = ArgumentParser()
+    parser.add_class_arguments(getattr(importlib.import_module(module), name), fail_untyped=False)
+    return [key for key in parser.get_defaults().as_dict() if key not in FROM_DATA]
+
+
+@contextlib.contextmanager
+def plain_init_errors() -> Iterator[None]:
+    """Raises what a class's ``__init__`` raised, which jsonargparse buries in a report of its own."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise (error.__cause__ or error) from None

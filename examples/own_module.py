@@ -2,14 +2,16 @@
 
     python examples/own_module.py
 
-Trains for two epochs, then goes on from last.ckpt to the fourth: the weights are those of four epochs in one go.
+Prints what the net costs, trains it for two epochs within a budget, then goes on from last.ckpt to the fourth: the weights
+are those of four epochs in one go. A budget that is one byte too small refuses it before the first epoch.
 """
 
 import tempfile
 from pathlib import Path
 
-from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
+from mcubench.callbacks import EpochTimer, LastCheckpoint, MACs, RandomState, SizeBudget
 from mcubench.datamodules import Digits
+from mcubench.errors import BudgetExceededError
 
 import lightning.pytorch as pl  # isort: skip  # after mcubench, which mends torchvision where that is needed
 import torch  # isort: skip
@@ -21,15 +23,24 @@ class OwnNet(pl.LightningModule):
         super().__init__()
         self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10))
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch
-        return nn.functional.cross_entropy(self.net(x), y)
+        return nn.functional.cross_entropy(self(x), y)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), 1e-2)
 
 
-def train(epochs: int, folder: Path, ckpt_path: Path | None = None) -> tuple[OwnNet, EpochTimer]:
+# Weights 64 * 32 + 32 * 10 of 8 bits, and for each of the 42 neurons an int32 bias, a multiplier and a shift.
+FLASH = 64 * 32 + 32 * 10 + 42 * (4 + 8)
+
+
+def train(
+    epochs: int, folder: Path, ckpt_path: Path | None = None, flash: int | str = FLASH, table: bool = False
+) -> tuple[OwnNet, EpochTimer]:
     pl.seed_everything(0)
     net, timer = OwnNet(), EpochTimer()
     trainer = pl.Trainer(
@@ -37,7 +48,14 @@ def train(epochs: int, folder: Path, ckpt_path: Path | None = None) -> tuple[Own
         accelerator="cpu",
         default_root_dir=folder,
         logger=False,
-        callbacks=[timer, RandomState(), LastCheckpoint()],
+        enable_model_summary=False,
+        callbacks=[
+            timer,
+            RandomState(),
+            LastCheckpoint(),
+            MACs(print_table=table),
+            SizeBudget(flash=flash, ram="128 B", macs="2.5 k"),
+        ],
     )
     trainer.fit(net, Digits(size=8), ckpt_path=ckpt_path, weights_only=True)
     return net, timer
@@ -46,10 +64,14 @@ def train(epochs: int, folder: Path, ckpt_path: Path | None = None) -> tuple[Own
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        whole, timer = train(4, folder / "whole")
+        whole, timer = train(4, folder / "whole", table=True)
         train(2, folder / "parts")
         resumed, _ = train(4, folder / "parts", folder / "parts" / "checkpoints" / "last.ckpt")
     same = all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+    try:
+        train(4, folder, flash=FLASH - 1)
+    except BudgetExceededError as error:
+        print(f"refused: {error}")
     print(f"{timer.epoch:.3f} s per epoch; resumed weights equal those of one run: {same}")
 
 

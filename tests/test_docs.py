@@ -59,7 +59,18 @@ def test_every_field_of_the_result_is_documented() -> None:
     assert documented == {field.name for field in dataclasses.fields(Result)}
 
 
-@pytest.mark.parametrize("name", ["mcubench", "mcubench.models", "mcubench.datamodules", "mcubench.callbacks"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mcubench",
+        "mcubench.models",
+        "mcubench.datamodules",
+        "mcubench.callbacks",
+        "mcubench.graph",
+        "mcubench.cost",
+        "mcubench.testing",
+    ],
+)
 def test_public_names_are_declared_and_documented(name: str) -> None:
     module = importlib.import_module(name)
     for public in module.__all__:
@@ -98,9 +109,22 @@ def test_the_table_of_the_readme_is_the_one_that_is_printed(
     assert [float(number) for number in accuracy] == [pytest.approx(float(number), abs=2) for number in now]
 
 
+def test_the_costs_of_the_readme_are_those_that_are_printed(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = re.findall(r"<!-- profile -->\n```text\n(.*?)```", README, re.DOTALL)
+    (command,) = re.findall(r"`python -m mcubench (profile .*?)` prints, without training", README)
+    assert main(command.split()) == 0
+    assert block.split() == capsys.readouterr().out.split()
+
+
 def test_own_module_example(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(REPOSITORY / "examples" / "own_module.py"), run_name="__main__")
-    assert "resumed weights equal those of one run: True" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "resumed weights equal those of one run: True" in printed
+    assert f"{64 * 32 + 32 * 10:,} MACs" in printed
+    assert "refused: OwnNet is over budget" in printed
+    assert "1 B more than the 2,871 B allowed; the most in net.1 (Dense + relu)" in printed
 
 
 def test_own_classifier_example(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

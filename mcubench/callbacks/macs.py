@@ -51,30 +51,36 @@ class MACs(pl.Callback):
         self.batch_dim = batch_dim
         self.report: CostReport | None = None
         self.problem: str | None = None
+        self._logged = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Counts, if a sample is known already."""
         self.report = self.problem = None
+        self._logged = False
         sample = sample_known_before(trainer, pl_module, self.batch_dim)
         if sample is not None:
             self._count(trainer, pl_module, sample)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Logs, now that nothing keeps the training from starting."""
-        self._log(trainer)
-
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Counts with the first batch, if nothing was known before."""
+        """Logs, now that nothing kept the training from starting; counts first, if nothing was known before."""
+        if self._logged:
+            return
+        self._logged = True
         if self.report is None and self.problem is None:
             try:
                 sample = sample_from_batch(batch, pl_module, self.batch_dim)
             except UserError as error:
                 self._give_up(error)
-            else:
-                self._count(trainer, pl_module, sample)
-                self._log(trainer)
+                return
+            self._count(trainer, pl_module, sample)
+        if self.report is not None:
+            metrics: dict[str, float] = {"cost/params": self.report.params}
+            if self.report.macs is not None:
+                metrics["cost/macs"] = self.report.macs
+            for logger in trainer.loggers:
+                logger.log_metrics(metrics, step=trainer.global_step)
 
     def _count(self, trainer: pl.Trainer, module: pl.LightningModule, sample: Any) -> None:
         try:
@@ -84,15 +90,6 @@ class MACs(pl.Callback):
             return
         if self.print_table and trainer.is_global_zero:
             print_report(self.report, Console())
-
-    def _log(self, trainer: pl.Trainer) -> None:
-        if self.report is None:
-            return
-        metrics: dict[str, float] = {"cost/params": self.report.params}
-        if self.report.macs is not None:
-            metrics["cost/macs"] = self.report.macs
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=trainer.global_step)
 
     def _give_up(self, error: UserError) -> None:
         self.problem = str(error)

@@ -72,7 +72,8 @@ class SizeBudget(pl.Callback):
         self.report: CostReport | None = None
         self._identity = {**self.limits, "widths": str(self.widths)}
         self._sample: Any = None
-        self._checked: object = None
+        self._checked: object = None  # structure and widths at the last check
+        self._logged: CostReport | None = None
 
     @property
     def state_key(self) -> str:
@@ -81,17 +82,20 @@ class SizeBudget(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks, if a sample is known already."""
-        self._checked = None
+        self._checked = self._logged = self.report = None
         self._sample = sample_known_before(trainer, pl_module, self.batch_dim)
         self._check(trainer, pl_module)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Checks with the first batch, if nothing was known before."""
+        """Logs what is new; checks with the first batch, if nothing was known before."""
         if self._sample is None:
             self._sample = sample_from_batch(batch, pl_module, self.batch_dim)
             self._check(trainer, pl_module)
+        if self.report is not None and self.report is not self._logged:
+            self._logged = self.report
+            self._log(trainer, self.report)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks again if bits or structure have changed."""
@@ -113,10 +117,9 @@ class SizeBudget(pl.Callback):
             return
         if problems := self._problems(self.report):
             self._complain(trainer, f"{type(module).__name__} is over budget ({self.widths}): {'; '.join(problems)}")
-        self._log(trainer, self.report)
 
     def _log(self, trainer: pl.Trainer, report: CostReport) -> None:
-        metrics: dict[str, float] = {}
+        metrics: dict[str, float] = {"epoch": trainer.current_epoch}
         for name, value in _costs(report).items():
             if value is None:
                 continue

@@ -66,7 +66,10 @@ class MetricsLog(Logger):
 
     @rank_zero_only  # type: ignore[untyped-decorator,unused-ignore]
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Adds metrics to the row of `step`."""
+        """Adds metrics to the row of `step`, but for the costs: they do not change, and stand in ``result.json``."""
+        metrics = {key: value for key, value in metrics.items() if not key.startswith("cost/")}
+        if not metrics:
+            return
         number = max(self._rows, default=-1) + 1 if step is None else step
         row = self._rows.setdefault(number, {"step": number})
         row.update({key: _COLUMN_TYPES.get(key, float)(value) for key, value in metrics.items()})

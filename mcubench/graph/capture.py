@@ -24,8 +24,9 @@ __all__ = ["Captured", "TraceError", "capture", "one_sample"]
 # axis. A batch of one could not be told from any other axis of size 1. Nothing is computed, so it costs nothing.
 _PRIMES = (211, 223, 227, 229, 233, 239, 241, 251, 257, 263)
 
-# Lightning's links to what runs the module: copying them would copy the data, and a copy must not log.
-_NOT_COPIED = ("_trainer", "_fabric")
+# Lightning's links to what runs the module: copying them would copy the data, and a copy must not log. A compiled call
+# would run the original.
+_NOT_COPIED = ("_trainer", "_fabric", "_compiled_call_impl")
 
 
 class TraceError(UserError):
@@ -83,7 +84,13 @@ def capture(module: nn.Module, example_input: Any, batch_dim: int | None) -> Cap
     """
     args, kwargs = _arguments(example_input)
     _check_example(args, kwargs, batch_dim)
-    clone = _copy(module)
+    module = getattr(module, "_orig_mod", module)  # what torch.compile has wrapped
+    try:
+        clone = _copy(module)
+    except UserError:
+        raise
+    except Exception as error:
+        raise TraceError(f"{type(module).__name__} can't be copied, so it can't be traced: {error}") from error
     sizes = {
         size for tensor in (*clone.parameters(), *clone.buffers(), *_tensors((args, kwargs))) for size in tensor.shape
     }
@@ -149,7 +156,7 @@ def _copy(module: nn.Module) -> nn.Module:
                 continue
             if nn.parameter.is_lazy(tensor):
                 raise TraceError(f"{type(module).__name__} has lazy layers: run it once before it is traced")
-            value = tensor.detach().to("cpu", copy=True)
+            value = _in_float(tensor.detach().to("cpu", copy=True))
             is_parameter = isinstance(tensor, nn.Parameter)
             memo[id(tensor)] = nn.Parameter(value, requires_grad=False) if is_parameter else value
     clone = _copy_module(module, memo)
@@ -169,6 +176,8 @@ def _copy_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     for child in module.children():
         _copy_module(child, memo)
     for key, value in vars(module).items():
+        if "_compiler_ctx" in vars(module) and hasattr(type(module), key):
+            continue  # a method that Lightning has replaced by its compiled form
         if key in _NOT_COPIED:
             clone.__dict__[key] = None
         elif key.endswith("_hooks") or "_hooks_" in key:
@@ -251,7 +260,12 @@ def _export(
 
 
 def _on_cpu(tree: Any) -> Any:
-    return pytree.tree_map(lambda leaf: leaf.detach().cpu() if isinstance(leaf, Tensor) else leaf, tree)
+    return pytree.tree_map(lambda leaf: _in_float(leaf.detach().cpu()) if isinstance(leaf, Tensor) else leaf, tree)
+
+
+def _in_float(tensor: Tensor) -> Tensor:
+    """Half and double precision are a matter of training, and would have to match between input and module."""
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _mutates(node: fx.Node) -> bool:

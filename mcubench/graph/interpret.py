@@ -192,7 +192,10 @@ def _(op: ops.Elementwise, at: _Context) -> Tensor:
 
 @_run.register
 def _(op: ops.Softmax, at: _Context) -> Tensor:
-    return (F.log_softmax if op.log else F.softmax)(at.x, op.axis + 1)
+    x = at.x
+    if op.causal:
+        x = x.masked_fill(torch.ones(x.shape[-2:], dtype=torch.bool).triu(1), float("-inf"))
+    return (F.log_softmax if op.log else F.softmax)(x, op.axis + 1)
 
 
 @_run.register
@@ -215,12 +218,6 @@ def _(op: ops.Einsum, at: _Context) -> Tensor:
         if isinstance(each, (Input, Weight))
     ]
     return torch.einsum(f"{','.join(labels)}->{batch}{out}", *tensors)
-
-
-@_run.register
-def _(op: ops.Attention, at: _Context) -> Tensor:
-    query, key, value, mask = at.operands(op.operands)
-    return F.scaled_dot_product_attention(query, key, value, mask, is_causal=op.causal, scale=op.scale)
 
 
 @_run.register

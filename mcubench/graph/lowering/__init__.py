@@ -2,10 +2,10 @@
 
 from mcubench.graph.capture import Captured
 from mcubench.graph.ir import Graph
-from mcubench.graph.lowering import elementwise, layers, recurrent, shapes
+from mcubench.graph.lowering import attention, elementwise, layers, recurrent, shapes
 from mcubench.graph.lowering.lowerer import Lowerer
 
-__all__ = ["elementwise", "layers", "lower", "recurrent", "shapes"]
+__all__ = ["attention", "elementwise", "layers", "lower", "recurrent", "shapes"]
 
 
 def lower(captured: Captured) -> Graph:

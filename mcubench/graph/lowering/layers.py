@@ -158,15 +158,6 @@ def _embedding(low: Lowerer) -> Value:
     return low.emit(ops.Embedding(low.required_weight("weight")), [indices])
 
 
-@lowers("aten.scaled_dot_product_attention.default")
-def _attention(low: Lowerer) -> Value:
-    args = low.args
-    if args["enable_gqa"] or args["dropout_p"]:
-        raise CannotLowerError("grouped queries and dropout at inference are not supported")
-    operands, values = low.operands(args["query"], args["key"], args["value"], args["attn_mask"])
-    return low.emit(ops.Attention(operands, args["is_causal"], args["scale"]), values)
-
-
 @lowers("aten.max_pool1d.default", "aten.max_pool2d.default", "aten.max_pool3d.default")
 @lowers("aten.max_pool2d_with_indices.default", "aten.max_pool1d_with_indices.default")
 @lowers("aten.avg_pool1d.default", "aten.avg_pool2d.default", "aten.avg_pool3d.default")

@@ -96,7 +96,12 @@ class Lowerer:
     # --- what rules use ---
 
     def emit(
-        self, op: Op, inputs: Iterable[Value], shape: Sequence[int] | None = None, like: Tensor | None = None
+        self,
+        op: Op,
+        inputs: Iterable[Value],
+        shape: Sequence[int] | None = None,
+        like: Tensor | None = None,
+        is_call: bool = True,
     ) -> Value:
         """Adds a node with one output.
 
@@ -105,16 +110,17 @@ class Lowerer:
             inputs: What it reads.
             shape: Shape of its output for one sample; by default that of the call's output.
             like: The traced tensor that the output stands for, where the call has several.
+            is_call: Whether the node may stand for the traced call and have its costs; the first that may, does.
         """
         traced = like if like is not None else self.result
         output = self.value(self.node.name, traced, shape)
-        self.emit_node(op, inputs, (output,))
+        self.emit_node(op, inputs, (output,), is_call)
         return output
 
-    def emit_node(self, op: Op, inputs: Iterable[Value], outputs: tuple[Value, ...]) -> None:
+    def emit_node(self, op: Op, inputs: Iterable[Value], outputs: tuple[Value, ...], is_call: bool = True) -> None:
         """Adds a node with outputs that were made by `value`."""
-        calls = (self._call(),) if self._pending_call else ()
-        self._pending_call = False
+        calls = (self._call(),) if self._pending_call and is_call else ()
+        self._pending_call = self._pending_call and not is_call
         self._nodes.append(Node(outputs[0].name, op, tuple(inputs), outputs, self._path(), calls))
 
     def value(self, name: str, traced: Tensor, shape: Sequence[int] | None = None) -> Value:
@@ -260,9 +266,8 @@ class Lowerer:
 
     def _fold(self, node: fx.Node, read: list[Weight]) -> Any:
         """Computes what depends on weights alone, as a compiler would ahead of time."""
-        real = {each: found for each, found in self._found.items() if each in node.all_input_nodes}
-        args: Any = fx.map_arg(node.args, lambda each: _tensors_of(real[each]))
-        kwargs: Any = fx.map_arg(node.kwargs, lambda each: _tensors_of(real[each]))
+        args: Any = fx.map_arg(node.args, lambda each: _tensors_of(self._found[each]))
+        kwargs: Any = fx.map_arg(node.kwargs, lambda each: _tensors_of(self._found[each]))
         assert callable(node.target)
         with torch.no_grad():
             computed = node.target(*args, **kwargs)

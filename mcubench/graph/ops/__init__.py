@@ -4,7 +4,7 @@ Axes count within one sample. Spatial operations look at the last axes: (..., ch
 ``channels_first``, (..., *spatial, channels) with ``channels_last``; weights have PyTorch's layout in both.
 """
 
-from mcubench.graph.ops.arithmetic import Activation, Attention, Einsum, Elementwise, MatMul, Reduce, Softmax
+from mcubench.graph.ops.arithmetic import Activation, Einsum, Elementwise, MatMul, Reduce, Softmax
 from mcubench.graph.ops.common import FUSIBLE
 from mcubench.graph.ops.layers import (
     AdaptivePool,
@@ -29,7 +29,6 @@ __all__ = [
     "RNN",
     "Activation",
     "AdaptivePool",
-    "Attention",
     "BatchNorm",
     "Cell",
     "Concat",

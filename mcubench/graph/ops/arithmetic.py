@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mcubench.graph.ir import Op, Operand
 from mcubench.graph.ops.common import Sizes, fused
 
-__all__ = ["Activation", "Attention", "Einsum", "Elementwise", "MatMul", "Reduce", "Softmax"]
+__all__ = ["Activation", "Einsum", "Elementwise", "MatMul", "Reduce", "Softmax"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +40,11 @@ class Elementwise(Op):
 
 @dataclass(frozen=True, eq=False)
 class Softmax(Op):
-    """Softmax or log-softmax along an axis."""
+    """Softmax or log-softmax along an axis; a causal one leaves out what comes after the row's own place."""
 
     axis: int
     log: bool = False
+    causal: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +60,6 @@ class Einsum(Op):
 
     equation: str
     operands: tuple[Operand, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Attention(Op):
-    """softmax(q k^T * scale + mask) v; operands q, k, v and mask."""
-
-    operands: tuple[Operand, ...]
-    causal: bool
-    scale: float | None
 
 
 @dataclass(frozen=True, eq=False)

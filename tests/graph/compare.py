@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
@@ -102,3 +103,17 @@ def same_as_module(
 def kinds(graph: Graph) -> list[str]:
     """The operations of a graph in order, by the names of their classes."""
     return [type(node.op).__name__ for node in graph.nodes]
+
+
+def cases(table: dict[str, Any], wrong: dict[str, str] | None = None) -> list[Any]:
+    """Parameters of a test, named by the keys of a table; `wrong` are those that fail, with the reason."""
+    unfound = set(wrong or {}) - set(table)
+    assert not unfound, unfound
+    return [
+        pytest.param(
+            *(value if isinstance(value, tuple) else (value,)),
+            id=name,
+            marks=[pytest.mark.xfail(strict=True, reason=(wrong or {})[name])] if name in (wrong or {}) else [],
+        )
+        for name, value in table.items()
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from mcubench.graph import Graph, Unknown, deploy, interpret, ops, trace
-from tests.graph.compare import Forward, batch_like, call, distance, kinds, leaves, run, same_as_module
-
-Case = tuple[str, Callable[[], nn.Module], tuple[int, ...]]
+from mcubench.graph import Graph, TraceError, Unknown, deploy, interpret, ops, trace
+from tests.graph.compare import Forward, batch_like, call, cases, distance, kinds, leaves, run, same_as_module
 
 SIGNAL, IMAGE, SEQUENCE, FEATURES = (4, 15), (4, 9, 11), (7, 8), (12,)
 
@@ -105,10 +104,10 @@ LAYERS = [
         {
             "linear": lambda: nn.Linear(12, 5),
             "linear no bias": lambda: nn.Linear(12, 5, bias=False),
-            "bilinear layer of itself": function(lambda a, b, x: a(x) * b(x), lambda: nn.Linear(12, 3), lambda: nn.Linear(12, 3)),
+            "two of one input": function(lambda a, b, x: a(x) * b(x), *2 * [lambda: nn.Linear(12, 3)]),
             "batch_norm1d without an axis": lambda: nn.BatchNorm1d(12),
             "group_norm without an axis": lambda: nn.GroupNorm(3, 12),
-            "prelu": lambda: nn.PReLU(),
+            "prelu": nn.PReLU,
             "embedding of ranks": function(lambda e, x: e((x > 0).long()), lambda: nn.Embedding(2, 3)),
         },
     ),
@@ -117,7 +116,8 @@ LAYERS = [
         {
             "linear on the last axis": lambda: nn.Linear(8, 3),
             "attention": function(
-                lambda layer, x: layer(x, x, x, need_weights=False)[0], lambda: nn.MultiheadAttention(8, 2, batch_first=True)
+                lambda layer, x: layer(x, x, x, need_weights=False)[0],
+                lambda: nn.MultiheadAttention(8, 2, batch_first=True),
             ),
             "attention with weights": function(
                 lambda layer, x: layer(x, x, x), lambda: nn.MultiheadAttention(8, 2, batch_first=True)
@@ -136,7 +136,7 @@ LAYERS = [
             ),
             "encoder": lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2),
             "decoder": function(
-                lambda layer, x: layer(x, x.flip(1) if False else x * 2), lambda: nn.TransformerDecoderLayer(8, 2, 16, batch_first=True)
+                lambda layer, x: layer(x, x * 2), lambda: nn.TransformerDecoderLayer(8, 2, 16, batch_first=True)
             ),
         },
     ),
@@ -205,7 +205,15 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("what", ACTIVATIONS.values(), ids=ACTIVATIONS)
+NOT_ELEMENTWISE = {
+    "floor division": "aten.floor_divide has no rule, though torch tags it as pointwise in other forms",
+    "division rounded down": "rounding_mode is lost: only numbers among the keywords are kept",
+    "where a number": "aten.where.ScalarOther has no rule",
+    "normalise": "a norm of order 2.0 is named norm2.0, which can't be run",
+}
+
+
+@pytest.mark.parametrize("what", cases(ACTIVATIONS, NOT_ELEMENTWISE))
 def test_elementwise(what: Callable[[Tensor], Tensor]) -> None:
     same_as_module(Forward(what), torch.zeros(1, *SIGNAL))
 
@@ -237,7 +245,7 @@ REDUCTIONS: dict[str, Callable[[Tensor], Any]] = {
 }
 
 
-@pytest.mark.parametrize("what", REDUCTIONS.values(), ids=REDUCTIONS)
+@pytest.mark.parametrize("what", cases(REDUCTIONS))
 @pytest.mark.parametrize("behind", ["input", "convolution"])
 def test_reductions(what: Callable[[Tensor], Any], behind: str) -> None:
     layer = nn.Conv2d(4, 3, 3) if behind == "convolution" else nn.Identity()
@@ -266,6 +274,8 @@ MOVES: dict[str, Callable[[Tensor], Any]] = {
     "reflect": lambda x: F.pad(x, (2, 1, 1, 3), mode="reflect"),
     "replicate": lambda x: F.pad(x, (2, 1, 1, 3), mode="replicate"),
     "circular": lambda x: F.pad(x, (2, 1, 1, 3), mode="circular"),
+    "reflect one axis": lambda x: F.pad(x, (2, 1, 0, 0), mode="reflect"),
+    "replicate nothing": lambda x: F.pad(x, (0, 0, 0, 0), mode="replicate"),
     "constant": lambda x: F.pad(x, (0, 1, 0, 0, 2, 0), value=-3.0),
     "cropping": lambda x: F.pad(x, (-1, 0, 0, -2)),
     "repeat": lambda x: x.repeat(1, 2, 1, 3),
@@ -291,7 +301,15 @@ MOVES: dict[str, Callable[[Tensor], Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", MOVES.values(), ids=MOVES)
+NO_ZEROS = "the interpreter leaves out axes that are padded by nothing, which torch wants to be told"
+NARROWED = {
+    "narrow to the end": "a start from the end, -2, and a length of 2 give the empty slice -2:0",
+    "reflect one axis": NO_ZEROS,
+    "replicate nothing": NO_ZEROS,
+}
+
+
+@pytest.mark.parametrize("what", cases(MOVES, NARROWED))
 @pytest.mark.parametrize("behind", ["input", "convolution"])
 def test_moves(what: Callable[[Tensor], Any], behind: str) -> None:
     layer = nn.Conv2d(4, 4, 3, padding=1) if behind == "convolution" else nn.Identity()
@@ -301,7 +319,8 @@ def test_moves(what: Callable[[Tensor], Any], behind: str) -> None:
 PRODUCTS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
     "matmul by a weight": (lambda x: x @ torch.linspace(-1, 1, 40).view(8, 5), SEQUENCE),
     "weight by matmul": (lambda x: torch.linspace(-1, 1, 35).view(5, 7) @ x, SEQUENCE),
-    "weights of a batch of matrices": (lambda x: torch.linspace(-1, 1, 70).view(2, 5, 7) @ x.unflatten(2, (2, 4)).movedim(2, 1), SEQUENCE),
+    "weights of a batch of matrices": (
+        lambda x: torch.linspace(-1, 1, 70).view(2, 5, 7) @ x.unflatten(2, (2, 4)).movedim(2, 1), SEQUENCE),
     "matmul by a vector": (lambda x: x @ torch.linspace(-1, 1, 8), SEQUENCE),
     "features by a vector": (lambda x: x @ torch.linspace(-1, 1, 12), FEATURES),
     "matmul of computed": (lambda x: x @ x.transpose(1, 2), SEQUENCE),
@@ -312,7 +331,8 @@ PRODUCTS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
     "einsum with a weight": (lambda x: torch.einsum("btf,gf->btg", x, torch.linspace(-1, 1, 24).view(3, 8)), SEQUENCE),
     "einsum of computed": (lambda x: torch.einsum("bqf,bkf->bqk", x, x.relu()), SEQUENCE),
     "einsum by steps": (lambda x: torch.einsum("st,btf->bfs", torch.linspace(-1, 1, 21).view(3, 7), x), SEQUENCE),
-    "linear with a computed operand": (lambda x: F.linear(x, torch.linspace(-1, 1, 24).view(3, 8), torch.ones(3)), SEQUENCE),
+    "linear with a computed operand": (
+        lambda x: F.linear(x, torch.linspace(-1, 1, 24).view(3, 8), torch.ones(3)), SEQUENCE),
     "attention": (lambda x: F.scaled_dot_product_attention(x, x * 2, x.relu()), SEQUENCE),
     "attention scaled": (lambda x: F.scaled_dot_product_attention(x, x, x[..., :3], scale=0.3), SEQUENCE),
     "attention causal": (lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True), SEQUENCE),
@@ -325,7 +345,13 @@ PRODUCTS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("what", "shape"), PRODUCTS.values(), ids=PRODUCTS)
+NO_PRODUCTS = {
+    "features by a vector": "the vector's only axis is taken for the batch of the result",
+    "baddbmm": "aten.baddbmm has no rule: attention with a mask that returns its weights uses it",
+}
+
+
+@pytest.mark.parametrize(("what", "shape"), cases(PRODUCTS, NO_PRODUCTS))
 def test_products(what: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
     same_as_module(Forward(what), torch.zeros(1, *shape))
 
@@ -377,7 +403,7 @@ RECURRENT_VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("make", RECURRENT_VARIANTS.values(), ids=RECURRENT_VARIANTS)
+@pytest.mark.parametrize("make", cases(RECURRENT_VARIANTS))
 def test_recurrent_variants(make: Callable[[], nn.RNNBase]) -> None:
     same_as_module(Forward(lambda layer, x: layer(x)[0], make()), torch.zeros(1, *SEQUENCE))
 
@@ -397,6 +423,7 @@ def test_loops_of_cells(kind: type[nn.RNNCellBase]) -> None:
     assert kinds(graph).count("RecurrentCell") == 7, "one for each of the seven steps"
 
 
+@pytest.mark.xfail(strict=True, reason="aten.new_zeros has no rule, though its result is a constant")
 def test_state_made_from_the_shape_of_the_input() -> None:
     def forward(cell: nn.GRUCell, x: Tensor) -> Tensor:
         state = x.new_zeros(x.shape[0], 5)
@@ -407,6 +434,7 @@ def test_state_made_from_the_shape_of_the_input() -> None:
     same_as_module(Forward(forward, nn.GRUCell(8, 5)), torch.zeros(1, *SEQUENCE))
 
 
+@pytest.mark.xfail(strict=True, reason="aten.zeros_like and its kin have no rule, though their results are constants")
 @pytest.mark.parametrize("make", [torch.zeros_like, torch.ones_like, lambda x: torch.full_like(x, 3.0)])
 def test_constants_like_the_input(make: Callable[[Tensor], Tensor]) -> None:
     same_as_module(Forward(lambda x: x - make(x)), torch.zeros(1, *SEQUENCE))
@@ -427,7 +455,14 @@ MERGED = {
 }
 
 
-@pytest.mark.parametrize("make", MERGED.values(), ids=MERGED)
+NOT_MERGED = {
+    "group norm": "the interpreter takes the steps for the channels: GroupNorm does not know its spatial rank",
+    "instance norm": "the number of groups is the number of steps, not of channels",
+    "prelu": "aten.prelu looks for the channels at axis 1 of the batch, where the steps are",
+}
+
+
+@pytest.mark.parametrize("make", cases(MERGED, NOT_MERGED))
 def test_steps_merged_with_the_batch(make: Callable[[], nn.Module]) -> None:
     def forward(layer: nn.Module, x: Tensor) -> Tensor:
         return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
@@ -449,9 +484,19 @@ UNBATCHED = {
 }
 
 
-@pytest.mark.parametrize(("make", "shape"), UNBATCHED.values(), ids=UNBATCHED)
+CHANNELS = "with channels last, an axis of the sample is taken for the channels that it has not"
+
+
+@pytest.mark.parametrize(("make", "shape"), cases(UNBATCHED, dict.fromkeys(UNBATCHED, CHANNELS)))
 def test_pooling_that_takes_the_batch_for_channels(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
     same_as_module(make(), torch.zeros(1, *shape))
+
+
+@pytest.mark.xfail(strict=True, reason="the number of samples is that of the traced batch, a prime, and no node tells")
+def test_the_number_of_samples_as_a_number() -> None:
+    module = Forward(lambda x: x / x.shape[0])
+    graph, x = trace(module, torch.zeros(1, 4)), torch.randn(1, 4)
+    assert graph.unknown() or distance(run(graph, x), call(module, x)) <= 1e-6
 
 
 # --- inputs and outputs ---
@@ -475,7 +520,7 @@ INPUTS: dict[str, tuple[Callable[..., Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize(("what", "example"), INPUTS.values(), ids=INPUTS)
+@pytest.mark.parametrize(("what", "example"), cases(INPUTS))
 def test_inputs(what: Callable[..., Any], example: Any) -> None:
     graph = same_as_module(Forward(what), example)
     assert [value.shape for value in graph.inputs] == [tuple(leaf.shape[1:]) for leaf in leaves(example)]
@@ -592,9 +637,11 @@ UNKNOWN: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str, str]] = 
     "fft": (function(lambda x: torch.fft.rfft(x).abs()), SIGNAL, "fft", "it is not known"),
     "sort": (function(lambda x: x.sort(-1).values), SIGNAL, "aten.sort", "it is not known"),
     "batch_first that does not fit": (
-        function(lambda layer, x: layer(x)[0], lambda: nn.LSTM(8, 5)), SEQUENCE, "aten.lstm.input", "batch_first=False"),
+        function(lambda layer, x: layer(x)[0], lambda: nn.LSTM(8, 5)), SEQUENCE, "aten.lstm.input",
+        "batch_first=False"),
     "unbatched lstm": (
-        function(lambda layer, x: layer(x)[0], lambda: nn.LSTM(12, 5)), FEATURES, "aten.lstm.input", "samples|sequences"),
+        function(lambda layer, x: layer(x)[0], lambda: nn.LSTM(12, 5)), FEATURES, "aten.lstm.input",
+        "samples|sequences"),
     "mean over the batch": (function(lambda x: x - x.mean(0)), SIGNAL, "aten.mean.dim", "across the samples"),
     "mean over everything": (function(lambda x: x.mean()), SIGNAL, "aten.mean.default", "across the samples"),
     "softmax over the batch": (function(lambda x: x.softmax(0)), SIGNAL, "aten.softmax.int", "across the samples"),
@@ -605,13 +652,14 @@ UNKNOWN: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str, str]] = 
     "repeated samples": (function(lambda x: x.repeat(2, 1, 1)), SIGNAL, "aten.repeat.default", "repeats the samples"),
     "similarity of samples": (
         function(lambda x: torch.einsum("bf,cf->bc", x, x)), FEATURES, "aten.einsum.default", "across the samples"),
-    "dropout left on": (function(lambda x: F.dropout(x)), SIGNAL, "aten.dropout.default", "at inference"),
+    "dropout left on": (function(F.dropout), SIGNAL, "aten.dropout.default", "at inference"),
     "random": (function(lambda x: x + torch.rand_like(x)), SIGNAL, "aten.rand_like", "random|not known"),
     "random of a size": (function(lambda x: x * torch.randn(4, 15)), SIGNAL, "aten.randn", "random|not known"),
     "normal": (function(lambda x: torch.normal(x, 1.0)), SIGNAL, "aten.normal", "random|not known"),
     "bernoulli": (function(lambda x: torch.bernoulli(x.sigmoid())), SIGNAL, "aten.bernoulli", "random|not known"),
     "batch statistics": (
-        lambda: nn.BatchNorm1d(4, track_running_stats=False), SIGNAL, "aten.batch_norm.default", "statistics of the batch"),
+        lambda: nn.BatchNorm1d(4, track_running_stats=False), SIGNAL, "aten.batch_norm.default",
+        "statistics of the batch"),
     "weights computed from the input": (
         function(lambda x: F.linear(x, x[0, :, :])), (8, 8), "aten.select.int", "across the samples"),
     "state computed from the input": (
@@ -626,16 +674,13 @@ UNKNOWN: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str, str]] = 
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "shape", "target", "reason"), UNKNOWN.values(), ids=UNKNOWN)
+@pytest.mark.parametrize(("make", "shape", "target", "reason"), cases(UNKNOWN))
 def test_unknown_operations_are_named(
     make: Callable[[], nn.Module], shape: tuple[int, ...], target: str, reason: str
 ) -> None:
     graph = trace(make(), torch.zeros(1, *shape))
     first = graph.unknown()[0]
     assert target in first.op.target
-    pytest.importorskip("re")
-    import re
-
     assert re.search(reason, first.op.reason)
     with pytest.raises(NotImplementedError, match=re.escape(first.op.target)):
         interpret(graph, *batch_like([torch.zeros(1, *shape)]))
@@ -688,7 +733,7 @@ NEVER_SILENT: dict[str, Callable[[Tensor], Any]] = {
     "unpooled": lambda x: F.max_unpool1d(*F.max_pool1d(x, 2, return_indices=True), 2),
     "written into": lambda x: torch.zeros(4, 15).index_put((torch.tensor([1]),), x.mean(0)[:1]),
     "scattered": lambda x: x.scatter(1, (x > 0).long(), 0.0),
-    "autocast": lambda x: _autocast(x),
+    "autocast": lambda x: _autocast(x) * 1,
     "unfolded": lambda x: x.unfold(2, 4, 2),
     "quantile": lambda x: torch.quantile(x, 0.5, dim=-1),
 }
@@ -699,11 +744,28 @@ def _autocast(x: Tensor) -> Tensor:
         return (x @ torch.ones(15, 3)).float()
 
 
-@pytest.mark.parametrize("what", NEVER_SILENT.values(), ids=NEVER_SILENT)
+LOST = "a number computed from the input is lowered as None, and what computed it is dropped: nothing is unknown"
+UNBACKED = "a size that depends on values fails with torch's own GuardOnDataDependentSymNode, not with TraceError"
+INDICES = "the indices of a pool are None in the graph: reading or returning them fails with torch's own error"
+SILENT = {
+    "value taken out": LOST,
+    "value of one element": LOST,
+    "size that depends on values": UNBACKED,
+    "nonzero": UNBACKED,
+    "indices of a pool": INDICES,
+    "indices of a pool, used": INDICES,
+    "unpooled": INDICES,
+}
+
+
+@pytest.mark.parametrize("what", cases(NEVER_SILENT, SILENT))
 def test_nothing_is_dropped_silently(what: Callable[[Tensor], Any]) -> None:
-    """Either the graph says that it does not know, or it computes what torch computes."""
+    """Tracing fails, or the graph says that it does not know, or it computes what torch computes."""
     module = Forward(what)
-    graph = trace(module, torch.zeros(1, *SIGNAL))
+    try:
+        graph = trace(module, torch.zeros(1, *SIGNAL))
+    except TraceError:
+        return
     if not graph.unknown():
         batch = torch.randn(3, *SIGNAL)
         assert distance(run(graph, batch), call(module, batch)) <= 1e-5
@@ -717,8 +779,7 @@ def test_writing_into_a_part_is_known_or_named() -> None:
         return y
 
     graph = trace(Forward(forward), torch.zeros(1, *SIGNAL))
-    assert {node.op.target for node in graph.unknown()} <= {"aten.select_scatter.default", "aten.slice_scatter.default"}
-    assert graph.unknown()
+    assert {"aten.select_scatter.default", "aten.slice_scatter.default"} <= {node.op.target for node in graph.unknown()}
 
 
 def test_the_input_changed_in_place() -> None:
@@ -737,3 +798,37 @@ def test_every_value_is_made_before_it_is_read() -> None:
     assert known.issuperset(graph.outputs)
     names = [value.name for value in known]
     assert len(set(names)) == len(names)
+
+
+# --- operations that take the batch for an axis of their own ---
+
+
+def across_batch(layer: nn.Module, x: Tensor) -> Tensor:
+    return layer(x[None, None])[0, 0]
+
+
+ACROSS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "conv2d": (function(across_batch, lambda: nn.Conv2d(1, 1, 3, padding=1)), FEATURES),
+    "avg_pool2d": (function(across_batch, lambda: nn.AvgPool2d(3, 1, 1)), FEATURES),
+    "upsample": (function(across_batch, lambda: nn.Upsample((1, 12), mode="bilinear")), FEATURES),
+    "adaptive": (function(across_batch, lambda: nn.AdaptiveAvgPool2d((1, 3))), FEATURES),
+    "conv1d over transposed samples": (
+        function(lambda layer, x: layer(x.T[None])[0].T, lambda: nn.Conv1d(12, 12, 3, padding=1)), FEATURES),
+    "attention": (function(lambda x: F.scaled_dot_product_attention(x, x, x)), FEATURES),
+    "attention without batch_first": (
+        function(lambda layer, x: layer(x, x, x, need_weights=False)[0], lambda: nn.MultiheadAttention(8, 2)),
+        SEQUENCE),
+    "encoder layer without batch_first": (lambda: nn.TransformerEncoderLayer(8, 2, 16), SEQUENCE),
+}  # fmt: skip
+
+
+MIXES = "no rule of layers, pools and attention looks at where the batch stands"
+
+
+@pytest.mark.parametrize(("make", "shape"), cases(ACROSS, dict.fromkeys(set(ACROSS) - {"attention"}, MIXES)))
+def test_mixing_samples_is_named(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
+    """As for an LSTM whose batch_first does not fit: the result of a sample depends on the others."""
+    module, batch = make().eval(), torch.randn(3, *shape)
+    with torch.no_grad():
+        assert not torch.allclose(module(batch)[:1], module(batch[:1]), atol=1e-4)
+    assert trace(module, torch.zeros(1, *shape)).unknown()

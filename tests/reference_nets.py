@@ -1,9 +1,6 @@
-"""Small nets as other people publish and write them, with their costs counted by hand.
+"""Small nets as other people publish and write them: plain PyTorch that knows nothing of mcubench.
 
-Plain PyTorch that knows nothing of mcubench. The comment above each net gives the shape of a sample, the
-multiply-accumulates of one sample and the trainable parameters, both as the sums that were counted. Only convolutions,
-linear layers, matrix products, attention and recurrences have MACs; biases, activations, normalisation, pooling,
-interpolation and other elementwise arithmetic have none.
+Shapes of their samples, and their costs counted by hand, are in tests/known_answers.py.
 """
 
 from __future__ import annotations
@@ -40,11 +37,6 @@ class ResidualStack(nn.Module):
         return F.relu(self.body(x) + self.shortcut(x))
 
 
-# sample: (3, 32, 32)
-# macs: 1024 * 27 * 16 + 2 * 1024 * 144 * 16 + 256 * (144 * 32 + 288 * 32 + 16 * 32)
-#     + 64 * (288 * 64 + 576 * 64 + 32 * 64) + 64 * 10 = 12_501_632
-# params: (27 * 16 + 3 * 16) + 2 * (144 * 16 + 3 * 16) + (144 * 32 + 3 * 32) + (288 * 32 + 3 * 32) + (16 * 32 + 32)
-#     + (288 * 64 + 3 * 64) + (576 * 64 + 3 * 64) + (32 * 64 + 64) + (64 * 10 + 10) = 78_186
 class ResNet8(nn.Sequential):
     """MLPerf Tiny's image classification (CIFAR-10): three residual stacks of 16, 32 and 64 channels.
 
@@ -65,9 +57,6 @@ class ResNet8(nn.Sequential):
         )
 
 
-# sample: (1, 49, 10)
-# macs: 125 * 40 * 64 + 4 * 125 * (9 * 64 + 64 * 64) + 64 * 12 = 2_656_768
-# params: (40 * 64 + 3 * 64) + 4 * ((9 * 64 + 3 * 64) + (64 * 64 + 3 * 64)) + (64 * 12 + 12) = 23_756
 class KeywordDSCNN(nn.Sequential):
     """MLPerf Tiny's keyword spotting: a 10x4 convolution, four depthwise-separable blocks of 64 channels.
 
@@ -90,14 +79,6 @@ class KeywordDSCNN(nn.Sequential):
         )
 
 
-# sample: (3, 96, 96)
-# macs: 48**2 * 27 * 8 + 48**2 * (9 * 8 + 8 * 16) + 24**2 * (9 * 16 + 16 * 32 + 9 * 32 + 32 * 32)
-#     + 12**2 * (9 * 32 + 32 * 64 + 9 * 64 + 64 * 64) + 6**2 * (9 * 64 + 64 * 128 + 5 * (9 * 128 + 128 * 128))
-#     + 3**2 * (9 * 128 + 128 * 256 + 9 * 256 + 256 * 256) + 256 * 2 = 7_489_664
-# params: (27 * 8 + 3 * 8) + (12 * 8 + (8 + 3) * 16) + (12 * 16 + (16 + 3) * 32) + (12 * 32 + (32 + 3) * 32)
-#     + (12 * 32 + (32 + 3) * 64) + (12 * 64 + (64 + 3) * 64) + (12 * 64 + (64 + 3) * 128)
-#     + 5 * (12 * 128 + (128 + 3) * 128) + (12 * 128 + (128 + 3) * 256) + (12 * 256 + (256 + 3) * 256)
-#     + (256 * 2 + 2) = 216_322
 class PersonMobileNet(nn.Sequential):
     """MLPerf Tiny's visual wake words: MobileNetV1 with a quarter of the channels.
 
@@ -118,9 +99,6 @@ class PersonMobileNet(nn.Sequential):
         )
 
 
-# sample: (640,)
-# macs: 2 * 640 * 128 + 6 * 128 * 128 + 2 * 128 * 8 = 264_192
-# params: (640 + 3) * 128 + 6 * (128 + 3) * 128 + (128 + 3) * 8 + (8 + 3) * 128 + (128 * 640 + 640) = 267_928
 class DeepAutoencoder(nn.Sequential):
     """MLPerf Tiny's anomaly detection (ToyADMOS): linear layers with batch norm, 640-128x4-8-128x4-640.
 
@@ -155,12 +133,6 @@ class InvertedResidual(nn.Module):
         return x + self.body(x) if self.add else self.body(x)
 
 
-# sample: (3, 32, 32)
-# macs: 256 * 27 * 16 + 256 * (16 * 64 + 9 * 64 + 64 * 16) + (256 * 16 * 64 + 64 * (9 * 64 + 64 * 24))
-#     + 64 * (24 * 96 + 9 * 96 + 96 * 24) + 64 * 24 * 64 + 64 * 10 = 1_628_800
-# params: (27 + 2) * 16 + ((16 + 2) * 64 + (9 + 2) * 64 + (64 + 2) * 16)
-#     + ((16 + 2) * 64 + (9 + 2) * 64 + (64 + 2) * 24)
-#     + ((24 + 2) * 96 + (9 + 2) * 96 + (96 + 2) * 24) + (24 + 2) * 64 + (64 * 10 + 10) = 15_034
 class SmallMobileNetV2(nn.Sequential):
     """Inverted residuals after Sandler et al., "MobileNetV2", arXiv:1801.04381."""
 
@@ -173,10 +145,6 @@ class SmallMobileNetV2(nn.Sequential):
         )
 
 
-# sample: (3, 32, 32); 16 patches of 8x8 pixels and the class token make 17 tokens of 32 features
-# macs: 16 * 192 * 32 + 2 * (17 * (32 * 96 + 32 * 32 + 2 * 32 * 64) + 2 * 17 * 17 * 32) + 32 * 10 = 414_144
-# params: (192 * 32 + 32) + 32 + 17 * 32 + 2 * (2 * 64 + (32 * 96 + 96) + (32 * 32 + 32) + (32 * 64 + 64)
-#     + (64 * 32 + 32)) + 64 + (32 * 10 + 10) = 24_234
 class TinyViT(nn.Module):
     """A vision transformer after Dosovitskiy et al., arXiv:2010.11929, with PyTorch's own encoder."""
 
@@ -244,7 +212,6 @@ class AttentionBlock(nn.Module):
         return x + self.mlp(x)
 
 
-# sample, macs, params: those of TinyViT
 class TinyViTModule(TinyViT):
     """The same arithmetic, in blocks around nn.MultiheadAttention."""
 
@@ -252,7 +219,6 @@ class TinyViTModule(TinyViT):
         return nn.Sequential(*(AttentionBlock(ModuleAttention()) for _ in range(2)))
 
 
-# sample, macs, params: those of TinyViT
 class TinyViTFunction(TinyViT):
     """The same arithmetic, in blocks around F.scaled_dot_product_attention."""
 
@@ -260,7 +226,6 @@ class TinyViTFunction(TinyViT):
         return nn.Sequential(*(AttentionBlock(FunctionAttention()) for _ in range(2)))
 
 
-# sample, macs, params: those of TinyViT
 class TinyViTMatmul(TinyViT):
     """The same arithmetic, in blocks around written-out attention."""
 
@@ -268,9 +233,6 @@ class TinyViTMatmul(TinyViT):
         return nn.Sequential(*(AttentionBlock(MatmulAttention()) for _ in range(2)))
 
 
-# sample: (9, 128)
-# macs: 128 * 4 * 32 * (9 + 32) + 32 * 6 = 671_936
-# params: 4 * 32 * (9 + 32 + 2) + (32 * 6 + 6) = 5_702
 class LSTMClassifier(nn.Module):
     """One LSTM over inertial signals, classified by its last step."""
 
@@ -284,9 +246,6 @@ class LSTMClassifier(nn.Module):
         return self.head(steps[:, -1])
 
 
-# sample: (9, 128)
-# macs: 128 * 3 * 16 * (9 + 16) + 128 * 3 * 24 * (16 + 24) + 2 * 128 * 3 * 24 * (24 + 24) + 2 * 24 * 6 = 1_407_264
-# params: 3 * 16 * (9 + 16 + 2) + 3 * 24 * (16 + 24 + 2) + 2 * 3 * 24 * (24 + 24 + 2) + (48 * 6 + 6) = 11_814
 class GRUClassifier(nn.Module):
     """Three recurrences: a narrow and a wide GRU, then a two-way one of which the mean is taken."""
 
@@ -318,9 +277,6 @@ class CausalBlock(nn.Module):
         return F.relu(y + self.shortcut(x))
 
 
-# sample: (9, 128)
-# macs: 128 * (27 * 16 + 48 * 16 + 9 * 16) + 2 * 128 * 2 * 48 * 16 + 16 * 6 = 565_344
-# params: (27 * 16 + 16) + (48 * 16 + 16) + (9 * 16 + 16) + 4 * (48 * 16 + 16) + (16 * 6 + 6) = 4_630
 class TCN(nn.Module):
     """A temporal convolutional net after Bai et al., arXiv:1803.01271, without its weight norm."""
 
@@ -333,9 +289,6 @@ class TCN(nn.Module):
         return self.head(self.blocks(x)[:, :, -1])
 
 
-# sample: (3, 32, 32)
-# macs: 256 * 27 * 16 + 256 * 144 * 16 + (16 * 4 + 4 * 16) + 16 * 10 = 700_704
-# params: (27 * 16 + 16) + (144 * 16 + 16) + (16 * 4 + 4) + (4 * 16 + 16) + (16 * 10 + 10) = 3_086
 class SqueezeExcitation(nn.Module):
     """A block whose channels are weighted by what is in all of them, after Hu et al., arXiv:1709.01507."""
 
@@ -354,11 +307,6 @@ class SqueezeExcitation(nn.Module):
         return self.head(F.relu(x + y * scale[:, :, None, None]).mean((2, 3)))
 
 
-# sample: (1, 32, 32); a transposed convolution multiplies every input position with its whole kernel
-# macs: 1024 * 9 * 8 + 256 * 72 * 16 + 64 * 144 * 16 + 256 * 288 * 8 + 256 * 8 * 8 * 4 + 1024 * 144 * 8
-#     + 1024 * 8 * 2 = 2_367_488
-# params: (9 * 8 + 8) + (72 * 16 + 16) + (144 * 16 + 16) + (288 * 8 + 8) + (8 * 8 * 4 + 8) + (144 * 8 + 8)
-#     + (8 * 2 + 2) = 7_322
 class SmallUNet(nn.Module):
     """Two levels after Ronneberger et al., "U-Net", arXiv:1505.04597; grown by interpolation and by convolution."""
 
@@ -381,9 +329,6 @@ class SmallUNet(nn.Module):
         return self.head(F.relu(self.up1(torch.cat([self.grow(x), fine], dim=1))))
 
 
-# sample: (16,); the shared layer multiplies twice and has its parameters once
-# macs: 16 * 24 + 2 * 24 * 24 + 24 * 12 + 12 * 5 = 1_884
-# params: (16 * 24 + 24) + (24 * 24 + 24) + 24 * 12 + 12 * 5 = 1_356
 class Functions(nn.Module):
     """Products by functions and operators, and a layer that is used twice."""
 
@@ -401,9 +346,6 @@ class Functions(nn.Module):
         return torch.einsum("ni,oi->no", x @ self.matrix, self.out)
 
 
-# samples: image (1, 8, 8) and signal (6, 32), as two arguments
-# macs: 36 * 9 * 4 + 28 * 30 * 4 + (144 + 112) * 3 = 5_424
-# params: (9 * 4 + 4) + (30 * 4 + 4) + ((144 + 112) * 3 + 3) = 935
 class TwoInputs(nn.Module):
     """An image and a signal, classified together."""
 
@@ -418,7 +360,6 @@ class TwoInputs(nn.Module):
         return self.head(torch.cat([part.flatten(1) for part in parts], dim=1))
 
 
-# samples: one tuple (image (1, 8, 8), signal (6, 32)); macs, params: those of TwoInputs
 class TupleInput(TwoInputs):
     """The same net, which takes its inputs as one tuple."""
 
@@ -427,7 +368,6 @@ class TupleInput(TwoInputs):
         return super().forward(image, signal)
 
 
-# samples: one dict {"image": (1, 8, 8), "signal": (6, 32)}; macs, params: those of TwoInputs
 class DictInput(TwoInputs):
     """The same net, which takes its inputs as one dict."""
 

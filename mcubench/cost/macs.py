@@ -13,7 +13,7 @@ from mcubench.errors import UserError
 from mcubench.graph import Graph
 from mcubench.graph.ir import Call
 
-__all__ = ["MacCount", "Unsupported", "count_macs", "handles"]
+__all__ = ["MacCount", "NotCountedError", "Unsupported", "count_macs", "handles"]
 
 Handle = Callable[[Call], int]
 
@@ -46,6 +46,10 @@ def handles(*targets: str, bias: int | Handle | None = None) -> Callable[[Handle
         return handle
 
     return register
+
+
+class NotCountedError(Exception):
+    """Raised by a handle for a call that it can't count; its message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,11 @@ def count_macs(graph: Graph, count_bias: bool = False) -> MacCount:
             if handle is None and not _is_pointwise(call.target):
                 unsupported.append(Unsupported(call.target, node.path, "it has no entry in the table of MACs"))
                 continue
-            macs = handle(call) if handle else 0
+            try:
+                macs = handle(call) if handle else 0
+            except NotCountedError as error:
+                unsupported.append(Unsupported(call.target, node.path, str(error)))
+                continue
             if count_bias and call.target in _BIAS_ADDS:
                 macs += _BIAS_ADDS[call.target](call)
             if macs:
@@ -168,13 +176,19 @@ def _product(call: Call) -> int:
 def _einsum(call: Call) -> int:
     """Operands are multiplied from left to right, as torch does without opt_einsum."""
     equation, tensors = call.args[0].replace(" ", ""), call.args[1]
-    terms, _, out = equation.partition("->")
+    terms, arrow, out = equation.partition("->")
     labels = terms.split(",")
+    if "." in equation or not arrow:
+        raise NotCountedError("only equations with all labels and an arrow are counted")
+    # A label of one operand alone that is not in the result is summed before anything is multiplied.
+    alone = {label for label, times in Counter("".join(map("".join, map(set, labels)))).items() if times == 1} - set(
+        out
+    )
     sizes = {label: size for term, each in zip(labels, tensors, strict=True)
              for label, size in zip(term, each.shape, strict=True)}  # fmt: skip
-    macs, left = 0, set(labels[0])
+    macs, left = 0, set(labels[0]) - alone
     for index, term in enumerate(labels[1:], 1):
-        both = left | set(term)
+        both = left | (set(term) - alone)
         macs += math.prod(sizes[label] for label in both)
         left = {label for label in both if label in out or any(label in later for later in labels[index + 1 :])}
     return macs
@@ -223,7 +237,9 @@ def _recurrent(call: Call) -> int:
 
 
 def _cell_bias_adds(call: Call) -> int:
-    return int(_steps(call) * call.args[4].size) if call.args[4] is not None else 0
+    if call.args[4] is None:
+        return 0
+    return int(_steps(call) * (call.args[4].size * 4 // 3 if "gru" in call.target else call.args[4].size))
 
 
 @handles(
@@ -270,6 +286,10 @@ _NO_PRODUCTS = """
     gelu.default hardswish.default hardsigmoid.default softplus.default log_sigmoid.default relu6.default
     softshrink.default hardshrink.default threshold.default rrelu.default square.default addcmul.default
     addcdiv.default masked_fill.Scalar masked_fill.Tensor lerp.Scalar softsign.default clip.default
+    floor_divide.default where.ScalarOther where.ScalarSelf where.Scalar _upsample_nearest_exact1d.default
+    _upsample_nearest_exact1d.vec _upsample_nearest_exact2d.default _upsample_nearest_exact2d.vec
+    _upsample_nearest_exact3d.default _upsample_nearest_exact3d.vec zeros_like.default new_zeros.default
+    ones_like.default new_ones.default full_like.default new_full.default
 """
 
 

@@ -204,10 +204,15 @@ def _recurrent_lines(node: Node, op: ops.Recurrent | ops.RecurrentCell, bits: in
 
 
 def _constant(node: Node, weight: Weight, role: str, bits: int) -> FlashLine:
-    count = weight.tensor.numel()
+    count = 0 if _is_generated(weight) else weight.tensor.numel()
     if not weight.tensor.is_floating_point():  # indices and masks stay what they are
         bits = 8 * weight.tensor.dtype.itemsize
     return FlashLine(node.name, node.path, weight.name, role, count, bits, _packed(count, bits))
+
+
+def _is_generated(weight: Weight) -> bool:
+    """Whether a tensor is one number all over that forward makes, which is filled in, not stored: a zero state."""
+    return not weight.sources and bool((weight.tensor == weight.tensor.flatten()[:1]).all())
 
 
 def _bias(node: Node, name: str, count: int, bits: int) -> FlashLine:

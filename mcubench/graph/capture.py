@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import io
+import itertools
 import logging
+import random
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
@@ -94,8 +98,10 @@ def capture(module: nn.Module, example_input: Any, batch_dim: int | None) -> Cap
     sizes = {
         size for tensor in (*clone.parameters(), *clone.buffers(), *_tensors((args, kwargs))) for size in tensor.shape
     }
+    captured = None
     if batch_dim is not None:
-        for prime in (prime for prime in _PRIMES if all(size % prime for size in sizes if size)):
+        primes = (prime for prime in _PRIMES if all(size % prime for size in sizes if size))
+        for prime in itertools.islice(primes, 2):
             try:
                 many = pytree.tree_map(functools.partial(_repeat, batch_dim=batch_dim, batch=prime), (args, kwargs))
                 captured = _export(clone, many[0], many[1], prime, batch_dim)
@@ -103,6 +109,8 @@ def capture(module: nn.Module, example_input: Any, batch_dim: int | None) -> Cap
                 break
             if not _ambiguous(captured.graph, prime):
                 return captured
+        if captured is not None:  # not by chance: samples do meet each other, or are counted, and lowering names where
+            return captured
     try:  # modules that are written for one sample at a time
         return _export(clone, args, kwargs, 1, batch_dim)
     except Exception as error:
@@ -159,32 +167,31 @@ def _copy(module: nn.Module) -> nn.Module:
             value = _in_float(tensor.detach().to("cpu", copy=True))
             is_parameter = isinstance(tensor, nn.Parameter)
             memo[id(tensor)] = nn.Parameter(value, requires_grad=False) if is_parameter else value
-    clone = _copy_module(module, memo)
+    modules = list(module.modules())
+    for each in modules:
+        memo[id(each)] = each.__class__.__new__(each.__class__)
+        memo[id(each)].__dict__ = {}
+    for each in modules:
+        _fill(memo[id(each)], each, memo)
+    clone: nn.Module = memo[id(module)]
     for each in clone.modules():
         each.training = False  # not .eval(), which may be overridden
         _freeze_switches(each)
     return clone
 
 
-def _copy_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    if id(module) in memo:
-        found: nn.Module = memo[id(module)]
-        return found
-    clone = module.__class__.__new__(module.__class__)
-    memo[id(module)] = clone
-    clone.__dict__ = {}
-    for child in module.children():
-        _copy_module(child, memo)
+def _fill(clone: nn.Module, module: nn.Module, memo: dict[int, Any]) -> None:
+    """Gives a copy its attributes."""
     for key, value in vars(module).items():
         if "_compiler_ctx" in vars(module) and hasattr(type(module), key):
             continue  # a method that Lightning has replaced by its compiled form
         if key in _NOT_COPIED:
             clone.__dict__[key] = None
-        elif key.endswith("_hooks") or "_hooks_" in key:
-            clone.__dict__[key] = copy.copy(value)  # hooks belong to the function that is traced
+        elif isinstance(value, dict) and (key.endswith("_hooks") or "_hooks_" in key):
+            # Hooks belong to the function that is traced; those that are methods of a module become its copy's.
+            clone.__dict__[key] = type(value)((each, _copy_value(hook, memo)) for each, hook in value.items())
         else:
             clone.__dict__[key] = _copy_value(value, memo)
-    return clone
 
 
 def _copy_value(value: Any, memo: dict[int, Any]) -> Any:
@@ -207,20 +214,22 @@ def _freeze_switches(module: nn.Module) -> None:
 def _undisturbed() -> Iterator[None]:
     """Random numbers, attention's fast path, gradient mode and logs as they were, afterwards."""
     fastpath = torch.backends.mha.get_fastpath_enabled()
-    noisy = [logging.getLogger(name) for name in ("torch.export", "torch._export", "torch.fx", "torch._dynamo")]
-    levels = [logger.level for logger in noisy]
+    disabled = logging.root.manager.disable
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the one that a forward may draw from
     try:
         torch.backends.mha.set_fastpath_enabled(False)  # its fused operator hides what it computes
-        for logger in noisy:
-            logger.setLevel(logging.CRITICAL)
-        with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
+        logging.disable(logging.CRITICAL)
+        # torch prints the graph that it was at when it fails; our error says what a user can do about it.
+        silent = contextlib.redirect_stderr(io.StringIO())
+        with silent, torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
         torch.backends.mha.set_fastpath_enabled(fastpath)
-        for logger, level in zip(noisy, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(disabled)
 
 
 def _export(
@@ -233,6 +242,8 @@ def _export(
         if any(_mutates(node) for node in program.graph.nodes):
             program = program.run_decompositions({})  # makes it functional, and decomposes nothing
     signature = program.graph_signature
+    # A tied weight is known by the first of its paths.
+    first_path = {(each.data_ptr(), each.shape): name for name, each in clone.named_parameters() if each.numel()}
     tensors: dict[str, tuple[str, Tensor]] = {}
     state, constants = dict(program.state_dict), dict(program.constants)
     for placeholders, source in (
@@ -241,7 +252,8 @@ def _export(
         (signature.inputs_to_lifted_tensor_constants, constants),
     ):
         for placeholder, path in placeholders.items():
-            tensors[placeholder] = path, source[path].detach()
+            tensor = source[path]
+            tensors[placeholder] = first_path.get((tensor.data_ptr(), tensor.shape), path), tensor.detach()
     returned = pytree.tree_leaves(next(node for node in program.graph.nodes if node.op == "output").args[0])
     names = {
         spec.arg.name
@@ -287,10 +299,14 @@ def _out_of_place(node: fx.Node) -> None:
 
 
 def _ambiguous(graph: fx.Graph, prime: int) -> bool:
-    """Whether some tensor has two axes that could be the batch."""
+    """Whether some tensor has two axes that could be the batch, or arithmetic has a number that could be its size."""
     return any(
         sum(size % prime == 0 for size in value.shape if isinstance(size, int) and size) > 1
         for node in graph.nodes
         for value in pytree.tree_leaves(node.meta.get("val"))
         if isinstance(value, Tensor)
+    ) or any(
+        prime in node.args and torch.Tag.pointwise in getattr(node.target, "tags", ())
+        for node in graph.nodes
+        if node.op == "call_function"
     )

@@ -162,7 +162,17 @@ def _(op: ops.GroupNorm, at: _Context) -> Tensor:
     def kernel(x: Tensor) -> Tensor:
         return F.group_norm(x, op.groups, _tensor(op.weight), _tensor(op.bias), op.eps)
 
-    return at.spatial(kernel, at.x.ndim - 2)
+    return at.spatial(kernel, op.rank)
+
+
+@_run.register
+def _(op: ops.PReLU, at: _Context) -> Tensor:
+    return at.spatial(lambda x: F.prelu(x, op.weight.tensor), op.rank)
+
+
+@_run.register
+def _(op: ops.RMSNorm, at: _Context) -> Tensor:
+    return F.rms_norm(at.x, at.x.shape[at.x.ndim - op.rank :], _tensor(op.weight), op.eps)
 
 
 @_run.register
@@ -266,9 +276,15 @@ def _(op: ops.Pad, at: _Context) -> Tensor:
     around = [amount for pair in reversed(op.padding) for amount in pair]
     if op.mode == "constant":
         return F.pad(at.x, around, value=op.value)
-    while around and around[-2:] == [0, 0]:  # the other modes take the axes that they pad, and no more
-        around = around[:-2]
-    return F.pad(at.x, around, mode=op.mode)
+    x = at.x
+    for axis, (before, after) in enumerate(op.padding, 1):
+        size = x.shape[axis]
+        places = torch.arange(-before, size + after)
+        if op.mode == "reflect" and size > 1:  # there and back, without the edges twice
+            places = (places + size - 1) % (2 * size - 2) - (size - 1)
+            places = places.abs()
+        x = x.index_select(axis, places % size if op.mode == "circular" else places.clamp(0, size - 1))
+    return x
 
 
 @_run.register

@@ -167,8 +167,9 @@ class Graph:
         outputs: Values that it gets.
         parameters: Number of elements of every parameter of the module, by path, each shared one once.
         layout: Where the channels stand in the inputs of spatial operations: ``channels_first`` or ``channels_last``.
-        moved: Inputs and outputs of the graph whose channels were moved behind their spatial axes, with the number of
-            these axes.
+        input_axes_moved: For each input the number of spatial axes that its channels were moved behind; empty in a
+            graph as traced.
+        output_axes_moved: The same for each output.
         notes: What is worth knowing about how it was traced.
     """
 
@@ -177,7 +178,8 @@ class Graph:
     outputs: tuple[Value, ...]
     parameters: Mapping[str, int] = field(default_factory=dict)
     layout: str = "channels_first"
-    moved: Mapping[Value, int] = field(default_factory=dict)
+    input_axes_moved: tuple[int, ...] = ()
+    output_axes_moved: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     def unknown(self) -> list[Node]:

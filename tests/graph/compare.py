@@ -64,13 +64,14 @@ def call(module: nn.Module, batch: Any) -> list[Tensor]:
 def run(graph: Graph, batch: Any, batch_dim: int = 0, out_dim: int | None = None) -> list[Tensor]:
     """What the graph computes from the same batch, channels and batch put back to where the module has them."""
     ready = []
-    for value, given in zip(graph.inputs, leaves(batch), strict=True):
+    for given, moved in zip(leaves(batch), graph.input_axes_moved or [0] * len(graph.inputs), strict=True):
         x = given.movedim(batch_dim, 0)
-        ready.append(x.movedim(-1 - graph.moved[value], -1) if value in graph.moved else x)
+        ready.append(x.movedim(-1 - moved, -1) if moved else x)
     outputs = []
-    for value, y in zip(graph.outputs, interpret(graph, *ready), strict=True):
+    moves = graph.output_axes_moved or [0] * len(graph.outputs)
+    for value, y, moved in zip(graph.outputs, interpret(graph, *ready), moves, strict=True):
         assert tuple(y.shape[1:]) == value.shape, f"{value.name} was announced with another shape"
-        back = y.movedim(-1, -1 - graph.moved[value]) if value in graph.moved else y
+        back = y.movedim(-1, -1 - moved) if moved else y
         outputs.append(back.movedim(0, batch_dim if out_dim is None else out_dim))
     return outputs
 

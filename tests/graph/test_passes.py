@@ -532,8 +532,8 @@ def test_channels_last(make: Callable[[], nn.Module], example: Any, moves: dict[
     graph = passed(make(), example, drop_identities, channels_last, merge_moves)
     found = kinds(graph)
     assert {kind: found.count(kind) for kind in moves} == moves
-    ends = dict.fromkeys((*graph.inputs, *graph.outputs))
-    assert [graph.moved[value] for value in ends if value in graph.moved] == moved
+    ends = dict(zip((*graph.inputs, *graph.outputs), (*graph.input_axes_moved, *graph.output_axes_moved), strict=True))
+    assert [axes for axes in ends.values() if axes] == moved
     passed(make(), example, deploy)
 
 
@@ -542,7 +542,7 @@ def test_shapes_with_channels_last() -> None:
     shapes = [value.shape for value in (*graph.inputs, *(node.output for node in graph.nodes))]
     assert shapes == [(10, 20, 3), (8, 18, 8), (4, 9, 8)]
     assert graph.layout == "channels_last"
-    assert dict(graph.moved) == {graph.inputs[0]: 2, graph.outputs[0]: 2}
+    assert (graph.input_axes_moved, graph.output_axes_moved) == ((2,), (2,))
 
 
 SAME_VALUE = "one value stands for two outputs (or an input and an output), of which only one was moved"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mcubench.graph import ops
 from mcubench.graph.ir import Input, Value
-from mcubench.graph.lowering.lowerer import CannotLowerError, Lowerer, lowers
+from mcubench.graph.lowering.batch import CannotLowerError
+from mcubench.graph.lowering.lowerer import Lowerer, lowers
 
 __all__: list[str] = []
 

@@ -8,7 +8,8 @@ import torch
 
 from mcubench.graph import ops
 from mcubench.graph.ir import Value, Weight
-from mcubench.graph.lowering.lowerer import CannotLowerError, Lowerer, lowers
+from mcubench.graph.lowering.batch import CannotLowerError
+from mcubench.graph.lowering.lowerer import Lowerer, lowers
 
 __all__: list[str] = []
 
@@ -16,14 +17,14 @@ _CLAMPED = {(0.0, None): "relu", (0.0, 6.0): "relu6", (-1.0, 1.0): "relu_n1_to_1
 
 # Pointwise operators by what they do, though not tagged so in every version of torch.
 _MORE = """
-    prelu hardtanh leaky_relu elu celu selu silu mish gelu hardswish hardsigmoid softplus log_sigmoid relu6 softshrink
-    hardshrink threshold rrelu square addcmul addcdiv softsign clip
+    hardtanh leaky_relu elu celu selu silu mish gelu hardswish hardsigmoid softplus log_sigmoid relu6 softshrink
+    hardshrink threshold rrelu square addcmul addcdiv softsign clip floor_divide
 """
 
 
-@lowers(
-    "pointwise", *(f"aten.{name}.default" for name in _MORE.split())
-)  # the first stands for all that torch tags as such
+@lowers("pointwise")  # stands for all that torch tags as such
+@lowers("aten.where.ScalarOther", "aten.where.ScalarSelf", "aten.where.Scalar")
+@lowers(*(f"aten.{name}.default" for name in _MORE.split()))
 def _pointwise(low: Lowerer) -> Value:
     target = low.node.target
     assert isinstance(target, torch._ops.OpOverload)
@@ -32,6 +33,8 @@ def _pointwise(low: Lowerer) -> Value:
     if torch.Tag.nondeterministic_seeded in target.tags and low.args.get("training", True):
         raise CannotLowerError("it draws random numbers at inference")
     keywords = {argument.name for argument in target._schema.arguments if argument.kwarg_only}
+    for each in low.args.values():
+        low.check_number(each)
     first, *rest = (value for name, value in low.args.items() if name not in keywords)
     kind = f"{target._schema.name.removeprefix('aten::')}.{target._overloadname}"
     if isinstance(first, Value) and target._overloadname == "default" and not any(
@@ -40,7 +43,7 @@ def _pointwise(low: Lowerer) -> Value:
         approximate = [low.args["approximate"]] if "approximate" in keywords else []  # of gelu
         return low.emit(_activation(kind.partition(".")[0], (*rest, *approximate)), [first])
     operands, values = low.operands(first, *rest)
-    given = {name: low.args[name] for name in sorted(keywords) if isinstance(low.args[name], (int, float))}
+    given = {name: low.args[name] for name in sorted(keywords) if isinstance(low.args[name], (int, float, str))}
     return low.emit(ops.Elementwise(kind, operands, tuple(given.items())), values)
 
 
@@ -107,4 +110,4 @@ def _norm(low: Lowerer) -> Value:
         raise CannotLowerError("only norms of order 1 and 2 are supported")
     dims = low.args["dim"] or list(range(low.traced_rank(x)))
     axes = tuple(sorted(low.axis(x, dim) for dim in dims))
-    return low.emit(ops.Reduce(f"norm{low.args['ord']}", axes, low.args["keepdim"]), [x])
+    return low.emit(ops.Reduce(f"norm{int(low.args['ord'])}", axes, low.args["keepdim"]), [x])

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from mcubench.graph import ops
 from mcubench.graph.ir import Value, Weight
-from mcubench.graph.lowering.lowerer import CannotLowerError, Lowerer, lowers
+from mcubench.graph.lowering.batch import CannotLowerError
+from mcubench.graph.lowering.lowerer import Lowerer, lowers
 
 __all__: list[str] = []
 
@@ -27,6 +30,7 @@ def _linear(low: Lowerer) -> Value:
 @lowers("aten.addmm.default")
 def _addmm(low: Lowerer) -> Value:
     (x,) = low.values(low.args["mat1"])
+    low.axis(x, -1)
     weight, bias = low.required_weight("mat2"), low.required_weight("self")
     if low.args["beta"] != 1 or low.args["alpha"] != 1 or bias.tensor.ndim != 1:
         raise CannotLowerError("it scales its terms")
@@ -35,14 +39,31 @@ def _addmm(low: Lowerer) -> Value:
 
 @lowers("aten.matmul.default", "aten.mm.default", "aten.bmm.default", "aten.mv.default", "aten.dot.default")
 def _matmul(low: Lowerer) -> Value:
-    left, right = (value for name, value in low.args.items() if not name.startswith("out"))
-    if isinstance(left, Value) and isinstance(right, Weight) and right.tensor.ndim == 2:
-        return low.emit(ops.Dense(right.derive(right.tensor.T)), [left])
+    left, right = list(low.args.values())[:2]
+    return _product(low, left, right)
+
+
+def _product(low: Lowerer, left: Value | Weight, right: Value | Weight) -> Value:
     for each in (left, right):  # the contracted axis must not be the batch
         if isinstance(each, Value):
             low.axis(each, -1 if each is left else -min(2, low.traced_rank(each)))
+    if isinstance(left, Value) and isinstance(right, Weight) and right.tensor.ndim == 2:
+        return low.emit(ops.Dense(right.derive(right.tensor.T)), [left])
+    if isinstance(left, Value) and isinstance(right, Weight) and right.tensor.ndim == 1:
+        shape = (*left.shape[:-1], 1)
+        column = low.emit(ops.Dense(right.derive(right.tensor[None])), [left], shape)
+        return low.emit(ops.Reshape(left.shape[:-1]), [column])
     operands, values = low.operands(left, right)
     return low.emit(ops.MatMul(operands), values)
+
+
+@lowers("aten.baddbmm.default")
+def _add_product(low: Lowerer) -> Value:
+    if low.args["beta"] != 1 or low.args["alpha"] != 1:
+        raise CannotLowerError("it scales its terms")
+    product = _product(low, low.args["batch1"], low.args["batch2"])
+    operands, values = low.operands(product, low.args["self"])
+    return low.emit(ops.Elementwise("add.Tensor", operands), values)
 
 
 @lowers("aten.einsum.default")
@@ -76,6 +97,7 @@ def _conv(low: Lowerer) -> Value:
     weight = low.required_weight("weight")
     kernel = tuple(weight.tensor.shape[2:])
     rank = len(kernel)
+    low.check_batch_before(x, rank + 1)
     stride, dilation = (_spread(low.args[name], rank) for name in ("stride", "dilation"))
     padding: tuple[tuple[int, int], ...]
     if low.args["padding"] == "valid":
@@ -96,6 +118,7 @@ def _conv_transpose(low: Lowerer) -> Value:
     (x,) = low.values(low.args["input"])
     weight = low.required_weight("weight")
     rank = weight.tensor.ndim - 2
+    low.check_batch_before(x, rank + 1)
     op = ops.TransposedConv(
         weight,
         low.weight("bias"),
@@ -113,6 +136,7 @@ def _batch_norm(low: Lowerer) -> Any:
     (x,) = low.values(low.args["input"])
     if low.args.get("training") or low.args["running_mean"] is None:
         raise CannotLowerError("it normalises with the statistics of the batch: use track_running_stats=True")
+    low.check_batch_before(x, low.traced_rank(x) - 1)
     op = ops.BatchNorm(
         low.weight("weight"),
         low.weight("bias"),
@@ -128,28 +152,47 @@ def _batch_norm(low: Lowerer) -> Any:
 @lowers("aten.instance_norm.default")
 def _instance_norm(low: Lowerer) -> Value:
     (x,) = low.values(low.args["input"])
-    weight, bias = low.weight("weight"), low.weight("bias")
+    low.check_batch_before(x, low.traced_rank(x) - 1)
+    weight, bias, rank = low.weight("weight"), low.weight("bias"), low.traced_rank(x) - 2
     if low.args["use_input_stats"]:
-        return low.emit(ops.GroupNorm(weight, bias, x.shape[0], low.args["eps"]), [x])
+        return low.emit(ops.GroupNorm(weight, bias, low.traced_shape(x)[1], low.args["eps"], rank), [x])
     mean, variance = low.required_weight("running_mean"), low.required_weight("running_var")
-    return low.emit(ops.BatchNorm(weight, bias, mean, variance, low.args["eps"], low.traced_rank(x) - 2), [x])
+    return low.emit(ops.BatchNorm(weight, bias, mean, variance, low.args["eps"], rank), [x])
 
 
 @lowers("aten.layer_norm.default")
 def _layer_norm(low: Lowerer) -> Value:
     (x,) = low.values(low.args["input"])
     rank = len(low.args["normalized_shape"])
-    if rank > len(x.shape):
-        raise CannotLowerError("it computes across the samples of a batch")
+    low.check_batch_before(x, rank)
     return low.emit(ops.LayerNorm(low.weight("weight"), low.weight("bias"), rank, low.args["eps"]), [x])
+
+
+@lowers("aten.rms_norm.default")
+def _rms_norm(low: Lowerer) -> Value:
+    (x,) = low.values(low.args["input"])
+    rank = len(low.args["normalized_shape"])
+    low.check_batch_before(x, rank)
+    eps = low.args["eps"]
+    return low.emit(ops.RMSNorm(low.weight("weight"), rank, torch.finfo(x.dtype).eps if eps is None else eps), [x])
 
 
 @lowers("aten.group_norm.default")
 def _group_norm(low: Lowerer) -> Value:
     (x,) = low.values(low.args["input"])
-    return low.emit(
-        ops.GroupNorm(low.weight("weight"), low.weight("bias"), low.args["num_groups"], low.args["eps"]), [x]
-    )
+    low.check_batch_before(x, low.traced_rank(x) - 1)
+    weight, bias = low.weight("weight"), low.weight("bias")
+    return low.emit(ops.GroupNorm(weight, bias, low.args["num_groups"], low.args["eps"], low.traced_rank(x) - 2), [x])
+
+
+@lowers("aten.prelu.default")
+def _prelu(low: Lowerer) -> Value:
+    (x,) = low.values(low.args["self"])
+    weight = low.required_weight("weight")
+    rank = max(low.traced_rank(x) - 2, 0)
+    if weight.tensor.numel() > 1:
+        low.check_batch_before(x, rank + 1)
+    return low.emit(ops.PReLU(weight, rank), [x])
 
 
 @lowers("aten.embedding.default")
@@ -167,6 +210,7 @@ def _pool(low: Lowerer) -> Any:
         raise CannotLowerError("divisor_override is not supported")
     target = str(low.node.target)
     rank = int(target[target.index("pool") + 4])
+    x, shape = _with_channels(low, x, rank)
     kernel = _spread(low.args["kernel_size"], rank)
     out = low.emit(
         ops.Pool(
@@ -179,8 +223,22 @@ def _pool(low: Lowerer) -> Any:
             count_include_pad=low.args.get("count_include_pad", True),
         ),
         [x],
+        shape,
     )
+    if shape is not None:
+        out = low.emit(ops.Reshape(shape[1:]), [out])
     return (out, None) if "with_indices" in target else out
+
+
+def _with_channels(low: Lowerer, x: Value, rank: int) -> tuple[Value, tuple[int, ...] | None]:
+    """A value whose samples have a channel axis, and the shape of the pooled result if one had to be added.
+
+    Pools take (channels, *spatial) without a batch; samples without channels that are given so are pooled rightly.
+    """
+    if low.batch_position(x) != low.traced_rank(x) - rank - 1 or low.batch_axis(x) is None or len(x.shape) > rank:
+        low.check_batch_before(x, rank)
+        return x, None
+    return low.emit(ops.Reshape((1, *x.shape)), [x], (1, *x.shape), is_call=False), (1, *low.sample_shape(low.result))
 
 
 @lowers("aten.adaptive_avg_pool1d.default", "aten.adaptive_avg_pool2d.default", "aten.adaptive_avg_pool3d.default")
@@ -188,6 +246,7 @@ def _pool(low: Lowerer) -> Any:
 def _adaptive_pool(low: Lowerer) -> Any:
     (x,) = low.values(low.args["self"])
     rank = int(str(low.node.target).partition("pool")[2][0])
+    x, shape = _with_channels(low, x, rank)
     wanted = _spread(low.args["output_size"], rank)
     size = x.shape[len(x.shape) - rank :]
     kind = "max" if "max" in str(low.node.target) else "average"
@@ -197,7 +256,9 @@ def _adaptive_pool(low: Lowerer) -> Any:
         op = ops.Pool(kind, kernel, kernel, ((0, 0),) * rank, (1,) * rank)
     else:
         op = ops.AdaptivePool(kind, wanted)
-    out = low.emit(op, [x])
+    out = low.emit(op, [x], shape)
+    if shape is not None:
+        out = low.emit(ops.Reshape(shape[1:]), [out])
     return (out, None) if kind == "max" else out
 
 

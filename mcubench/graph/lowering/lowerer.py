@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from mcubench.graph.capture import Captured
+from mcubench.graph.capture import Captured, TraceError
 from mcubench.graph.ir import Call, Graph, Input, Node, Op, Operand, TensorShape, Unknown, Value, Weight
+from mcubench.graph.lowering.batch import MIXES, Batch, CannotLowerError
 
-__all__ = ["RULES", "CannotLowerError", "Lowerer", "lowers"]
+__all__ = ["RULES", "Lowerer", "lowers"]
 
 Rule = Callable[["Lowerer"], Any]
 
@@ -34,8 +37,17 @@ def lowers(*targets: str) -> Callable[[Rule], Rule]:
     return register
 
 
-class CannotLowerError(Exception):
-    """A call that has no counterpart on a microcontroller; its message is the reason."""
+@dataclass(frozen=True)
+class _Missing:
+    """Stands for a result that is no value: a number that was computed, or the indices of a pool.
+
+    Attributes:
+        target: The operator that returned it.
+        reason: Why there is no value.
+    """
+
+    target: str
+    reason: str
 
 
 class Lowerer:
@@ -47,11 +59,12 @@ class Lowerer:
 
     def __init__(self, captured: Captured) -> None:
         self._captured = captured
+        self._batch = Batch(captured.batch, captured.batch_axis)
         self._found: dict[fx.Node, Any] = {}
         self._traced: dict[Value, tuple[int, ...]] = {}  # shapes with the batch in them
         self._nodes: list[Node] = []
         self._names: set[str] = set()
-        self._weights: dict[int, Weight] = {}
+        self._weights: dict[str, Weight] = {}
         self._pending_call = False  # whether the call is still to be attached to its first node
         self.args: dict[str, Any] = {}
         self.node: fx.Node
@@ -76,11 +89,13 @@ class Lowerer:
         outputs = []
         for returned in captured.outputs:
             found = self._found[returned]
+            self.node, self.args = returned, {}
             if isinstance(found, Weight):
-                self.node, self.args = returned, {}
-                found = self.emit(
-                    Unknown(str(returned.target), "the output does not depend on the input", (found,)), ()
-                )
+                found = self._unknown(str(returned.target), "the output does not depend on the input", [found])
+            elif isinstance(found, _Missing):
+                found = self._unknown(found.target, found.reason, [])
+            if not isinstance(found, Value):
+                raise TraceError(f"an output can't be described: {found.target} returns it, but {found.reason}")
             outputs.append(found)
         notes = () if captured.batch > 1 or captured.batch_axis is None else (
             "its forward runs for a single sample only, so what it does with a batch was not looked at",
@@ -119,32 +134,33 @@ class Lowerer:
 
     def emit_node(self, op: Op, inputs: Iterable[Value], outputs: tuple[Value, ...], is_call: bool = True) -> None:
         """Adds a node with outputs that were made by `value`."""
+        read = tuple(inputs)
+        if any(self._has_batch(value) for value in read) and not all(map(self._has_batch, outputs)):
+            raise CannotLowerError(MIXES)
         calls = (self._call(),) if self._pending_call and is_call else ()
         self._pending_call = self._pending_call and not is_call
-        self._nodes.append(Node(outputs[0].name, op, tuple(inputs), outputs, self._path(), calls))
+        self._nodes.append(Node(outputs[0].name, op, read, outputs, self._path(), calls))
 
     def value(self, name: str, traced: Tensor, shape: Sequence[int] | None = None) -> Value:
         """A new value that stands for a traced tensor; with another `shape` for one sample, if given."""
         unique = next(each for each in self._candidates(name) if each not in self._names)
         self._names.add(unique)
-        value = Value(unique, tuple(self.sample_shape(traced) if shape is None else shape), traced.dtype)
+        value = Value(unique, self.sample_shape(traced) if shape is None else tuple(shape), traced.dtype)
         self._traced[value] = tuple(traced.shape)
         return value
 
     @property
     def result(self) -> Tensor:
         """The traced (fake) tensor that the call returned; the first, if it returned several."""
-        found = self.node.meta["val"]
+        found = self.node.meta.get("val")
         first = found[0] if isinstance(found, (tuple, list)) else found
         if not isinstance(first, Tensor):
-            raise CannotLowerError("it does not return a tensor")
+            raise CannotLowerError("what it returns is read as a number")
         return first
 
     def sample_shape(self, traced: Tensor) -> tuple[int, ...]:
         """Shape of one sample of a traced tensor."""
-        batch = self._batch_axis(tuple(traced.shape))
-        whole = tuple(self._per_sample(size) for size in traced.shape)
-        return whole if batch is None else whole[:batch] + whole[batch + 1 :]
+        return self._batch.removed(traced.shape)
 
     def traced_shape(self, value: Value) -> tuple[int, ...]:
         """Shape of the traced tensor, batch included."""
@@ -155,21 +171,48 @@ class Lowerer:
         return len(self._traced[value])
 
     def axis(self, value: Value, dim: int) -> int:
-        """The axis of one sample that an axis of the traced tensor is.
+        """The axis of one sample that an axis of the traced tensor is, for a rule that computes along it.
 
         Raises:
-            CannotLowerError: If it is the batch.
+            CannotLowerError: If it is the batch, or the batch is merged into it.
         """
         traced = self._traced[value]
         dim %= max(len(traced), 1)
-        batch = self._batch_axis(traced)
-        if dim == batch:
-            raise CannotLowerError("it computes across the samples of a batch")
-        return dim - (batch is not None and dim > batch)
+        if dim == self._batch.position(traced):
+            raise CannotLowerError(MIXES)
+        return self.place(value, dim)
+
+    def place(self, value: Value, dim: int) -> int:
+        """The same for any axis but the batch, for a rule that only moves it."""
+        own = self.batch_axis(value)
+        return dim - (own is not None and dim > own)
 
     def batch_axis(self, value: Value) -> int | None:
         """Where the batch stands in the traced tensor, if it has an axis of its own."""
-        return self._batch_axis(self._traced[value])
+        return self._batch.own_axis(self._traced[value])
+
+    def batch_position(self, value: Value) -> int | None:
+        """Where the batch stands in the traced tensor, alone or merged with another axis."""
+        return self._batch.position(self._traced[value])
+
+    def check_batch_before(self, value: Value, axes: int) -> None:
+        """Checks that the batch is not among the last `axes` of a traced tensor, which a rule computes along.
+
+        Raises:
+            CannotLowerError: If it is.
+        """
+        position = self.batch_position(value)
+        if position is not None and position >= self.traced_rank(value) - axes:
+            raise CannotLowerError(MIXES)
+
+    def check_number(self, number: object) -> None:
+        """Checks that a number is not the size of the traced batch.
+
+        Raises:
+            CannotLowerError: If it is.
+        """
+        if self._batch.size > 1 and not isinstance(number, bool) and number == self._batch.size:
+            raise CannotLowerError("it takes the number of samples in the batch for a number")
 
     def operands(self, *found: Any) -> tuple[tuple[Operand, ...], tuple[Value, ...]]:
         """Splits operands into the template that an op keeps and the values that its node reads.
@@ -223,18 +266,19 @@ class Lowerer:
     def _lower(self, node: fx.Node) -> Any:
         self.node = node
         target = str(node.target)
-        if node.target.__class__.__name__ == "builtin_function_or_method" and "getitem" in target:
-            source, index = node.args
-            assert isinstance(source, fx.Node)
-            assert isinstance(index, int)
-            found = self._found[source]
-            return found[index] if isinstance(found, tuple) else found  # an unknown op has one value for all outputs
+        if node.target is operator.getitem:
+            return self._part(*node.args)
         self.args = self._bind(node)
         self._pending_call = True
-        read = [each for each in _flatten(self.args.values()) if isinstance(each, (Value, Weight))]
-        if not any(isinstance(each, Value) for each in read) and not _is_random(node.target):
-            return self._fold(node, [each for each in read if isinstance(each, Weight)])
+        given = list(_flatten(self.args.values()))
+        read = [each for each in given if isinstance(each, (Value, Weight))]
         try:
+            for each in given:
+                if isinstance(each, _Missing):
+                    target = each.target
+                    raise CannotLowerError(each.reason)
+            if not any(isinstance(each, Value) for each in read) and not _is_random(node.target):
+                return self._fold(node, [each for each in read if isinstance(each, Weight)])
             rule = RULES.get(target) or (RULES["pointwise"] if _is_pointwise(node.target) else None)
             if rule is None:
                 raise CannotLowerError("it is not known")
@@ -244,12 +288,32 @@ class Lowerer:
         except Exception as error:  # arguments that a rule did not think of must not hide the operation
             return self._unknown(target, f"it could not be read: {type(error).__name__}: {error}", read)
 
-    def _unknown(self, target: str, reason: str, read: list[Value | Weight]) -> Value | None:
+    def _part(self, source: Any, index: Any) -> Any:
+        """One of the results of a call that has several."""
+        found = self._found[source]
+        if not isinstance(found, tuple):
+            return found  # an unknown op has one value for all outputs
+        part = found[index]
+        return _Missing(str(source.target), "not all that it returns has a counterpart") if part is None else part
+
+    def _unknown(self, target: str, reason: str, read: Sequence[Value | Weight]) -> Value | _Missing:
         weights = tuple(each for each in read if isinstance(each, Weight))
         try:
-            return self.emit(Unknown(target, reason, weights), [each for each in read if isinstance(each, Value)])
-        except CannotLowerError:  # it returns no tensor, so there is nothing to read
-            return None
+            try:
+                shape = self.sample_shape(self.result)
+            except CannotLowerError:
+                shape = self._batch.of_one(self.result.shape)
+            output = self.value(self.node.name, self.result, shape)
+            calls = (self._call(),) if self._pending_call else ()
+        except CannotLowerError as error:
+            return _Missing(target, f"{reason}, and {error}")
+        values = tuple(each for each in read if isinstance(each, Value))
+        self._nodes.append(Node(output.name, Unknown(target, reason, weights), values, (output,), self._path(), calls))
+        return output
+
+    def _has_batch(self, value: Value) -> bool:
+        traced = self._traced[value]
+        return self._batch.size == 1 or any(size and size % self._batch.size == 0 for size in traced)
 
     def _bind(self, node: fx.Node) -> dict[str, Any]:
         """Arguments by name, with what was found for each node among them."""
@@ -284,13 +348,13 @@ class Lowerer:
         return tuple(named(each) for each in computed) if isinstance(computed, (tuple, list)) else named(computed)
 
     def _weight(self, path: str, tensor: Tensor) -> Weight:
-        if id(tensor) not in self._weights:
-            self._weights[id(tensor)] = Weight(path, tensor, (path,))
-        return self._weights[id(tensor)]
+        if path not in self._weights:
+            self._weights[path] = Weight(path, tensor, (path,))
+        return self._weights[path]
 
     def _without_batch(self, weight: Weight) -> Weight:
         shape = tuple(self.result.shape)
-        batch = self._batch_axis(shape)
+        batch = self._batch.own_axis(shape)
         if batch is None:
             return weight
         axis = weight.tensor.ndim - (len(shape) - batch)
@@ -303,24 +367,12 @@ class Lowerer:
             raise CannotLowerError("a constant differs from sample to sample")
         return weight.derive(first)
 
-    def _per_sample(self, size: int) -> int:
-        if not isinstance(size, int):
-            raise CannotLowerError("its size depends on computed values")
-        batch = self._captured.batch
-        return size // batch if batch > 1 and size % batch == 0 else size
-
-    def _batch_axis(self, shape: Sequence[int]) -> int | None:
-        batch, axis = self._captured.batch, self._captured.batch_axis
-        if batch > 1:
-            return next((index for index, size in enumerate(shape) if size == batch), None)
-        return axis if axis is not None and axis < len(shape) and shape[axis] == 1 else None
-
     def _call(self) -> Call:
         def described(found: Any) -> Any:
             if isinstance(found, Value):
-                return TensorShape(tuple(self._per_sample(size) for size in self._traced[found]), found.dtype)
+                return TensorShape(self._batch.of_one(self._traced[found]), found.dtype)
             if isinstance(found, Weight):
-                return TensorShape(tuple(self._per_sample(size) for size in found.tensor.shape), found.tensor.dtype)
+                return TensorShape(self._batch.of_one(found.tensor.shape), found.tensor.dtype)
             return tuple(described(each) for each in found) if isinstance(found, (tuple, list)) else found
 
         results = self.node.meta["val"]
@@ -329,9 +381,7 @@ class Lowerer:
             str(self.node.target),
             tuple(described(each) for each in self.args.values()),
             tuple(
-                TensorShape(tuple(self._per_sample(size) for size in each.shape), each.dtype)
-                for each in outputs
-                if isinstance(each, Tensor)
+                TensorShape(self._batch.of_one(each.shape), each.dtype) for each in outputs if isinstance(each, Tensor)
             ),
         )
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from mcubench.graph import ops
 from mcubench.graph.ir import Input, Operand, Value, Weight
-from mcubench.graph.lowering.lowerer import CannotLowerError, Lowerer, lowers
+from mcubench.graph.lowering.batch import CannotLowerError
+from mcubench.graph.lowering.lowerer import Lowerer, lowers
 
 __all__: list[str] = []
 

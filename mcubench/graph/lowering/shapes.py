@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from mcubench.graph import ops
-from mcubench.graph.ir import Value
-from mcubench.graph.lowering.lowerer import CannotLowerError, Lowerer, lowers
+from mcubench.graph.ir import Value, Weight
+from mcubench.graph.lowering.batch import CannotLowerError
+from mcubench.graph.lowering.lowerer import Lowerer, lowers
 
 __all__: list[str] = []
 
@@ -73,7 +74,7 @@ def _permute(low: Lowerer) -> Value:
     others = [value for name, value in low.args.items() if name != "self"]
     order = [size - 2 for size in low.node.target(numbered, *others).shape]
     batch = low.batch_axis(x)
-    axes = tuple(low.axis(x, dim) for dim in order if dim != batch)
+    axes = tuple(low.place(x, dim) for dim in order if dim != batch)
     return low.emit(ops.Permute(axes), [x], tuple(x.shape[axis] for axis in axes))
 
 
@@ -112,6 +113,8 @@ def _select(low: Lowerer) -> Value:
 def _slice(low: Lowerer) -> Value:
     (x,) = low.values(low.args["self"])
     start, step = low.args["start"] or 0, low.args.get("step", 1)
+    if "length" in low.args and start < 0:
+        start += low.traced_shape(x)[low.args["dim"]]
     stop = start + low.args["length"] if "length" in low.args else low.args["end"]
     if low.result.shape == low.traced_shape(x):  # all of it, as x[:] is
         return x
@@ -178,6 +181,41 @@ def _index_select(low: Lowerer) -> Value:
     return low.emit(ops.Take(low.axis(x, low.args["dim"]), low.required_weight("index")), [x])
 
 
+@lowers("aten.index.Tensor")
+def _index(low: Lowerer) -> Value:
+    (x,) = low.values(low.args["self"])
+    given = [(dim, each) for dim, each in enumerate(low.args["indices"]) if each is not None]
+    if len(given) != 1 or not isinstance(given[0][1], Weight) or given[0][1].tensor.ndim != 1:
+        raise CannotLowerError("only one list of constant indices is supported")
+    dim, indices = given[0]
+    if indices.tensor.dtype == torch.bool:
+        indices = indices.derive(indices.tensor.nonzero()[:, 0])
+    return low.emit(ops.Take(low.axis(x, dim), indices), [x])
+
+
+@lowers("aten.zeros_like.default", "aten.new_zeros.default", "aten.ones_like.default", "aten.new_ones.default")
+@lowers("aten.full_like.default", "aten.new_full.default")
+def _constant(low: Lowerer) -> Weight:
+    """Known from shapes alone."""
+    name = str(low.node.target)
+    value = low.args["fill_value"] if "full" in name else int("ones" in name)
+    return Weight(low.node.name, torch.full(tuple(low.result.shape), value, dtype=low.result.dtype))
+
+
+@lowers("aten.pixel_shuffle.default")
+def _pixel_shuffle(low: Lowerer) -> Value:
+    (x,) = low.values(low.args["self"])
+    low.check_batch_before(x, 3)
+    factor = low.args["upscale_factor"]
+    *lead, channels, height, width = x.shape
+    rank = len(lead)
+    split = (*lead, channels // factor**2, factor, factor, height, width)
+    axes = (*range(rank), rank, rank + 3, rank + 1, rank + 4, rank + 2)
+    found = low.emit(ops.Reshape(split), [x], split)
+    found = low.emit(ops.Permute(axes), [found], tuple(split[axis] for axis in axes))
+    return low.emit(ops.Reshape(low.sample_shape(low.result)), [found])
+
+
 @lowers("aten.pad.default", "aten.constant_pad_nd.default")
 @lowers(*(f"aten.{mode}_pad{rank}d.default" for mode in ("reflection", "replication") for rank in (1, 2, 3)))
 def _pad(low: Lowerer) -> Value:
@@ -194,12 +232,15 @@ def _pad(low: Lowerer) -> Value:
     return low.emit(ops.Pad(tuple(padding), mode, float(low.args.get("value") or 0.0)), [x])
 
 
+@lowers(*(f"aten._upsample_nearest_exact{rank}d.{overload}" for rank in (1, 2, 3) for overload in ("default", "vec")))
 @lowers(*(f"aten.upsample_{mode}.{overload}"
           for mode in ("nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "bicubic2d", "trilinear3d")
           for overload in ("default", "vec")))  # fmt: skip
 def _resize(low: Lowerer) -> Value:
     (x,) = low.values(low.args.get("input", low.args.get("self")))
-    mode = str(low.node.target).removeprefix("aten.upsample_").partition(".")[0]
+    mode = str(low.node.target).removeprefix("aten.").removeprefix("_").removeprefix("upsample_").partition(".")[0]
+    mode = mode.replace("nearest_exact", "nearest-exact")
+    low.check_batch_before(x, low.traced_rank(x) - 1)
     out = tuple(int(size) for size in low.result.shape[2:])
     corners = low.args.get("align_corners")
     scales = low.args.get("scale_factors")

@@ -17,6 +17,8 @@ from mcubench.graph.ops.layers import (
     GroupNorm,
     LayerNorm,
     Pool,
+    PReLU,
+    RMSNorm,
     TransposedConv,
 )
 from mcubench.graph.ops.recurrent import GRU, LSTM, RNN, Cell, Recurrent, RecurrentCell
@@ -43,9 +45,11 @@ __all__ = [
     "GroupNorm",
     "LayerNorm",
     "MatMul",
+    "PReLU",
     "Pad",
     "Permute",
     "Pool",
+    "RMSNorm",
     "Recurrent",
     "RecurrentCell",
     "Reduce",

@@ -29,7 +29,7 @@ class Elementwise(Op):
 
     kind: str
     operands: tuple[Operand, ...]
-    keywords: tuple[tuple[str, float], ...] = ()
+    keywords: tuple[tuple[str, float | str], ...] = ()
     activation: str | None = None
 
     @property

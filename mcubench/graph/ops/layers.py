@@ -17,7 +17,9 @@ __all__ = [
     "FakeQuantize",
     "GroupNorm",
     "LayerNorm",
+    "PReLU",
     "Pool",
+    "RMSNorm",
     "TransposedConv",
 ]
 
@@ -141,6 +143,24 @@ class GroupNorm(Op):
     bias: Weight | None
     groups: int
     eps: float
+    rank: int  # of spatial axes
+
+
+@dataclass(frozen=True, eq=False)
+class RMSNorm(Op):
+    """x / sqrt(mean(x^2) + eps) * weight over the last `rank` axes of each sample."""
+
+    weight: Weight | None
+    rank: int
+    eps: float
+
+
+@dataclass(frozen=True, eq=False)
+class PReLU(Op):
+    """max(x, 0) + weight * min(x, 0), with one weight or one for each channel."""
+
+    weight: Weight
+    rank: int  # of spatial axes
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,7 +59,11 @@ def _affine(node: Node, channel_axis: int) -> tuple[Tensor, Tensor, tuple[str, .
         if op.bias is not None:
             shift = shift + op.bias.tensor
         return scale, shift, tuple(source for _, weight in op.weights() for source in weight.sources)
-    if not isinstance(op, ops.Elementwise) or len(op.operands) != 2 or dict(op.keywords).get("alpha", 1) != 1:
+    if (
+        not isinstance(op, ops.Elementwise)
+        or len(op.operands) != 2
+        or any(each != ("alpha", 1) for each in op.keywords)
+    ):
         return None
     kind = op.kind.partition(".")[0]
     swapped = isinstance(op.operands[1], Input)

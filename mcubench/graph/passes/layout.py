@@ -45,9 +45,7 @@ def spatial_rank(node: Node) -> int:
         return len(op.kernel)
     if isinstance(op, (ops.AdaptivePool, ops.Resize)):
         return len(op.size)
-    if isinstance(op, ops.BatchNorm):
-        return op.rank
-    return len(node.inputs[0].shape) - 1 if isinstance(op, ops.GroupNorm) else 0
+    return op.rank if isinstance(op, (ops.BatchNorm, ops.GroupNorm, ops.PReLU)) else 0
 
 
 class _Relayout:
@@ -69,14 +67,14 @@ class _Relayout:
         for node in self.graph.nodes:
             self._place(node)
         placed = [self.placed[value] for value in self.graph.outputs]
-        ends = {each.value: each.layout for each in (*placed, *(self.placed[value] for value in self.graph.inputs))}
         return replace(
             self.graph,
             nodes=tuple(self.nodes),
             inputs=tuple(inputs),
             outputs=tuple(each.value for each in placed),
             layout="channels_last",
-            moved={value: layout for value, layout in ends.items() if layout},
+            input_axes_moved=tuple(self.placed[value].layout for value in self.graph.inputs),
+            output_axes_moved=tuple(each.layout for each in placed),
         )
 
     def _wanted(self, value: Value) -> int:
@@ -207,6 +205,9 @@ def _(op: ops.Pad, node: Node, at: _Relayout) -> None:
 
 @_relayout.register
 def _(op: ops.Reduce, node: Node, at: _Relayout) -> None:
+    if op.kind.startswith("arg") and len(op.axes) > 1:  # an index counts the elements in their order
+        at.as_traced(node)
+        return
     layout, rank = at.placed[node.inputs[0]].layout, len(node.inputs[0].shape)
     axes = tuple(sorted(_stored(axis, rank, layout) for axis in op.axes))
     left = _left(op.axes, rank, layout) if not op.keepdim else layout

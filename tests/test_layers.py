@@ -1,0 +1,144 @@
+"""Who may import whom: the graph knows nobody, costs know the graph, and neither needs what trains or draws.
+
+References are the sources themselves, read by `ast`, and `sys.modules` of a fresh process.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mcubench
+
+PACKAGE = Path(mcubench.__file__).parent
+FOREIGN = {"lightning", "pytorch_lightning", "keras", "tensorflow"}
+
+
+def imported(source: str, package: str) -> Iterator[str]:
+    """Full names that a module imports anywhere, also within functions and `if TYPE_CHECKING`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join(filter(None, [*package.split(".")[: len(package.split(".")) - node.level + 1], base]))
+            # ``from mcubench import cost`` imports mcubench.cost
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
+
+
+def modules(part: str) -> list[Path]:
+    found = sorted((PACKAGE / part).rglob("*.py"))
+    assert found, part
+    return found
+
+
+def imports_of(path: Path) -> set[str]:
+    package = ".".join(path.parent.relative_to(PACKAGE.parent).parts)
+    return set(imported(path.read_text("utf-8"), package))
+
+
+def parts_of(path: Path) -> set[str]:
+    """The sub-packages and modules of mcubench that a module imports from: graph, errors, ..."""
+    return {name.split(".")[1] for name in imports_of(path) if name.startswith("mcubench.")}
+
+
+def each(*parts: str) -> list[object]:
+    return [pytest.param(path, id=path.relative_to(PACKAGE).as_posix()) for part in parts for path in modules(part)]
+
+
+def test_all_forms_of_imports_are_seen() -> None:
+    source = """
+import mcubench.graph.ops as ops, torch
+from mcubench import cost
+from mcubench.errors import UserError
+from . import ir
+from ..cost import macs
+from ...other import x
+import importlib
+def late():
+    from mcubench.cli.main import main
+    importlib.import_module("lightning.pytorch")
+"""
+    assert set(imported(source, "mcubench.graph.passes")) == {
+        *("mcubench.graph.ops", "torch", "mcubench.cost", "mcubench.errors.UserError", "mcubench.graph.passes.ir"),
+        *("mcubench.graph.cost.macs", "mcubench.other.x", "importlib", "mcubench.cli.main.main", "lightning.pytorch"),
+    }
+
+
+@pytest.mark.parametrize("path", each("graph"))
+def test_the_graph_imports_graph_errors_and_files(path: Path) -> None:
+    assert parts_of(path) <= {"graph", "errors", "files"}
+
+
+@pytest.mark.parametrize("path", each("cost"))
+def test_costs_import_costs_the_graph_errors_and_files(path: Path) -> None:
+    assert parts_of(path) <= {"cost", "graph", "errors", "files"}
+
+
+@pytest.mark.parametrize("path", each("graph", "cost"))
+def test_neither_imports_a_framework_beside_torch(path: Path) -> None:
+    assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN)
+
+
+@pytest.mark.parametrize("path", each("callbacks", "models", "datamodules", "results"))
+def test_nothing_imports_the_command_line(path: Path) -> None:
+    assert "cli" not in parts_of(path)
+
+
+@pytest.mark.parametrize("name", ["errors.py", "files.py"])
+def test_the_ground_floor_imports_nothing_of_mcubench(name: str) -> None:
+    assert parts_of(PACKAGE / name) == set()
+
+
+def test_operations_import_only_each_other_and_the_ir() -> None:
+    files = [path for path in modules("graph") if {"ir", "ops"} & {path.stem, path.parent.name}]
+    assert len(files) >= 2
+    for path in files:
+        ours = {name for name in imports_of(path) if name.startswith("mcubench.")}
+        assert all(name.startswith(("mcubench.graph.ir.", "mcubench.graph.ops.")) for name in ours), path
+
+
+@pytest.mark.parametrize("path", each("graph/lowering", "graph/passes"))
+def test_rules_know_no_passes_and_passes_no_rules(path: Path) -> None:
+    other = "passes" if path.parent.name == "lowering" else "lowering"
+    assert not any(name.startswith(f"mcubench.graph.{other}") for name in imports_of(path))
+
+
+def loaded(code: str) -> set[str]:
+    """Outermost names in `sys.modules` after some code ran in a fresh process."""
+    code = f"{code}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", ["mcubench.graph", "mcubench.cost"])
+def test_importing_them_loads_neither_framework_nor_plots(name: str) -> None:
+    found = loaded(f"import {name}")
+    assert "torch" in found  # so the question was put in the right way
+    assert found.isdisjoint(FOREIGN | {"matplotlib", "sklearn", "jsonargparse"})
+
+
+def test_the_same_through_the_lazy_package() -> None:
+    found = loaded("import mcubench; mcubench.cost.profile; mcubench.graph.trace; mcubench.testing.assert_macs")
+    assert "torch" in found
+    assert found.isdisjoint(FOREIGN | {"matplotlib"})
+
+
+def test_counting_loads_nothing_more() -> None:
+    code = (
+        "import torch; from mcubench.cost import profile; "
+        "assert profile(torch.nn.Linear(7, 5), torch.zeros(1, 7)).macs == 35"
+    )
+    assert loaded(code).isdisjoint(FOREIGN | {"matplotlib"})
+
+
+def test_mcubench_alone_loads_next_to_nothing() -> None:
+    assert loaded("import mcubench").isdisjoint(FOREIGN | {"torch", "matplotlib", "rich", "numpy"})

@@ -564,7 +564,7 @@ LINEAR = [
         (10, 8),
         macs=10 * 8 + 10 * 3,
         params=8 + (10 * 3 + 3),
-        flash=8 + (10 + 12) * 3,
+        flash=(8 + 8) + (10 + 12) * 3,  # the vector is a layer of one output, without a bias
         ram=80 + 10,
     ),
     KnownAnswer(

@@ -39,6 +39,7 @@ def handles(*targets: str, bias: int | Handle | None = None) -> Callable[[Handle
     def register(handle: Handle) -> Handle:
         for target in targets:
             _HANDLES[target] = handle
+            _BIAS_ADDS.pop(target, None)
             if isinstance(bias, int):
                 _BIAS_ADDS[target] = lambda call: call.outputs[0].size if call.args[bias] is not None else 0
             elif bias is not None:
@@ -162,9 +163,15 @@ def _linear(call: Call) -> int:
     return int(call.outputs[0].size * x.shape[-1])
 
 
-@handles("aten.addmm.default", "aten.addbmm.default", "aten.baddbmm.default", "aten.addmv.default", bias=0)
+@handles("aten.addmm.default", "aten.baddbmm.default", "aten.addmv.default", bias=0)
 def _add_product(call: Call) -> int:
     return int(call.outputs[0].size * call.args[1].shape[-1])
+
+
+@handles("aten.addbmm.default", bias=0)
+def _add_products(call: Call) -> int:
+    """The products of all pairs of matrices, summed."""
+    return int(call.args[1].size * call.args[2].shape[-1])
 
 
 @handles("aten.mm.default", "aten.bmm.default", "aten.matmul.default", "aten.mv.default", "aten.dot.default")
@@ -285,7 +292,7 @@ _NO_PRODUCTS = """
     prelu.default hardtanh.default leaky_relu.default elu.default celu.default selu.default silu.default mish.default
     gelu.default hardswish.default hardsigmoid.default softplus.default log_sigmoid.default relu6.default
     softshrink.default hardshrink.default threshold.default rrelu.default square.default addcmul.default
-    addcdiv.default masked_fill.Scalar masked_fill.Tensor lerp.Scalar softsign.default clip.default
+    addcdiv.default masked_fill.Scalar masked_fill.Tensor lerp.Scalar clip.default
     floor_divide.default where.ScalarOther where.ScalarSelf where.Scalar _upsample_nearest_exact1d.default
     _upsample_nearest_exact1d.vec _upsample_nearest_exact2d.default _upsample_nearest_exact2d.vec
     _upsample_nearest_exact3d.default _upsample_nearest_exact3d.vec zeros_like.default new_zeros.default

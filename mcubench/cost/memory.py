@@ -157,10 +157,10 @@ def _overwritten(
     """The input that a node can write its output over."""
     if not isinstance(node.op, _IN_PLACE):
         return None
-    size = value_bytes(node.output, bits)
     for value in inputs:
         dead = last[value] == step and value not in returned and inputs.count(value) == 1
-        if dead and value_bytes(value, bits) == size:
+        same = value.size == node.output.size and value_bytes(value, bits) == value_bytes(node.output, bits)
+        if dead and same:
             return value
     return None
 

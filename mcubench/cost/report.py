@@ -14,7 +14,7 @@ from mcubench.cost.macs import MacCount, Unsupported, count_macs
 from mcubench.cost.memory import MemoryPlan, plan_memory
 from mcubench.cost.size import BitWidths, FlashSize, flash_size
 from mcubench.files import atomic_path
-from mcubench.graph import Graph, deploy, ops, trace
+from mcubench.graph import Graph, Unknown, deploy, ops, trace
 
 __all__ = ["CostReport", "LayerCost", "profile", "profile_graph"]
 
@@ -29,7 +29,7 @@ class LayerCost:
         output_shape: Of one sample, channels last.
         params: Elements of the module's parameters that are used here first.
         macs: Multiply-accumulates; ``None`` if they are not known.
-        flash_bytes: What is stored for it.
+        flash_bytes: What is stored for it; ``None`` if that is not known.
         ram_bytes: What all activations that are needed in this step occupy.
     """
 
@@ -38,7 +38,7 @@ class LayerCost:
     output_shape: tuple[int, ...]
     params: int
     macs: int | None
-    flash_bytes: int
+    flash_bytes: int | None
     ram_bytes: int
 
 
@@ -148,7 +148,7 @@ class CostReport:
 
     def save_csv(self, target: Path) -> None:
         """Writes one row a layer."""
-        with atomic_path(target) as temporary, temporary.open("w", newline="") as file:
+        with atomic_path(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(LayerCost.__dataclass_fields__)
             for layer in self.layers:
@@ -200,7 +200,7 @@ def profile_graph(graph: Graph, model: str, widths: BitWidths | None = None, cou
                 output_shape=node.output.shape,
                 params=sum(graph.parameters.get(source, 0) for source in sources),
                 macs=None if count.unsupported else count.counted,
-                flash_bytes=stored.get(node.name, 0),
+                flash_bytes=None if isinstance(node.op, Unknown) else stored.get(node.name, 0),
                 ram_bytes=ram,
             )
         )

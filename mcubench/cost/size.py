@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import torch
-from torch import Tensor
 
 from mcubench.cost.macs import Unsupported
 from mcubench.errors import UserError, did_you_mean
@@ -42,9 +38,9 @@ class BitWidths:
     def __post_init__(self) -> None:
         widths = (*INTEGER_WIDTHS, *FLOAT_WIDTHS)
         for name, value in (("weight_bits", self.weight), *((f"bits of {k!r}", v) for k, v in self.per_layer.items())):
-            if value not in widths or isinstance(value, bool):
+            if value not in widths or type(value) is not int:
                 raise UserError(f"{name} must be one of {', '.join(map(str, widths))}; got {value!r}")
-        if self.activation not in ACTIVATION_WIDTHS or isinstance(self.activation, bool):
+        if self.activation not in ACTIVATION_WIDTHS or type(self.activation) is not int:
             allowed = ", ".join(map(str, ACTIVATION_WIDTHS))
             raise UserError(f"activation_bits must be one of {allowed}; got {self.activation!r}")
 
@@ -127,13 +123,12 @@ def flash_size(graph: Graph, widths: BitWidths | None = None) -> FlashSize:
     """
     widths = widths or BitWidths()
     widths.check(graph)
-    stored: dict[tuple[str, bool], list[Tensor]] = defaultdict(list)
+    stored: set[tuple[str, object]] = set()
     lines = []
     for node in graph.nodes:
-        for line, tensor in _lines(node, widths.of(node.path)):
-            before = stored[line.name, line.role == "requantisation"]
-            if line.count and not any(_same(tensor, each) for each in before):
-                before.append(tensor)
+        for line, weight in _lines(node, widths.of(node.path)):
+            if line.count and (line.role, weight.stored) not in stored:
+                stored.add((line.role, weight.stored))
                 lines.append(line)
     return FlashSize(tuple(lines), unknown_ops(graph))
 
@@ -144,35 +139,28 @@ def unknown_ops(graph: Graph) -> tuple[Unsupported, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors of one name are the same elements, perhaps in another order: a layer that is used twice."""
-    return one is other or (
-        one.numel() == other.numel() and torch.equal(one.flatten().sort().values, other.flatten().sort().values)
-    )
-
-
-_Lines = list[tuple[FlashLine, Tensor]]
+_Lines = list[tuple[FlashLine, Weight]]
 
 
 def _lines(node: Node, bits: int) -> _Lines:
-    """What a node stores, each with the tensor that tells it from others of its name."""
+    """What a node stores, each with the weight that it is or belongs to."""
     op = node.op
     if isinstance(op, (ops.Recurrent, ops.RecurrentCell)):
         return _recurrent_lines(node, op, bits)
     if isinstance(op, ops.BatchNorm):  # not folded: a scale and a shift a channel, like a depthwise 1 x 1
         channels, each = op.mean.tensor.numel(), op.mean
         scale = FlashLine(node.name, node.path, f"{node.name}.scale", "weight", channels, bits, _packed(channels, bits))
-        lines = [(scale, each.tensor), (_bias(node, f"{node.name}.shift", channels, bits), each.tensor)]
+        lines = [(scale, each), (_bias(node, f"{node.name}.shift", channels, bits), each)]
     else:
         lines = [
-            (_bias(node, each.name, each.tensor.numel(), bits), each.tensor)
+            (_bias(node, each.name, each.tensor.numel(), bits), each)
             if role == "bias"
-            else (_constant(node, each, "weight" if role == "weight" else "constant", bits), each.tensor)
+            else (_constant(node, each, "weight" if role == "weight" else "constant", bits), each)
             for role, each in op.weights()
         ]
     if (channels := _requantised_channels(op)) and bits in INTEGER_WIDTHS:
         each = next(weight for role, weight in op.weights() if role in ("weight", "mean"))
-        lines.append((_requantisation(node, each.name, channels), each.tensor))
+        lines.append((_requantisation(node, each.name, channels), each))
     return lines
 
 
@@ -192,15 +180,15 @@ def _recurrent_lines(node: Node, op: ops.Recurrent | ops.RecurrentCell, bits: in
         rows, hidden = cell.weight_hh.tensor.shape
         gates = rows // hidden
         for matrix in (cell.weight_ih, cell.weight_hh):
-            lines.append((_constant(node, matrix, "weight", bits), matrix.tensor))
+            lines.append((_constant(node, matrix, "weight", bits), matrix))
             if bits in INTEGER_WIDTHS:  # one scale for a gate's matrix, as TFLite's integer LSTM has it
-                lines.append((_requantisation(node, matrix.name, gates), matrix.tensor))
+                lines.append((_requantisation(node, matrix.name, gates), matrix))
         if cell.bias_ih is not None:
             bias = _bias(node, cell.bias_ih.name, hidden * (gates + is_gru), bits)
-            lines.append((bias, cell.bias_ih.tensor))
+            lines.append((bias, cell.bias_ih))
     states = op.state if isinstance(op, ops.Recurrent) else op.operands
     constants = (each for each in states if isinstance(each, Weight))
-    return lines + [(_constant(node, each, "constant", bits), each.tensor) for each in constants]
+    return lines + [(_constant(node, each, "constant", bits), each) for each in constants]
 
 
 def _constant(node: Node, weight: Weight, role: str, bits: int) -> FlashLine:

@@ -33,7 +33,7 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
         console = Console(file=console.file, width=_WIDE)
     bars = console.width >= _WIDE
     table = Table(
-        title=f"{report.model}, one sample of {inputs}",
+        title=Text(f"{report.model}, one sample of {inputs}"),
         title_style="bold",
         show_footer=True,
         box=box.SIMPLE_HEAD,
@@ -83,7 +83,7 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
 
 def say(console: Console, line: str, style: str) -> None:
     """Prints a line as it is: names of modules may look like markup."""
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _known(value: int | None, text: str) -> str:

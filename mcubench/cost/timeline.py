@@ -39,15 +39,19 @@ def plot_timeline(report: CostReport, target: Path) -> None:
         if buffer.size > _NAMED_FROM * plan.peak:
             text = f"{buffer.name}\n{buffer.size:,} B"
             middle = (buffer.first + buffer.last) / 2
-            axes.text(middle, placed.offset + buffer.size / 2, text, ha="center", va="center", fontsize=7)
+            axes.text(
+                middle, placed.offset + buffer.size / 2, text, ha="center", va="center", fontsize=7, parse_math=False
+            )
     axes.axhline(plan.peak, color="0.2", linewidth=1)
     axes.axvspan(plan.peak_step - 0.5, plan.peak_step + 0.5, color="0.9", zorder=0)
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.set_ylim(0, plan.peak * 1.08 or 1)
-    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7, parse_math=False)
     axes.set_ylabel("bytes of the arena")
     axes.set_title(
-        f"{report.model}: {plan.peak:,} B of activations, most of them needed in {report.peak_layer}", fontsize=9
+        f"{report.model}: {plan.peak:,} B of activations, most of them needed in {report.peak_layer}",
+        fontsize=9,
+        parse_math=False,
     )
     with atomic_path(target) as temporary:
         figure.savefig(temporary, dpi=_DPI, format="png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from mcubench.errors import UserError
 
@@ -10,7 +11,7 @@ __all__ = ["bytes_text", "parse_bytes", "parse_count"]
 
 _BYTES = {"": 1, "b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
 _COUNTS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
-_FORM = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*")
+_FORM = re.compile(r"\s*([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*")
 
 
 def parse_bytes(size: int | str, name: str = "size") -> int:
@@ -42,16 +43,18 @@ def _parse(value: int | str, name: str, units: dict[str, int], allowed: str) -> 
     match = _FORM.fullmatch(str(value))
     if match is None or match[2].lower() not in units:
         raise wrong
-    number = float(match[1].replace(",", "").replace("_", "")) * units[match[2].lower()]
-    if number <= 0 or number != int(number):
+    number = (
+        Fraction(match[1].replace(",", "").replace("_", "")) * units[match[2].lower()]
+    )  # exact, as 1.001 kB is 1001 bytes
+    if number <= 0 or number.denominator != 1:
         raise wrong
-    return int(number)
+    return number.numerator
 
 
 def bytes_text(size: int) -> str:
-    """A size for people: bytes below 10,000, else KiB or MiB with three digits or more."""
-    if size < 10_000:
+    """A size for people: bytes below 10 KiB, else KiB or MiB with three digits or more."""
+    if size < 10 * 1024:
         return f"{size:,} B"
     unit, factor = ("KiB", 1024) if size < 10 * 1024**2 else ("MiB", 1024**2)
     number = size / factor
-    return f"{number:,.0f} {unit}" if number >= 1000 else f"{number:.1f} {unit}"
+    return f"{number:,.0f} {unit}" if number >= 999.95 else f"{number:.1f} {unit}"

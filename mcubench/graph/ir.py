@@ -41,11 +41,13 @@ class Weight:
         name: Path of the parameter or buffer; of what is computed, the name of the operation.
         tensor: Its value, on the CPU; a copy, so that training on does not change a graph.
         sources: Paths of the parameters and buffers that it was computed from.
+        stored: The same object for all forms of what a device stores once.
     """
 
     name: str
     tensor: Tensor
     sources: tuple[str, ...] = ()
+    stored: object = field(default_factory=object)
 
     def derive(self, tensor: Tensor) -> Weight:
         """The same weight in another form (transposed, reshaped): it is stored once, so the name stays."""

@@ -106,15 +106,6 @@ def kinds(graph: Graph) -> list[str]:
     return [type(node.op).__name__ for node in graph.nodes]
 
 
-def cases(table: dict[str, Any], wrong: dict[str, str] | None = None) -> list[Any]:
-    """Parameters of a test, named by the keys of a table; `wrong` are those that fail, with the reason."""
-    unfound = set(wrong or {}) - set(table)
-    assert not unfound, unfound
-    return [
-        pytest.param(
-            *(value if isinstance(value, tuple) else (value,)),
-            id=name,
-            marks=[pytest.mark.xfail(strict=True, reason=(wrong or {})[name])] if name in (wrong or {}) else [],
-        )
-        for name, value in table.items()
-    ]
+def cases(table: dict[str, Any]) -> list[Any]:
+    """Parameters of a test, named by the keys of a table."""
+    return [pytest.param(*(value if isinstance(value, tuple) else (value,)), id=name) for name, value in table.items()]

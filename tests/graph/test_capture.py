@@ -139,15 +139,10 @@ class Tap(nn.Module):
         return self.layer(x) * 0 + self.saved.relu()
 
 
-METHOD = "hooks are copied with the caller's module bound to them: they write into it, a FakeTensor at that"
-
-
-@pytest.mark.xfail(strict=True, reason=METHOD)
 def test_hooks_that_are_methods_belong_to_the_copy() -> None:
     same_as_module(Tap(), torch.zeros(1, 4))
 
 
-@pytest.mark.xfail(strict=True, reason=METHOD)
 def test_hooks_that_are_methods_leave_the_module_alone() -> None:
     module = Tap()
     with contextlib.suppress(TraceError):
@@ -178,9 +173,6 @@ def torch_state() -> Any:
     return torch.get_rng_state().tolist()
 
 
-NOT_RESTORED = "only torch's generator is restored, though the docstring promises the random state"
-
-
 @pytest.mark.parametrize(
     ("draw", "state"),
     cases(
@@ -190,7 +182,6 @@ NOT_RESTORED = "only torch's generator is restored, though the docstring promise
             "numpy": (lambda: np.random.rand(), numpy_state),  # noqa: NPY002, PLW0108
             "python": (lambda: random.random(), python_state),  # noqa: PLW0108
         },
-        {"numpy": NOT_RESTORED, "python": NOT_RESTORED},
     ),
 )
 def test_random_state_stays(draw: Callable[[], Any], state: Callable[[], Any]) -> None:
@@ -337,7 +328,6 @@ def test_tied_weights_count_once(first: str) -> None:
     assert len(names) == 1, "one tensor in flash"
 
 
-@pytest.mark.xfail(strict=True, reason="a tied weight is named by its last path, the parameters by their first")
 def test_tied_weights_are_named_as_the_parameters_are() -> None:
     module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     module[2].weight = module[0].weight
@@ -414,9 +404,6 @@ def test_enable_grad_is_at_least_named() -> None:
     assert kinds(graph) == ["Conv"] or [node.op.target for node in graph.unknown()] == ["wrap_with_set_grad_enabled"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a scripted module fails with RuntimeError from its own __dict__, not TraceError"
-)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_scripted_modules() -> None:
     module = torch.jit.script(small().eval())
@@ -498,7 +485,6 @@ def test_branches_on_values() -> None:
         trace(Branches(), torch.zeros(1, 4, 5))
 
 
-@pytest.mark.xfail(strict=True, reason="torch prints the graph it was at to stderr, twice, beside the TraceError")
 def test_a_failing_trace_says_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
     """On the command line the message alone is shown; torch prints the graph it was at."""
     with pytest.raises(TraceError):

@@ -17,6 +17,8 @@ def _attention(low: Lowerer) -> Value:
     if args["enable_gqa"] or args["dropout_p"]:
         raise CannotLowerError("grouped queries and dropout at inference are not supported")
     query, key, value = low.values(args["query"], args["key"], args["value"])
+    for each in (query, key, value):
+        low.check_batch_before(each, 2)
     if len({len(each.shape) for each in (query, key, value)}) > 1:
         raise CannotLowerError("its heads broadcast")
     rank = len(key.shape)

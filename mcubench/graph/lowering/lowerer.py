@@ -65,6 +65,7 @@ class Lowerer:
         self._nodes: list[Node] = []
         self._names: set[str] = set()
         self._weights: dict[str, Weight] = {}
+        self._slices: dict[tuple[object, ...], Weight] = {}
         self._pending_call = False  # whether the call is still to be attached to its first node
         self.args: dict[str, Any] = {}
         self.node: fx.Node
@@ -272,6 +273,7 @@ class Lowerer:
         self._pending_call = True
         given = list(_flatten(self.args.values()))
         read = [each for each in given if isinstance(each, (Value, Weight))]
+        before = len(self._nodes)
         try:
             for each in given:
                 if isinstance(each, _Missing):
@@ -284,9 +286,12 @@ class Lowerer:
                 raise CannotLowerError("it is not known")
             return rule(self)
         except CannotLowerError as error:
-            return self._unknown(target, str(error), read)
+            reason = str(error)
         except Exception as error:  # arguments that a rule did not think of must not hide the operation
-            return self._unknown(target, f"it could not be read: {type(error).__name__}: {error}", read)
+            reason = f"it could not be read: {type(error).__name__}: {error}"
+        del self._nodes[before:]  # what the rule made before it gave up
+        self._pending_call = True
+        return self._unknown(target, reason, read)
 
     def _part(self, source: Any, index: Any) -> Any:
         """One of the results of a call that has several."""
@@ -341,11 +346,18 @@ class Lowerer:
             if not isinstance(tensor, Tensor):
                 return tensor
             only = read[0] if len(read) == 1 else None
-            view = only is not None and sorted(only.tensor.shape) == sorted(size for size in tensor.shape if size != 1)
-            name = only.name if only is not None and (view or len(sources) == 1) else node.name
-            return Weight(name, tensor, sources)
+            if only is not None and _shares_memory(tensor, only.tensor):
+                return self._view(only, tensor)
+            return Weight(only.name if only is not None and len(sources) == 1 else node.name, tensor, sources)
 
         return tuple(named(each) for each in computed) if isinstance(computed, (tuple, list)) else named(computed)
+
+    def _view(self, weight: Weight, tensor: Tensor) -> Weight:
+        """The same weight in another form, or a slice of it, which is the same one whenever it is taken."""
+        if tensor.numel() == weight.tensor.numel():
+            return weight.derive(tensor)
+        key = (weight.stored, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
+        return self._slices.setdefault(key, Weight(weight.name, tensor, weight.sources))
 
     def _weight(self, path: str, tensor: Tensor) -> Weight:
         if path not in self._weights:
@@ -410,6 +422,10 @@ def _tensors_of(found: Any) -> Any:
     if isinstance(found, tuple):
         return tuple(_tensors_of(each) for each in found)
     return found.tensor if isinstance(found, Weight) else found
+
+
+def _shares_memory(tensor: Tensor, other: Tensor) -> bool:
+    return tensor.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 def _tags(target: Any) -> Sequence[torch.Tag]:

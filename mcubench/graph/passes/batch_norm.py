@@ -24,6 +24,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
     """
     readers = only_reader(graph)
     dropped = set()
+    known: dict[tuple[object, ...], tuple[Weight, Weight]] = {}  # a layer and norm that are used twice are stored once
     nodes = []
     for each in graph.nodes:
         if each in dropped:
@@ -34,8 +35,11 @@ def fold_batch_norm(graph: Graph) -> Graph:
             affine = _affine(following, _channel_axis(node))
             if affine is None:
                 break
-            op = _folded(node.op, *affine, following)
-            node = joined(node, following, op)
+            key = (node.op.weight.stored, *(weight.stored for _, weight in following.op.weights()), following.path)
+            if key not in known:
+                known[key] = _folded(node.op, *affine, following)
+            weight, bias = known[key]
+            node = joined(node, following, replace(node.op, weight=weight, bias=bias))
             dropped.add(following)
             following = readers.get(following)
         nodes.append(node)
@@ -97,8 +101,8 @@ def _by_channel(constant: Weight | float, shape: tuple[int, ...], channel_axis: 
     return tensor.double().flatten() if tensor.numel() == 1 or list(tensor.shape) == expected else None
 
 
-def _folded(op: Layer, scale: Tensor, shift: Tensor, sources: tuple[str, ...], node: Node) -> Layer:
-    """The layer with the affine map in it, computed in double precision."""
+def _folded(op: Layer, scale: Tensor, shift: Tensor, sources: tuple[str, ...], node: Node) -> tuple[Weight, Weight]:
+    """Weight and bias with the affine map in them, computed in double precision."""
     weight = op.weight
     kernel = weight.tensor.double()
     if isinstance(op, ops.TransposedConv):  # (inputs, outputs / groups, *kernel)
@@ -118,4 +122,4 @@ def _folded(op: Layer, scale: Tensor, shift: Tensor, sources: tuple[str, ...], n
     folded = Weight(f"{weight.name} * {where}", kernel.to(dtype), tuple(dict.fromkeys(weight.sources + sources)))
     bias_sources = (op.bias.sources if op.bias else ()) + sources
     bias = Weight(f"{op.bias.name if op.bias else 'bias'} + {where}", offset.to(dtype), bias_sources)
-    return replace(op, weight=folded, bias=bias)
+    return folded, bias

@@ -56,6 +56,7 @@ class _Relayout:
         self.placed: dict[Value, _Placed] = {}
         self.moved: dict[tuple[Value, int], Value] = {}
         self.nodes: list[Node] = []
+        self.permuted: dict[tuple[object, tuple[int, ...]], Weight] = {}  # a layer that is used twice is stored once
 
     def run(self) -> Graph:
         inputs = []
@@ -263,6 +264,9 @@ def _(op: ops.Dense, node: Node, at: _Relayout) -> None:
     if placed.flattened is None:
         at.as_traced(node)
         return
-    shape = placed.flattened
-    columns = torch.arange(math.prod(shape)).reshape(shape).movedim(0, -1).flatten()
-    at._put(node, replace(op, weight=op.weight.derive(op.weight.tensor[:, columns])), [placed.value])
+    key = (op.weight.stored, placed.flattened)
+    if key not in at.permuted:
+        shape = placed.flattened
+        columns = torch.arange(math.prod(shape)).reshape(shape).movedim(0, -1).flatten()
+        at.permuted[key] = replace(op.weight, tensor=op.weight.tensor[:, columns], stored=object())
+    at._put(node, replace(op, weight=at.permuted[key]), [placed.value])

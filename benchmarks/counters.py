@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import functools
 import inspect
 import logging
 import multiprocessing
@@ -48,6 +49,7 @@ FREE = (
 )
 
 
+@functools.cache  # forked processes find it filled
 def rows() -> list[Any]:
     """The nets: each has a name, its MACs by hand, make() for the module and inputs() for the arguments of forward."""
     from tests.known_answers import KNOWN_ANSWERS
@@ -170,7 +172,7 @@ def version(counter: str) -> str | None:
         return None
 
 
-def measure(counter: str, row: Any) -> int | str:
+def measure(counter: str, index: int) -> int | str:
     """What a counter says of a net, or why it says nothing; leaves PyTorch as it leaves it, and logging off."""
     if version(counter) is None:
         return ABSENT
@@ -184,6 +186,7 @@ def measure(counter: str, row: Any) -> int | str:
         warnings.simplefilter("ignore")
         logging.disable()
         try:
+            row = rows()[index]
             macs = COUNTERS[counter](copy.deepcopy(row.make()).eval(), row.inputs())
         except Exception:  # whatever a counter raises is its answer
             return ERROR
@@ -234,9 +237,10 @@ def main() -> None:
     nets = rows()
     answers = {}
     for counter in COUNTERS:
-        for net in nets:
+        for index, net in enumerate(nets):
+            print(f"{counter}: {index + 1} of {len(nets)}", end="\r", file=sys.stderr)
             with multiprocessing.get_context("fork").Pool(1) as process:
-                answers[counter, net.name] = process.apply(measure, (counter, net))
+                answers[counter, net.name] = process.apply(measure, (counter, index))
     text = report(nets, answers)
     if options.write is None:
         print(text, end="")

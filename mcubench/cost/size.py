@@ -192,7 +192,7 @@ def _recurrent_lines(node: Node, op: ops.Recurrent | ops.RecurrentCell, bits: in
 
 
 def _constant(node: Node, weight: Weight, role: str, bits: int) -> FlashLine:
-    count = 0 if _is_generated(weight) else weight.tensor.numel()
+    count = 0 if _is_generated(weight) else weight.size
     if not weight.tensor.is_floating_point():  # indices and masks stay what they are
         bits = 8 * weight.tensor.dtype.itemsize
     return FlashLine(node.name, node.path, weight.name, role, count, bits, _packed(count, bits))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Call", "Graph", "Input", "Node", "Op", "TensorShape", "Unknown", "Value", "Weight"]
+__all__ = ["Call", "Graph", "Input", "Node", "Op", "TensorShape", "Unknown", "Value", "Weight", "reaching"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,12 @@ class Weight:
     tensor: Tensor
     sources: tuple[str, ...] = ()
     stored: object = field(default_factory=object)
+
+    @property
+    def size(self) -> int:
+        """Number of elements that are stored: those that an expanded axis repeats are stored once."""
+        strides = zip(self.tensor.shape, self.tensor.stride(), strict=True)
+        return math.prod(size for size, stride in strides if stride or size == 0)
 
     def derive(self, tensor: Tensor) -> Weight:
         """The same weight in another form (transposed, reshaped): it is stored once, so the name stays."""
@@ -210,3 +216,14 @@ class Graph:
             lines.append(f"{made} = {node.op.label}({read})  # {node.path or '(root)'}")
         lines.append(f"output {', '.join(value.name for value in self.outputs)}")
         return "\n".join(lines)
+
+
+def reaching(nodes: Sequence[Node], outputs: Iterable[Value]) -> tuple[Node, ...]:
+    """The nodes that contribute to an output; the rest need not run."""
+    needed = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if needed.intersection(node.outputs):
+            needed.update(node.inputs)
+            kept.append(node)
+    return tuple(reversed(kept))

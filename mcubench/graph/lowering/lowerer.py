@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, fx
 
 from mcubench.graph.capture import Captured, TraceError
-from mcubench.graph.ir import Call, Graph, Input, Node, Op, Operand, TensorShape, Unknown, Value, Weight
+from mcubench.graph.ir import Call, Graph, Input, Node, Op, Operand, TensorShape, Unknown, Value, Weight, reaching
 from mcubench.graph.lowering.batch import MIXES, Batch, CannotLowerError
+from mcubench.graph.lowering.constants import Constants
 
 __all__ = ["RULES", "Lowerer", "lowers"]
 
@@ -64,8 +65,7 @@ class Lowerer:
         self._traced: dict[Value, tuple[int, ...]] = {}  # shapes with the batch in them
         self._nodes: list[Node] = []
         self._names: set[str] = set()
-        self._weights: dict[str, Weight] = {}
-        self._slices: dict[tuple[object, ...], Weight] = {}
+        self._constants = Constants(self._batch)
         self._pending_call = False  # whether the call is still to be attached to its first node
         self.args: dict[str, Any] = {}
         self.node: fx.Node
@@ -77,7 +77,7 @@ class Lowerer:
         for node in captured.graph.nodes:
             self.node = node
             if node.op == "placeholder" and node.name in captured.tensors:
-                self._found[node] = self._weight(*captured.tensors[node.name])
+                self._found[node] = self._constants.parameter(*captured.tensors[node.name])
             elif node.op == "placeholder" and node.name in captured.inputs and isinstance(node.meta["val"], Tensor):
                 self._found[node] = self.value(node.name, node.meta["val"])
                 inputs.append(self._found[node])
@@ -102,7 +102,7 @@ class Lowerer:
             "its forward runs for a single sample only, so what it does with a batch was not looked at",
         )  # fmt: skip
         return Graph(
-            nodes=_alive(self._nodes, outputs),
+            nodes=reaching(self._nodes, outputs),
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             parameters=captured.parameters,
@@ -227,7 +227,7 @@ class Lowerer:
                 template.append(Input(len(values)))
                 values.append(each)
             elif isinstance(each, Weight):
-                template.append(self._without_batch(each))
+                template.append(self._constants.without_batch(each, self.result.shape))
             elif each is None or isinstance(each, (int, float, bool)):
                 template.append(each)
             else:
@@ -279,9 +279,11 @@ class Lowerer:
                 if isinstance(each, _Missing):
                     target = each.target
                     raise CannotLowerError(each.reason)
-            if not any(isinstance(each, Value) for each in read) and not _is_random(node.target):
-                return self._fold(node, [each for each in read if isinstance(each, Weight)])
-            rule = RULES.get(target) or (RULES["pointwise"] if _is_pointwise(node.target) else None)
+            if not any(isinstance(each, Value) for each in read) and not _is_tagged(
+                node.target, torch.Tag.nondeterministic_seeded
+            ):
+                return self._constants.fold(node, [each for each in read if isinstance(each, Weight)], self._found)
+            rule = RULES.get(target) or (RULES["pointwise"] if _is_tagged(node.target, torch.Tag.pointwise) else None)
             if rule is None:
                 raise CannotLowerError("it is not known")
             return rule(self)
@@ -333,52 +335,6 @@ class Lowerer:
             bound[argument.name] = args[index] if index < len(args) else kwargs.get(argument.name, default)
         return bound
 
-    def _fold(self, node: fx.Node, read: list[Weight]) -> Any:
-        """Computes what depends on weights alone, as a compiler would ahead of time."""
-        args: Any = fx.map_arg(node.args, lambda each: _tensors_of(self._found[each]))
-        kwargs: Any = fx.map_arg(node.kwargs, lambda each: _tensors_of(self._found[each]))
-        assert callable(node.target)
-        with torch.no_grad():
-            computed = node.target(*args, **kwargs)
-        sources = tuple(dict.fromkeys(itertools.chain.from_iterable(each.sources for each in read)))
-
-        def named(tensor: Any) -> Any:
-            if not isinstance(tensor, Tensor):
-                return tensor
-            only = read[0] if len(read) == 1 else None
-            if only is not None and _shares_memory(tensor, only.tensor):
-                return self._view(only, tensor)
-            return Weight(only.name if only is not None and len(sources) == 1 else node.name, tensor, sources)
-
-        return tuple(named(each) for each in computed) if isinstance(computed, (tuple, list)) else named(computed)
-
-    def _view(self, weight: Weight, tensor: Tensor) -> Weight:
-        """The same weight in another form, or a slice of it, which is the same one whenever it is taken."""
-        if tensor.numel() == weight.tensor.numel():
-            return weight.derive(tensor)
-        key = (weight.stored, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
-        return self._slices.setdefault(key, Weight(weight.name, tensor, weight.sources))
-
-    def _weight(self, path: str, tensor: Tensor) -> Weight:
-        if path not in self._weights:
-            self._weights[path] = Weight(path, tensor, (path,))
-        return self._weights[path]
-
-    def _without_batch(self, weight: Weight) -> Weight:
-        shape = tuple(self.result.shape)
-        batch = self._batch.own_axis(shape)
-        if batch is None:
-            return weight
-        axis = weight.tensor.ndim - (len(shape) - batch)
-        if axis < 0:
-            return weight
-        if weight.tensor.shape[axis] not in (1, self._captured.batch):
-            raise CannotLowerError("a constant differs from sample to sample")
-        first = weight.tensor.select(axis, 0)
-        if not torch.equal(first.unsqueeze(axis).expand_as(weight.tensor), weight.tensor):
-            raise CannotLowerError("a constant differs from sample to sample")
-        return weight.derive(first)
-
     def _call(self) -> Call:
         def described(found: Any) -> Any:
             if isinstance(found, Value):
@@ -418,34 +374,5 @@ def _flatten(found: Iterable[Any]) -> Iterable[Any]:
             yield each
 
 
-def _tensors_of(found: Any) -> Any:
-    if isinstance(found, tuple):
-        return tuple(_tensors_of(each) for each in found)
-    return found.tensor if isinstance(found, Weight) else found
-
-
-def _shares_memory(tensor: Tensor, other: Tensor) -> bool:
-    return tensor.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
-
-
-def _tags(target: Any) -> Sequence[torch.Tag]:
-    return getattr(target, "tags", ())
-
-
-def _is_pointwise(target: Any) -> bool:
-    return torch.Tag.pointwise in _tags(target)
-
-
-def _is_random(target: Any) -> bool:
-    return torch.Tag.nondeterministic_seeded in _tags(target)
-
-
-def _alive(nodes: Sequence[Node], outputs: Sequence[Value]) -> tuple[Node, ...]:
-    """The nodes that contribute to an output: the rest need not run."""
-    needed = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        if needed.intersection(node.outputs):
-            needed.update(node.inputs)
-            kept.append(node)
-    return tuple(reversed(kept))
+def _is_tagged(target: Any, tag: torch.Tag) -> bool:
+    return tag in getattr(target, "tags", ())

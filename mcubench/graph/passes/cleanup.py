@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mcubench.graph import ops
-from mcubench.graph.ir import Graph, Node, Value
+from mcubench.graph.ir import Graph, Node, Value, reaching
 from mcubench.graph.passes.rewrite import with_nodes
 
 __all__ = ["drop_identities", "merge_moves"]
@@ -52,7 +52,8 @@ def merge_moves(graph: Graph) -> Graph:
             node = replace(node, inputs=before.inputs)
         made.update(dict.fromkeys(node.outputs, node))
         nodes.append(node)
-    return _read_only(drop_identities(replace(graph, nodes=tuple(nodes))))
+    graph = drop_identities(replace(graph, nodes=tuple(nodes)))
+    return replace(graph, nodes=reaching(graph.nodes, graph.outputs))
 
 
 def _moves_nothing(node: Node) -> bool:
@@ -60,13 +61,3 @@ def _moves_nothing(node: Node) -> bool:
     assert isinstance(node.op, ops.Permute)
     long = [axis for axis in node.op.axes if node.inputs[0].shape[axis] > 1]
     return long == sorted(long)
-
-
-def _read_only(graph: Graph) -> Graph:
-    needed = set(graph.outputs)
-    kept = []
-    for node in reversed(graph.nodes):
-        if needed.intersection(node.outputs):
-            needed.update(node.inputs)
-            kept.append(node)
-    return with_nodes(graph, reversed(kept))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["BudgetExceededError", "CorruptDataError", "MissingDataError", "UserError", "did_you_mean"]
+__all__ = ["BudgetExceededError", "CorruptDataError", "MissingDataError", "TraceError", "UserError", "did_you_mean"]
 
 
 class UserError(ValueError):
@@ -25,6 +25,10 @@ class CorruptDataError(UserError):
 
 class BudgetExceededError(UserError):
     """A model needs more than its budget allows, or what it needs is not known."""
+
+
+class TraceError(UserError):
+    """A module that can't be traced: its own forward fails, or depends on values in a way that has no fixed graph."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,7 +1,8 @@
 """From a module to a graph of microcontroller-level operations, which everything behind training reads."""
 
+from mcubench.errors import TraceError
 from mcubench.graph import ops
-from mcubench.graph.capture import TraceError, one_sample
+from mcubench.graph.capture import one_sample
 from mcubench.graph.interpret import interpret
 from mcubench.graph.ir import Graph, Node, Op, Unknown, Value, Weight
 from mcubench.graph.passes import deploy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import io
 import itertools
@@ -19,22 +18,15 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from mcubench.errors import UserError
+from mcubench.errors import TraceError, UserError
+from mcubench.graph.copying import in_float, traceable_copy
 from mcubench.graph.recurrent_shapes import shapes_without_stepping
 
-__all__ = ["Captured", "TraceError", "capture", "one_sample"]
+__all__ = ["Captured", "capture", "one_sample"]
 
 # The traced batch is a prime number of samples: an axis divisible by it is the batch, or the batch merged with another
 # axis. A batch of one could not be told from any other axis of size 1. Nothing is computed, so it costs nothing.
 _PRIMES = (211, 223, 227, 229, 233, 239, 241, 251, 257, 263)
-
-# Lightning's links to what runs the module: copying them would copy the data, and a copy must not log. A compiled call
-# would run the original.
-_NOT_COPIED = ("_trainer", "_fabric", "_compiled_call_impl")
-
-
-class TraceError(UserError):
-    """A module that can't be traced: its own forward fails, or depends on values in a way that has no fixed graph."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +82,7 @@ def capture(module: nn.Module, example_input: Any, batch_dim: int | None) -> Cap
     _check_example(args, kwargs, batch_dim)
     module = getattr(module, "_orig_mod", module)  # what torch.compile has wrapped
     try:
-        clone = _copy(module)
+        clone = traceable_copy(module)
     except UserError:
         raise
     except Exception as error:
@@ -155,61 +147,6 @@ def _repeat(leaf: Any, batch_dim: int, batch: int) -> Any:
     return leaf.repeat_interleave(batch, batch_dim)
 
 
-def _copy(module: nn.Module) -> nn.Module:
-    """A copy on the CPU in evaluation mode that shares nothing which a forward could change."""
-    memo: dict[int, Any] = {}
-    for each in module.modules():
-        for tensor in (*each._parameters.values(), *each._buffers.values()):
-            if tensor is None or id(tensor) in memo:
-                continue
-            if nn.parameter.is_lazy(tensor):
-                raise TraceError(f"{type(module).__name__} has lazy layers: run it once before it is traced")
-            value = _in_float(tensor.detach().to("cpu", copy=True))
-            is_parameter = isinstance(tensor, nn.Parameter)
-            memo[id(tensor)] = nn.Parameter(value, requires_grad=False) if is_parameter else value
-    modules = list(module.modules())
-    for each in modules:
-        memo[id(each)] = each.__class__.__new__(each.__class__)
-        memo[id(each)].__dict__ = {}
-    for each in modules:
-        _fill(memo[id(each)], each, memo)
-    clone: nn.Module = memo[id(module)]
-    for each in clone.modules():
-        each.training = False  # not .eval(), which may be overridden
-        _freeze_switches(each)
-    return clone
-
-
-def _fill(clone: nn.Module, module: nn.Module, memo: dict[int, Any]) -> None:
-    """Gives a copy its attributes."""
-    for key, value in vars(module).items():
-        if "_compiler_ctx" in vars(module) and hasattr(type(module), key):
-            continue  # a method that Lightning has replaced by its compiled form
-        if key in _NOT_COPIED:
-            clone.__dict__[key] = None
-        elif isinstance(value, dict) and (key.endswith("_hooks") or "_hooks_" in key):
-            # Hooks belong to the function that is traced; those that are methods of a module become its copy's.
-            clone.__dict__[key] = type(value)((each, _copy_value(hook, memo)) for each, hook in value.items())
-        else:
-            clone.__dict__[key] = _copy_value(value, memo)
-
-
-def _copy_value(value: Any, memo: dict[int, Any]) -> Any:
-    try:
-        return copy.deepcopy(value, memo)
-    except Exception:  # locks, open files, tensors with a history: shared, as they can't be copied
-        return value
-
-
-def _freeze_switches(module: nn.Module) -> None:
-    """torch.ao's FakeQuantize branches on tensors, which has no fixed graph; as numbers they decide the branch."""
-    if isinstance(module, torch.ao.quantization.FakeQuantize) and type(module).__name__ == "FakeQuantize":
-        enabled = int(module.fake_quant_enabled[0])
-        for name, value in (("observer_enabled", 0), ("fake_quant_enabled", enabled)):
-            del module._buffers[name]
-            setattr(module, name, [value])
-
-
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
     """Random numbers, attention's fast path, gradient mode and logs as they were, afterwards."""
@@ -272,12 +209,7 @@ def _export(
 
 
 def _on_cpu(tree: Any) -> Any:
-    return pytree.tree_map(lambda leaf: _in_float(leaf.detach().cpu()) if isinstance(leaf, Tensor) else leaf, tree)
-
-
-def _in_float(tensor: Tensor) -> Tensor:
-    """Half and double precision are a matter of training, and would have to match between input and module."""
-    return tensor.float() if tensor.is_floating_point() else tensor
+    return pytree.tree_map(lambda leaf: in_float(leaf.detach().cpu()) if isinstance(leaf, Tensor) else leaf, tree)
 
 
 def _mutates(node: fx.Node) -> bool:

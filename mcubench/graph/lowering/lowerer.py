@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from mcubench.graph.capture import Captured, TraceError
+from mcubench.errors import TraceError
+from mcubench.graph.capture import Captured
 from mcubench.graph.ir import Call, Graph, Input, Node, Op, Operand, TensorShape, Unknown, Value, Weight, reaching
 from mcubench.graph.lowering.batch import MIXES, Batch, CannotLowerError
 from mcubench.graph.lowering.constants import Constants

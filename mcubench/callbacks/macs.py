@@ -8,7 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 from rich.console import Console
 
-from mcubench.callbacks.sample import sample_from_batch, sample_known_before
+from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
 from mcubench.cost import BitWidths, CostReport, profile
 from mcubench.cost.table import print_report
 from mcubench.errors import UserError
@@ -48,10 +48,15 @@ class MACs(pl.Callback):
         self.widths = BitWidths(weight_bits, activation_bits, per_layer or {})
         self.count_bias = count_bias
         self.print_table = print_table
-        self.batch_dim = batch_dim
+        self.batch_dim = checked_batch_dim(batch_dim)
         self.report: CostReport | None = None
         self.problem: str | None = None
         self._logged = False
+
+    @property
+    def state_key(self) -> str:
+        """Tells several of one trainer apart, by their options."""
+        return self._generate_state_key(widths=str(self.widths), count_bias=self.count_bias)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Counts, if a sample is known already."""

@@ -10,7 +10,18 @@ import torch
 from mcubench.errors import UserError
 from mcubench.graph import one_sample
 
-__all__ = ["sample_from_batch", "sample_known_before"]
+__all__ = ["checked_batch_dim", "sample_from_batch", "sample_known_before"]
+
+
+def checked_batch_dim(batch_dim: int) -> int:
+    """The axis of the batch.
+
+    Raises:
+        UserError: If it is not 0, 1, ...
+    """
+    if type(batch_dim) is not int or batch_dim < 0:
+        raise UserError(f"batch_dim must be 0 or more: the axis that the batch is; got {batch_dim!r}")
+    return batch_dim
 
 
 def sample_known_before(trainer: pl.Trainer, module: pl.LightningModule, batch_dim: int) -> Any | None:

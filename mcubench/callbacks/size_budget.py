@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from mcubench.callbacks.sample import sample_from_batch, sample_known_before
+from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
 from mcubench.cost import BitWidths, CostReport, bytes_text, find_device, parse_bytes, parse_count, profile
 from mcubench.errors import BudgetExceededError, UserError
 
@@ -34,13 +33,15 @@ class SizeBudget(pl.Callback):
         weight_bits: Bits of a weight: 1, 2, 4, 8, or 16 and 32 for floats.
         activation_bits: Bits of an activation: 4, 8, 16, or 32.
         per_layer: Other bits for the weights of some modules, by path.
-        on_exceed: ``raise`` an error, ``stop`` the training in good order, or ``warn`` and go on.
+        on_exceed: ``raise`` an error; ``stop`` the training in good order, after the trainer's min_epochs and
+            min_steps; or ``warn`` and go on.
         batch_dim: Where the batch stands in what the module's forward takes.
 
     Attributes:
         limits: Bytes or MACs by ``flash``, ``ram`` and ``macs``; ``None`` for no limit.
         widths: The bit widths that it prices at.
         report: All costs at the last check.
+        problem: What was wrong at the last check, if anything.
 
     Raises:
         UserError: If a size, a width or a choice is not one of those allowed.
@@ -68,8 +69,9 @@ class SizeBudget(pl.Callback):
         }
         self.widths = BitWidths(weight_bits, activation_bits, per_layer or {})
         self.on_exceed = on_exceed
-        self.batch_dim = batch_dim
+        self.batch_dim = checked_batch_dim(batch_dim)
         self.report: CostReport | None = None
+        self.problem: str | None = None
         self._identity = {**self.limits, "widths": str(self.widths)}
         self._sample: Any = None
         self._checked: object = None  # structure and widths at the last check
@@ -82,7 +84,7 @@ class SizeBudget(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks, if a sample is known already."""
-        self._checked = self._logged = self.report = None
+        self._checked = self._logged = self.report = self.problem = None
         self._sample = sample_known_before(trainer, pl_module, self.batch_dim)
         self._check(trainer, pl_module)
 
@@ -90,8 +92,11 @@ class SizeBudget(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Logs what is new; checks with the first batch, if nothing was known before."""
-        if self._sample is None:
-            self._sample = sample_from_batch(batch, pl_module, self.batch_dim)
+        if self._sample is None and self.problem is None:
+            try:
+                self._sample = sample_from_batch(batch, pl_module, self.batch_dim)
+            except UserError as error:
+                self._complain(trainer, f"the budget can't be checked: {error}")
             self._check(trainer, pl_module)
         if self.report is not None and self.report is not self._logged:
             self._logged = self.report
@@ -110,6 +115,7 @@ class SizeBudget(pl.Callback):
         if self._sample is None or state == self._checked:
             return
         self._checked = state
+        self.problem = None
         try:
             self.report = profile(module, self._sample, self.widths, batch_dim=self.batch_dim)
         except UserError as error:
@@ -148,13 +154,13 @@ class SizeBudget(pl.Callback):
         return problems
 
     def _complain(self, trainer: pl.Trainer, message: str) -> None:
+        self.problem = message
         if self.on_exceed == "raise":
             raise BudgetExceededError(message)
         if self.on_exceed == "stop":
-            rank_zero_info(f"Training stops: {message}")
             trainer.should_stop = True
-        else:
-            warnings.warn(message, stacklevel=2)
+            message = f"the training stops: {message}"
+        rank_zero_warn(message, stacklevel=2)
 
     def state_dict(self) -> dict[str, Any]:
         """The widths, which may have changed while training, and the costs at the last check."""

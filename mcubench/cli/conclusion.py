@@ -48,6 +48,7 @@ class FinishedFit:
         best: The callback that kept the best checkpoint, if one did.
         timer: The callback that measured it.
         costs: The callback that counted its MACs, flash and RAM.
+        budget: What was wrong with its budget, if anything.
         resumed_at: Optimiser step that it was resumed at, if it was.
         command: What the user typed after the program's name.
         started: When the command began, by ``time.perf_counter``.
@@ -61,6 +62,7 @@ class FinishedFit:
     best: BestCheckpoint | None
     timer: EpochTimer
     costs: MACs
+    budget: str | None
     resumed_at: int | None
     command: list[str]
     started: float
@@ -72,6 +74,8 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
     notes = []
     if fit.resumed_at == trainer.global_step:
         notes.append(f"nothing was left to train after {trainer.current_epoch} epochs; raise --trainer.max_epochs")
+    if fit.budget is not None:
+        notes.append(fit.budget)
     checkpoint = _take_best(fit, notes)
     scores = _score_parts(fit, notes)
     described = fit.datamodule.describe() if isinstance(fit.datamodule, TensorDataModule) else {}

@@ -105,7 +105,15 @@ class SaveRunConfig(SaveConfigCallback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Writes config.yaml, once, on the first process."""
+        """Writes config.yaml: nothing kept the training from starting."""
+        self._write(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes config.yaml of a run that had nothing to train."""
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        """Once, on the first process."""
         if self.already_saved or not trainer.is_global_zero:
             return
         self.already_saved = True
@@ -284,6 +292,7 @@ class BenchCLI(LightningCLI):
                 best=self.best,
                 timer=self.timer,
                 costs=self.costs,
+                budget=self.config_init[self.verb].budget.problem,
                 resumed_at=self.resumed_at,
                 command=self.command,
                 started=self.started,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from mcubench.cli.help import OVERVIEW, VERBS
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"mcubench {__version__}")
         return 0
+    formats = warnings.formatwarning
+    warnings.formatwarning = _as_line
     try:
         _run(args)
     except UserError as error:
@@ -48,7 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has left
         return 1
+    finally:
+        warnings.formatwarning = formats
     return 0
+
+
+def _as_line(message: Warning | str, *_: object, **__: object) -> str:
+    """A warning as people read it, without the line of code that it comes from."""
+    return f"mcubench: warning: {' '.join(str(message).split())}\n"
 
 
 def _run(args: list[str]) -> None:

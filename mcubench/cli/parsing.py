@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import importlib
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
@@ -18,20 +18,28 @@ __all__ = ["HelpFormatter", "class_options", "link_data_to_model", "plain_init_e
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """jsonargparse's help, with the description's lines as they were written."""
+    """jsonargparse's help, with the description's lines as they were written and without hundreds of class names."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = super()._get_help_string(action)
+        return re.sub(r", known subclasses: [^)]*", "", text)
 
 
 def link_data_to_model(parser: ArgumentParser, args: Sequence[str]) -> None:
     """Has the model take from the data what it is not given among the options."""
     for name in FROM_DATA:
         if not any(arg.startswith((f"--model.{name}", f"--model.init_args.{name}")) for arg in args):
-            link = functools.partial(_from_data, name)
-            parser.link_arguments("data", f"model.init_args.{name}", compute_fn=link, apply_on="instantiate")
+            parser.link_arguments("data", f"model.init_args.{name}", compute_fn=_reader(name), apply_on="instantiate")
 
 
-def _from_data(name: str, data: object) -> Any:
+def _reader(name: str) -> Callable[[object], Any]:
     """What a model takes from the data module; `Classifier` explains what to do where there is none."""
-    return getattr(data, name, None)
+
+    def read(data: object) -> Any:
+        return getattr(data, name, None)
+
+    read.__name__ = read.__qualname__ = f"{name}_of"  # as the help text has it
+    return read
 
 
 def class_options(path: str) -> Iterable[str]:

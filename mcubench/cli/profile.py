@@ -19,7 +19,7 @@ from mcubench.cli.help import describe
 from mcubench.cli.names import configured, expand_names, find_option, find_options, with_defaults
 from mcubench.cli.parse_errors import explain
 from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
-from mcubench.cli.resume import with_run_options
+from mcubench.cli.resume import with_run_options, without_training
 from mcubench.cost import BitWidths, CostReport, Fit, devices, find_device, profile
 from mcubench.cost.table import print_report
 from mcubench.errors import UserError
@@ -40,20 +40,24 @@ def run_profile(args: Sequence[str]) -> None:
         UserError: For every mistake in the options, and for a model that can't be traced.
     """
     shape = _shape(find_option(args, "--input_shape"))
-    named, checkpoint = with_run_options("profile", expand_names(args, any_module=True))
+    named, checkpoint = with_run_options("profile", expand_names(without_training(args), any_module=True))
+    data_given = bool(find_options(named, "--data", "--data.class_path") or configured(named).get("data"))
     complete = with_defaults(_with_shape(named, shape))
     parser = _parser(complete)
     try:
         config = parser.parse_args(complete)
     except argparse.ArgumentError as error:
         raise UserError(explain(str(error), parser._option_string_actions, class_options)) from error
+    _check_targets(config)
     widths = BitWidths(config.weight_bits, config.activation_bits, config.bits_per_layer or {})
-    parts = list(devices().values()) if config.device == ["all"] else [find_device(name) for name in config.device]
+    parts = list(devices().values()) if "all" in config.device else [find_device(name) for name in config.device]
     with plain_init_errors():
         built = parser.instantiate_classes(config)
     if checkpoint is not None:
         _load(built.model, checkpoint)
-    report = profile(built.model, _sample(built.model, built.data, shape), widths, config.count_bias)
+    report = profile(
+        built.model, _sample(built.model, built.data if data_given else None, shape), widths, config.count_bias
+    )
     flash, ram, macs = report.flash_bytes, report.ram_bytes, report.macs
     fits = []
     if flash is not None and ram is not None and macs is not None:
@@ -103,9 +107,15 @@ def _parser(args: Sequence[str]) -> ArgumentParser:
     parser.add_argument("-c", "--config", action="config", help="options from a YAML file, as every run folder has one")
     parser.add_argument("--seed_everything", type=int | bool, help=argparse.SUPPRESS)  # stands in a run's configuration
     parser.add_argument("--ckpt_path", type=str | None, help="best, last, a run's folder or a file: its model")
-    parser.add_subclass_arguments(nn.Module, "model", required=True, help="the model: any torch module")
     parser.add_subclass_arguments(
-        pl.LightningDataModule, "data", required=False, help="the data that says the shape of a sample"
+        nn.Module, "model", required=True, fail_untyped=False, help="the model: any torch module"
+    )
+    parser.add_subclass_arguments(
+        pl.LightningDataModule,
+        "data",
+        required=False,
+        fail_untyped=False,
+        help="the data that says the shape of a sample",
     )
     parser.add_argument("--input_shape", type=str | None, help="shape of one sample, as in 3,32,32; needs no data")
     parser.add_argument("--weight_bits", type=int, default=8, help="bits of a weight: 1, 2, 4, 8; 16 and 32 are floats")
@@ -137,13 +147,25 @@ def _sample(module: nn.Module, data: object, shape: tuple[int, ...] | None) -> A
     """One sample, of the shape that was asked for, else as the module says, else as the data does."""
     if shape is None and getattr(module, "example_input_array", None) is not None:
         return one_sample(module.example_input_array)
-    found = shape or getattr(data, "input_shape", None)
+    found = shape or getattr(data, "input_shape", None) or getattr(module, "input_shape", None)
     if found is None:
         raise UserError(
             "the shape of a sample is not known: say --input_shape 3,32,32, or give "
             f"{type(module).__name__} an attribute example_input_array"
         )
     return torch.zeros(1, *found)
+
+
+def _check_targets(config: Namespace) -> None:
+    """Sees before the work that what is asked for can be written."""
+    targets = {name: Path(config[name]).absolute() for name in ("json", "csv", "plot") if config[name]}
+    for name, target in targets.items():
+        if target.is_dir():
+            raise UserError(f"--{name} {config[name]} is a folder; give a file")
+        if list(targets.values()).count(target) > 1:
+            raise UserError(f"--{name} {config[name]}: every output needs a file of its own")
+    if "plot" in targets and targets["plot"].suffix != ".png":
+        raise UserError(f"--plot writes a PNG, so its name must end in .png; got {config.plot}")
 
 
 def _write(report: CostReport, fits: Sequence[Fit], config: Namespace, console: Console) -> None:
@@ -157,17 +179,23 @@ def _write(report: CostReport, fits: Sequence[Fit], config: Namespace, console: 
         }
         for fit in fits
     ]
-    written = []
-    if config.json:
-        report.save_json(Path(config.json), devices=rows)
-        written.append(config.json)
-    if config.csv:
-        report.save_csv(Path(config.csv))
-        written.append(config.csv)
-    if config.plot:
+
+    def plot(target: Path) -> None:
         from mcubench.cost.timeline import plot_timeline
 
-        plot_timeline(report, Path(config.plot))
-        written.append(config.plot)
-    for path in written:
-        console.print(f"wrote {shown(Path(path))}", markup=False, highlight=False, soft_wrap=True)
+        plot_timeline(report, target)
+
+    writers = {
+        "json": lambda target: report.save_json(target, devices=rows),
+        "csv": report.save_csv,
+        "plot": plot,
+    }
+    for name, write in writers.items():
+        if not config[name]:
+            continue
+        target = Path(config[name])
+        try:
+            write(target)
+        except OSError as error:
+            raise UserError(f"--{name} {target} can't be written: {error.strerror or error}") from error
+        console.print(f"wrote {shown(target)}", markup=False, highlight=False, soft_wrap=True)

@@ -8,16 +8,32 @@ from typing import Any
 
 import yaml
 
-from mcubench.cli.names import configured, find_option
+from mcubench.cli.names import configured, find_option, find_options
 from mcubench.errors import UserError
 from mcubench.results.run_folder import config_of, resolve_checkpoint
 
-__all__ = ["DEFAULT_ROOT", "with_run_options"]
+__all__ = ["DEFAULT_ROOT", "with_run_options", "without_training"]
 
 DEFAULT_ROOT = "runs"
 
+_TRAINED_WITH = ("trainer", "checkpoint", "budget", "ckpt_path")
+
 # What a trained model is measured with; the rest of a run's options concern training.
 _MEASURED_WITH = ("seed_everything", "model", "data")
+
+
+def without_training(args: Sequence[str]) -> list[str]:
+    """The options, without what configurations among them say about training, as that in a run's folder does."""
+    if not find_options(args, "--config", "-c"):
+        return list(args)
+    kept = {key: value for key, value in configured(args).items() if key not in _TRAINED_WITH}
+    rest, skip = [], False
+    for arg in args:
+        if skip or arg.partition("=")[0] in ("--config", "-c"):
+            skip = not skip and "=" not in arg
+        else:
+            rest.append(arg)
+    return ["--config", yaml.safe_dump(kept), *rest]
 
 
 def with_run_options(verb: str, args: Sequence[str]) -> tuple[list[str], Path | None]:

@@ -158,7 +158,10 @@ def _overwritten(
     if not isinstance(node.op, _IN_PLACE):
         return None
     for value in inputs:
-        dead = last[value] == step and value not in returned and inputs.count(value) == 1
+        # Read twice, it must be read at equal places.
+        read = [given for given, each in zip(node.inputs, inputs, strict=True) if each is value]
+        places = len(read) == 1 or all(given.shape == node.output.shape for given in read)
+        dead = last[value] == step and value not in returned and places
         same = value.size == node.output.size and value_bytes(value, bits) == value_bytes(node.output, bits)
         if dead and same:
             return value

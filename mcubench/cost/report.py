@@ -114,7 +114,7 @@ class CostReport:
         )
         return [
             "MACs: multiply-accumulates for one sample; biases, activations, pooling, normalisation, elementwise: 0",
-            f"Flash: {stored}; batch norm folded; no code",
+            f"Flash: {stored}; batch norm folded where it can be; no code",
             f"RAM: arena of activations at {activation} bits, input and output included, planned greedily as TFLite "
             f"Micro does (no plan takes less than {self.memory.lower_bound:,} B); no stack, no scratch of kernels",
         ]

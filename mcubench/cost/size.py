@@ -17,6 +17,8 @@ FLOAT_WIDTHS = (16, 32)
 ACTIVATION_WIDTHS = (4, 8, 16, 32)
 
 BIAS_BYTES = 4  # int32, at the accumulator's scale (TFLite's quantisation specification)
+_TENSORS = ("weight", "constant")  # roles of what is stored as it is
+
 # An int32 multiplier and an int32 shift, as CMSIS-NN's cmsis_nn_per_channel_quant_params has them.
 REQUANTISATION_BYTES = 8
 
@@ -37,6 +39,8 @@ class BitWidths:
 
     def __post_init__(self) -> None:
         widths = (*INTEGER_WIDTHS, *FLOAT_WIDTHS)
+        if not isinstance(self.per_layer, Mapping):
+            raise UserError(f"bits by layer must be a mapping, as in {{'layers.0': 4}}; got {self.per_layer!r}")
         for name, value in (("weight_bits", self.weight), *((f"bits of {k!r}", v) for k, v in self.per_layer.items())):
             if value not in widths or type(value) is not int:
                 raise UserError(f"{name} must be one of {', '.join(map(str, widths))}; got {value!r}")
@@ -123,13 +127,15 @@ def flash_size(graph: Graph, widths: BitWidths | None = None) -> FlashSize:
     """
     widths = widths or BitWidths()
     widths.check(graph)
+    found = [line for node in graph.nodes for line in _lines(node, widths.of(node.path))]
+    whole = {weight.stored for line, weight in found if line.role in _TENSORS}
     stored: set[tuple[str, object]] = set()
     lines = []
-    for node in graph.nodes:
-        for line, weight in _lines(node, widths.of(node.path)):
-            if line.count and (line.role, weight.stored) not in stored:
-                stored.add((line.role, weight.stored))
-                lines.append(line)
+    for line, weight in found:
+        is_slice = line.role in _TENSORS and weight.part_of in whole
+        if line.count and not is_slice and (line.role, weight.stored) not in stored:
+            stored.add((line.role, weight.stored))
+            lines.append(line)
     return FlashSize(tuple(lines), unknown_ops(graph))
 
 

@@ -58,10 +58,17 @@ def one_sample(example: Any, batch_dim: int = 0) -> Any:
     Args:
         example: A tensor, or tuples, lists and dicts of tensors.
         batch_dim: Where the batch stands.
+
+    Raises:
+        UserError: If there is no sample in it.
     """
 
     def narrow(leaf: Any) -> Any:
-        return leaf.narrow(batch_dim, 0, 1).detach() if isinstance(leaf, Tensor) and leaf.ndim > batch_dim else leaf
+        if not isinstance(leaf, Tensor) or leaf.ndim <= batch_dim:
+            return leaf
+        if leaf.shape[batch_dim] == 0:
+            raise UserError(f"an example of shape {tuple(leaf.shape)} has no sample along axis {batch_dim}")
+        return leaf.narrow(batch_dim, 0, 1).detach()
 
     return pytree.tree_map(narrow, example)
 
@@ -109,9 +116,12 @@ def capture(module: nn.Module, example_input: Any, batch_dim: int | None) -> Cap
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in _tensors((args, kwargs)))
         raise TraceError(
-            f"{type(module).__name__} can't be traced with input {shapes}: {type(error).__name__}: {reason}. Its "
-            "forward must run on such an input, and its steps must not depend on computed values; give another example "
-            "input, or trace the part of it that runs on the device"
+            f"{type(module).__name__} can't be traced with input {shapes}: {type(error).__name__}: {reason}. "
+            + (
+                "Its steps must not depend on computed values: trace the part of it that does not decide"
+                if "DataDependent" in type(error).__name__
+                else "Its forward must run on such an input: give it another one"
+            )
         ) from error
 
 

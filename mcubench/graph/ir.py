@@ -42,12 +42,14 @@ class Weight:
         tensor: Its value, on the CPU; a copy, so that training on does not change a graph.
         sources: Paths of the parameters and buffers that it was computed from.
         stored: The same object for all forms of what a device stores once.
+        part_of: What is stored of which this is a slice, if it is one.
     """
 
     name: str
     tensor: Tensor
     sources: tuple[str, ...] = ()
     stored: object = field(default_factory=object)
+    part_of: object = None
 
     @property
     def size(self) -> int:

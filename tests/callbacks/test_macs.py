@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mcubench.callbacks import MACs
+from mcubench.errors import UserError
 from mcubench.models import MLP
 from tests.foreign import MyData, MyNet
 
@@ -155,7 +156,22 @@ def test_widths_and_biases(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_tells_the_costs(tmp_path: Path) -> None:
-    trainer = fit(tmp_path, MyNet(), MACs())
+    callback = MACs()
+    trainer = fit(tmp_path, MyNet(), callback)
     trainer.save_checkpoint(tmp_path / "a.ckpt", weights_only=False)
     saved = torch.load(tmp_path / "a.ckpt", weights_only=True)
-    assert saved["callbacks"]["MACs"] == {"macs": MACS, "params": PARAMS}
+    assert saved["callbacks"][callback.state_key] == {"macs": MACS, "params": PARAMS}
+
+
+def test_two_of_them_serve_one_trainer(tmp_path: Path) -> None:
+    plain, biased = MACs(), MACs(count_bias=True)
+    fit(tmp_path, MyNet(), plain, callbacks=[plain, biased])
+    assert plain.report is not None
+    assert biased.report is not None
+    assert (plain.report.macs, biased.report.macs) == (MACS, MACS + 8 + 2)
+
+
+@pytest.mark.parametrize("batch_dim", [-1, "0", 1.0])
+def test_a_wrong_axis_is_refused(batch_dim: Any) -> None:
+    with pytest.raises(UserError, match="batch_dim must be 0 or more"):
+        MACs(batch_dim=batch_dim)

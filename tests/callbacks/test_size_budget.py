@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from mcubench.callbacks import SizeBudget
 from mcubench.cost import find_device
@@ -86,7 +87,10 @@ class TestOneByte:
 
 def test_stop_ends_in_good_order(tmp_path: Path) -> None:
     model = Watched()
-    trainer = fit(tmp_path, SizeBudget(flash=1, on_exceed="stop"), model)
+    budget = SizeBudget(flash=1, on_exceed="stop")
+    with pytest.warns(UserWarning, match="the training stops: Watched is over budget"):
+        trainer = fit(tmp_path, budget, model)
+    assert "over budget" in str(budget.problem)
     assert trainer.state.finished
     assert model.steps <= 1, "Lightning takes a step before it looks"
 
@@ -201,3 +205,25 @@ def test_two_budgets_keep_their_own_states_and_resume(tmp_path: Path) -> None:
     assert again.widths.weight == 4, "the schedule of bits goes on"
     assert again.report is not None
     assert again.report.flash_bytes == FLASH_AT_4_BITS
+
+
+def test_batches_that_do_not_say_what_forward_takes(tmp_path: Path) -> None:
+    class OfDicts(Watched):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            return super().training_step((batch["x"], batch["y"]), batch_idx)
+
+        def train_dataloader(self) -> Any:
+            return DataLoader([{"x": torch.randn(4), "y": torch.tensor(1)} for _ in range(5)])
+
+    def run(on_exceed: Any) -> OfDicts:
+        model = OfDicts()
+        pl.Trainer(
+            max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, callbacks=[SizeBudget(flash=1, on_exceed=on_exceed)],
+        ).fit(model)  # fmt: skip
+        return model
+
+    with pytest.raises(BudgetExceededError, match=r"set self\.example_input_array"):
+        run("raise")
+    with pytest.warns(UserWarning, match=r"set self\.example_input_array"):
+        assert run("warn").steps == 5

@@ -38,6 +38,11 @@ class Fourier(nn.Module):
         return torch.fft.fft(x).real
 
 
+class Untyped(Plain):
+    def __init__(self, width):
+        super().__init__(width)
+
+
 class Knowing(Plain):
     def __init__(self):
         super().__init__()
@@ -101,6 +106,12 @@ def test_any_module_without_data(my_file: str) -> None:
     assert report["inputs"] == [[32, 32, 3]]
 
 
+def test_a_module_without_types(my_file: str) -> None:
+    options = ["--model", f"{my_file}.Untyped", "--model.width", "5", "--input_shape", "3,32,32", "--json", "a.json"]
+    assert main(["profile", *options]) == 0
+    assert json.loads(Path("a.json").read_text())["macs"] == 30 * 30 * 27 * 5 + 5 * 4
+
+
 def test_a_module_that_knows_its_input(my_file: str) -> None:
     assert main(["profile", "--model", f"{my_file}.Knowing", "--json", "a.json"]) == 0
     assert json.loads(Path("a.json").read_text())["macs"] == 6 * 6 * 27 * 8 + 8 * 4
@@ -147,6 +158,8 @@ def test_the_model_of_a_run(workplace: Path, capsys: pytest.CaptureFixture[str])
     assert result["macs"] == 784 * 7 + 7 * 10
     assert result["flash_bytes"] == 784 * 7 + 7 * 10 + (7 + 10) * (4 + 8)
     assert result["ram_bytes"] == 784 + 7
+    assert main(["profile", "--config", str(run / "config.yaml"), "--weight_bits", "4", "--json", "b.json"]) == 0
+    assert json.loads(Path("b.json").read_text())["flash_bytes"] == (784 * 7 + 7 * 10) // 2 + (7 + 10) * (4 + 8)
     assert "does not fit this model" in failure(capsys, "profile", "--ckpt_path", "best", "--model.hidden", "[8]")
 
 
@@ -163,7 +176,11 @@ def test_the_model_of_a_run(workplace: Path, capsys: pytest.CaptureFixture[str])
         (["--model", "MLP", "--input_shape", "4"], "num_classes is not known"),
         (["--model", "CNN", "--input_shape", "4", "--model.num_classes", "2"], "CNN needs images"),
         (["--model", "CNN", "--model.chanels", "4"], "CNN has no option 'chanels'. Did you mean 'channels'?"),
-        (["--weight_bits", "four"], "expected"),
+        (["--weight_bits", "four"], "--weight_bits: expected int, got 'four'"),
+        (["--json", "."], "--json . is a folder; give a file"),
+        (["--json", "a", "--csv", "./a"], "every output needs a file of its own"),
+        (["--plot", "ram.jpg"], "its name must end in .png; got ram.jpg"),
+        (["--json", "/proc/a.json"], "--json /proc/a.json can't be written"),
         (["--ckpt_path", "best"], "there is no run"),
     ],
 )
@@ -173,12 +190,23 @@ def test_wrong_options_are_one_line(
     assert message in failure(capsys, "profile", *args)
 
 
+def test_help_names_no_class_of_torch(capsys: pytest.CaptureFixture[str], workplace: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["profile", "--help"])
+    text = capsys.readouterr().out
+    assert "--input_shape" in text
+    assert "torch.nn" not in text
+    assert "functools" not in text
+    assert "input_shape_of(data)" in text
+
+
 def test_a_wrong_shape_names_class_and_shape(my_file: str, capsys: pytest.CaptureFixture[str]) -> None:
     line = failure(capsys, "profile", "--model", f"{my_file}.Plain", "--input_shape", "4,9,9")
     assert "Plain can't be traced with input (1, 4, 9, 9)" in line
     assert "expected input[1, 4, 9, 9] to have 3 channels" in line
-    line = failure(capsys, "profile", "--model", f"{my_file}.Plain", "--data", "null")
-    assert "say --input_shape 3,32,32" in line
+    for data in ([], ["--data", "null"]):
+        line = failure(capsys, "profile", "--model", f"{my_file}.Plain", *data)
+        assert "say --input_shape 3,32,32" in line
 
 
 class TestBudgetOfAFit:
@@ -192,6 +220,18 @@ class TestBudgetOfAFit:
         assert "1 B more than" in line
         assert not list(Path("runs").glob("*")), "a refused run leaves no folder"
         assert main(["fit", *quiet, "--budget.flash", str(self.FLASH)]) == 0
+
+    def test_stop_and_warn_are_told(self, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for on_exceed in ("stop", "warn"):
+            quiet = ["--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]
+            with pytest.warns(UserWarning, match="MLP is over budget"):
+                assert main(["fit", *quiet, "--budget.flash", "1KiB", "--budget.on_exceed", on_exceed]) == 0
+            printed = capsys.readouterr().out
+            assert "note: " in printed
+            assert "MLP is over budget" in printed
+            run = max(Path("runs").iterdir())
+            assert "MLP is over budget" in json.loads((run / "result.json").read_text())["notes"][0]
+            assert (run / "config.yaml").exists()
 
     def test_widths_reach_the_result(self, workplace: Path) -> None:
         quiet = ["--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]

@@ -58,7 +58,7 @@ class Constants:
         if view.size == weight.size:
             return view
         key = (weight.stored, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
-        return self._slices.setdefault(key, Weight(weight.name, tensor, weight.sources))
+        return self._slices.setdefault(key, Weight(weight.name, tensor, weight.sources, part_of=weight.stored))
 
     def without_batch(self, weight: Weight, shape: Sequence[int]) -> Weight:
         """A weight that meets a traced tensor, without the axis that stands where the tensor has the batch.

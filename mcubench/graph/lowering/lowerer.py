@@ -134,13 +134,25 @@ class Lowerer:
         self.emit_node(op, inputs, (output,), is_call)
         return output
 
-    def emit_node(self, op: Op, inputs: Iterable[Value], outputs: tuple[Value, ...], is_call: bool = True) -> None:
-        """Adds a node with outputs that were made by `value`."""
+    def emit_node(
+        self,
+        op: Op,
+        inputs: Iterable[Value],
+        outputs: tuple[Value, ...],
+        is_call: bool = True,
+        call: Call | None = None,
+    ) -> None:
+        """Adds a node with outputs that were made by `value`.
+
+        Where one call becomes several nodes that each have a part of its costs, `call` is the part of this one.
+        """
         read = tuple(inputs)
         if any(self._has_batch(value) for value in read) and not all(map(self._has_batch, outputs)):
             raise CannotLowerError(MIXES)
-        calls = (self._call(),) if self._pending_call and is_call else ()
-        self._pending_call = self._pending_call and not is_call
+        if call is None and self._pending_call and is_call:
+            call = self.call()
+        calls = () if call is None else (call,)
+        self._pending_call = self._pending_call and not calls
         self._nodes.append(Node(outputs[0].name, op, read, outputs, self._path(), calls))
 
     def value(self, name: str, traced: Tensor, shape: Sequence[int] | None = None) -> Value:
@@ -312,7 +324,7 @@ class Lowerer:
             except CannotLowerError:
                 shape = self._batch.of_one(self.result.shape)
             output = self.value(self.node.name, self.result, shape)
-            calls = (self._call(),) if self._pending_call else ()
+            calls = (self.call(),) if self._pending_call else ()
         except CannotLowerError as error:
             return _Missing(target, f"{reason}, and {error}")
         values = tuple(each for each in read if isinstance(each, Value))
@@ -336,7 +348,9 @@ class Lowerer:
             bound[argument.name] = args[index] if index < len(args) else kwargs.get(argument.name, default)
         return bound
 
-    def _call(self) -> Call:
+    def call(self) -> Call:
+        """The traced call, for a batch of one."""
+
         def described(found: Any) -> Any:
             if isinstance(found, Value):
                 return TensorShape(self._batch.of_one(self._traced[found]), found.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mcubench.graph import ops
-from mcubench.graph.ir import Input, Operand, Value, Weight
+from mcubench.graph.ir import Call, Input, Operand, TensorShape, Value, Weight
 from mcubench.graph.lowering.batch import CannotLowerError
 from mcubench.graph.lowering.lowerer import Lowerer, lowers
 
@@ -71,7 +71,10 @@ def _layer(low: Lowerer, kind: str, cells: tuple[ops.Cell, ...], x: Value, state
         low.value(name, sequence, (x.shape[0], op.hidden * len(cells))),
         *(low.value(f"{name}.state", each, (len(cells), op.hidden)) for each in last),
     )
-    low.emit_node(op, [x], outputs)
+    args = list(low.call().args)
+    args[0] = TensorShape((1, *x.shape), x.dtype)
+    args[2] = tuple(TensorShape(tuple(each.tensor.shape), x.dtype) for cell in cells for _, each in cell.weights())
+    low.emit_node(op, [x], outputs, call=Call(str(low.node.target), tuple(args), ()))
     return outputs
 
 

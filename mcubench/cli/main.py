@@ -37,7 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mcubench {__version__}")
         return 0
     formats = warnings.formatwarning
-    warnings.formatwarning = _as_line
     try:
         _run(args)
     except UserError as error:
@@ -79,8 +78,10 @@ def _run(args: list[str]) -> None:
     if verb == "profile":
         from mcubench.cli.profile import run_profile
 
+        warnings.formatwarning = _as_line
         run_profile(args[1:])
         return
     from mcubench.cli.lightning import run_verb
 
+    warnings.formatwarning = _as_line  # now, as lightning brings a form of its own
     run_verb(verb, args[1:])

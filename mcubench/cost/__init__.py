@@ -1,7 +1,7 @@
 """What a model costs on a microcontroller: MACs, flash, RAM, and on which devices it fits."""
 
 from mcubench.cost.devices import Device, Fit, devices, find_device
-from mcubench.cost.macs import MacCount, NotCountedError, Unsupported, count_macs, handles
+from mcubench.cost.macs import MacCount, Unsupported, count_macs, handles
 from mcubench.cost.memory import MemoryPlan, plan_memory
 from mcubench.cost.report import CostReport, LayerCost, profile, profile_graph
 from mcubench.cost.size import BitWidths, FlashSize, flash_size
@@ -16,7 +16,6 @@ __all__ = [
     "LayerCost",
     "MacCount",
     "MemoryPlan",
-    "NotCountedError",
     "Unsupported",
     "bytes_text",
     "count_macs",

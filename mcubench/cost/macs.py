@@ -11,9 +11,10 @@ import torch
 
 from mcubench.errors import UserError
 from mcubench.graph import Graph
+from mcubench.graph.einsum import explicit
 from mcubench.graph.ir import Call
 
-__all__ = ["MacCount", "NotCountedError", "Unsupported", "count_macs", "handles"]
+__all__ = ["MacCount", "Unsupported", "count_macs", "handles"]
 
 Handle = Callable[[Call], int]
 
@@ -47,10 +48,6 @@ def handles(*targets: str, bias: int | Handle | None = None) -> Callable[[Handle
         return handle
 
     return register
-
-
-class NotCountedError(Exception):
-    """Raised by a handle for a call that it can't count; its message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +136,9 @@ def count_macs(graph: Graph, count_bias: bool = False) -> MacCount:
                 continue
             try:
                 macs = handle(call) if handle else 0
-            except NotCountedError as error:
-                unsupported.append(Unsupported(call.target, node.path, str(error)))
+            except Exception as error:  # a call that the handle did not think of must not hide the others
+                reason = f"its count failed: {type(error).__name__}: {error}"
+                unsupported.append(Unsupported(call.target, node.path, reason))
                 continue
             if count_bias and call.target in _BIAS_ADDS:
                 macs += _BIAS_ADDS[call.target](call)
@@ -182,17 +180,15 @@ def _product(call: Call) -> int:
 @handles("aten.einsum.default")
 def _einsum(call: Call) -> int:
     """Operands are multiplied from left to right, as torch does without opt_einsum."""
-    equation, tensors = call.args[0].replace(" ", ""), call.args[1]
-    terms, arrow, out = equation.partition("->")
-    labels = terms.split(",")
-    if "." in equation or not arrow:
-        raise NotCountedError("only equations with all labels and an arrow are counted")
+    tensors = call.args[1]
+    labels, out = explicit(call.args[0], [len(each.shape) for each in tensors])
     # A label of one operand alone that is not in the result is summed before anything is multiplied.
-    alone = {label for label, times in Counter("".join(map("".join, map(set, labels)))).items() if times == 1} - set(
-        out
-    )
-    sizes = {label: size for term, each in zip(labels, tensors, strict=True)
-             for label, size in zip(term, each.shape, strict=True)}  # fmt: skip
+    times = Counter(label for term in labels for label in set(term))
+    alone = {label for label, operands in times.items() if operands == 1} - set(out)
+    sizes: dict[str, int] = {}
+    for term, each in zip(labels, tensors, strict=True):
+        for label, size in zip(term, each.shape, strict=True):
+            sizes[label] = max(size, sizes.get(label, 1))  # axes of size 1 broadcast
     macs, left = 0, set(labels[0]) - alone
     for index, term in enumerate(labels[1:], 1):
         both = left | (set(term) - alone)

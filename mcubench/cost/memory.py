@@ -158,10 +158,8 @@ def _overwritten(
     if not isinstance(node.op, _IN_PLACE):
         return None
     for value in inputs:
-        # Read twice, it must be read at equal places.
-        read = [given for given, each in zip(node.inputs, inputs, strict=True) if each is value]
-        places = len(read) == 1 or all(given.shape == node.output.shape for given in read)
-        dead = last[value] == step and value not in returned and places
+        dead = last[value] == step and value not in returned
+        # Of the output's size it is not broadcast, so that each element is read where it is written, even if read twice.
         same = value.size == node.output.size and value_bytes(value, bits) == value_bytes(node.output, bits)
         if dead and same:
             return value

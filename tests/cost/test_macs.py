@@ -230,10 +230,10 @@ class TestEinsum:
         assert count_macs(trace(net, example)).total == wanted
 
     def test_with_an_ellipsis(self) -> None:
-        # A Dense layer of 7 inputs and 5 outputs on 3 vectors; it may be named as not counted, but it must not break.
-        net = With(lambda x, w: torch.einsum("...i,oi->...o", x, w), (5, 7))
-        found = count(net, 1, 3, 7)
-        assert found.unsupported or found.total == 3 * 7 * 5
+        # A Dense layer of 7 inputs and 5 outputs on 3 vectors.
+        for equation in ("...i,oi->...o", "...i,oi"):
+            net = With(lambda x, w, equation=equation: torch.einsum(equation, x, w), (5, 7))
+            assert count(net, 1, 3, 7).total == 3 * 7 * 5
 
 
 @torch.library.custom_op("mcubench_tests::shift_dense", mutates_args=())
@@ -297,6 +297,12 @@ class TestCustomOperators:
         handles("aten.linear.default", bias=bias)(lambda call: 100)
         assert count(nn.Linear(4, 7), 1, 3, 4, count_bias=True).total == 100 + 3 * 7
         assert count(nn.Linear(4, 7), 1, 3, 4).total == 100
+
+    def test_a_count_that_fails_is_named(self, table: dict[str, macs.Handle]) -> None:
+        handles("aten.relu.default")(lambda call: 1 // 0)
+        found = count(nn.Sequential(nn.Linear(4, 7), nn.ReLU()), 1, 4)
+        assert found.counted == 4 * 7
+        assert "ZeroDivisionError" in str(found.unsupported[0])
 
     def test_a_registration_replaces_the_bias_too(self, table: dict[str, macs.Handle]) -> None:
         handles("aten.linear.default")(lambda call: 100)

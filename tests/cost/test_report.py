@@ -350,3 +350,9 @@ class TestTimeline:
         plot_timeline(profile(net, torch.zeros(1, 7)), tmp_path / "ram.png")
         assert (tmp_path / "ram.png").stat().st_size > 0
         assert drawn[0].axes[0].get_xticklabels()[1].get_text() == f"{name}\nDense"
+
+
+def test_every_layer_of_a_recurrent_stack_has_its_own_macs() -> None:
+    # Over 5 steps and in both directions: 4 gates of 8 from 4 inputs, then from the 16 of the first layer.
+    report = profile(nn.LSTM(4, 8, num_layers=2, bidirectional=True, batch_first=True), torch.zeros(1, 5, 4))
+    assert [layer.macs for layer in report.layers[:2]] == [2 * 5 * 4 * 8 * (4 + 8), 2 * 5 * 4 * 8 * (16 + 8)]

@@ -171,6 +171,13 @@ class TestSharing:
         found = price(Forward(tied, table, head), 6, dtype=torch.long)
         assert by_role(found) == {"weight": 50 * 8, "bias": 50 * 4, "requantisation": 50 * 8}
 
+    def test_a_slice_of_what_is_stored_whole_is_free(self) -> None:
+        def both(w: Tensor, x: Tensor) -> Tensor:
+            return nn.functional.linear(x, w) + nn.functional.linear(x[:, :4], w[:, :4])
+
+        found = price(With(both, torch.randn(4, 8)), 8)
+        assert by_role(found)["weight"] == 4 * 8
+
     def test_two_slices_of_a_parameter_are_both_stored(self) -> None:
         found = price(With(lambda w, x: x * w[0] + torch.tanh(x) * w[1], torch.randn(2, 8)), 8)
         assert by_role(found) == {"constant": 2 * 8}

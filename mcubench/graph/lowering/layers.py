@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from mcubench.graph import ops
+from mcubench.graph.einsum import explicit
 from mcubench.graph.ir import Value, Weight
 from mcubench.graph.lowering.batch import CannotLowerError
 from mcubench.graph.lowering.lowerer import Lowerer, lowers
@@ -68,11 +69,9 @@ def _add_product(low: Lowerer) -> Value:
 
 @lowers("aten.einsum.default")
 def _einsum(low: Lowerer) -> Value:
-    equation, tensors = low.args["equation"].replace(" ", ""), low.args["tensors"]
-    terms, arrow, out = equation.partition("->")
-    if not arrow or "." in equation:
-        raise CannotLowerError("only equations with all labels and an arrow are read")
-    labels = terms.split(",")
+    tensors = low.args["tensors"]
+    ranks = [low.traced_rank(each) if isinstance(each, Value) else each.tensor.ndim for each in tensors]
+    labels, out = explicit(low.args["equation"], ranks)
     batches = {
         label[axis]
         for label, each in zip(labels, tensors, strict=True)
@@ -82,12 +81,12 @@ def _einsum(low: Lowerer) -> Value:
         raise CannotLowerError("it computes across the samples of a batch")
     if any(batches & set(label) for label, each in zip(labels, tensors, strict=True) if isinstance(each, Weight)):
         raise CannotLowerError("a constant differs from sample to sample")
-    without = str.maketrans("", "", "".join(batches))
+    equation = f"{','.join(labels)}->{out}".translate(str.maketrans("", "", "".join(batches)))
     operands = tuple(each if isinstance(each, Weight) else None for each in tensors)
     values = [each for each in tensors if isinstance(each, Value)]
     template, _ = low.operands(*values)
     inputs = iter(template)
-    return low.emit(ops.Einsum(equation.translate(without), tuple(each or next(inputs) for each in operands)), values)
+    return low.emit(ops.Einsum(equation, tuple(each or next(inputs) for each in operands)), values)
 
 
 @lowers("aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default")

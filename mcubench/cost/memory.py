@@ -159,7 +159,7 @@ def _overwritten(
         return None
     for value in inputs:
         dead = last[value] == step and value not in returned
-        # Of the output's size it is not broadcast, so that each element is read where it is written, even if read twice.
+        # Of the output's size it is not broadcast: each element is read where it is written, even if it is read twice.
         same = value.size == node.output.size and value_bytes(value, bits) == value_bytes(node.output, bits)
         if dead and same:
             return value

@@ -33,7 +33,7 @@ def sample_known_before(trainer: pl.Trainer, module: pl.LightningModule, batch_d
     if module.example_input_array is not None:
         return one_sample(module.example_input_array, batch_dim)
     shape = getattr(getattr(trainer, "datamodule", None), "input_shape", None)
-    return None if shape is None else torch.zeros(1, *shape)
+    return None if shape is None else torch.zeros(tuple(shape)).unsqueeze(batch_dim)
 
 
 def sample_from_batch(batch: Any, module: pl.LightningModule, batch_dim: int) -> Any:

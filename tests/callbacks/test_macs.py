@@ -175,3 +175,27 @@ def test_two_of_them_serve_one_trainer(tmp_path: Path) -> None:
 def test_a_wrong_axis_is_refused(batch_dim: Any) -> None:
     with pytest.raises(UserError, match="batch_dim must be 0 or more"):
         MACs(batch_dim=batch_dim)
+
+
+def test_the_data_modules_shape_with_the_batch_elsewhere(tmp_path: Path) -> None:
+    class Shaped(MyData):
+        input_shape = (10, 4)
+
+    class StepsFirst(MyNet):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.LSTM(4, 2)
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            return self.net(batch[0][None])[0].mean()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x)[0]
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            """Nothing to validate."""
+
+    callback = MACs(batch_dim=1)
+    fit(tmp_path, StepsFirst(), callback, Shaped())
+    assert callback.report is not None
+    assert callback.report.macs == 10 * 4 * 2 * (4 + 2)

@@ -120,7 +120,7 @@ def capture(module: nn.Module, example_input: Any, batch_dim: int | None) -> Cap
             + (
                 "Its steps must not depend on computed values: trace the part of it that does not decide"
                 if "DataDependent" in type(error).__name__
-                else "Its forward must run on such an input: give it another one"
+                else "Its forward must run on such an input: give another example input"
             )
         ) from error
 

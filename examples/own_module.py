@@ -2,8 +2,8 @@
 
     python examples/own_module.py
 
-Prints what the net costs, trains it for two epochs within a budget, then goes on from last.ckpt to the fourth: the weights
-are those of four epochs in one go. A budget that is one byte too small refuses it before the first epoch.
+Prints what the net costs, trains it for two epochs within a budget, then goes on from last.ckpt to the fourth: the
+weights are those of four epochs in one go. A budget that is one byte too small refuses it before the first epoch.
 """
 
 import tempfile

@@ -664,3 +664,9 @@ def test_every_traced_call_is_kept_by_some_node() -> None:
     assert kinds(once) == ["Conv", "Pool", "Reshape", "Dense"]
     calls = [call.target for node in once.nodes for call in node.calls]
     assert sorted(calls) == sorted(c.target for node in trace(module, IMAGE).nodes for c in node.calls)
+
+
+def test_a_layer_that_is_scaled_by_two_numbers_is_two_layers() -> None:
+    """Same weight, same module, same operator: only the number tells the folded layers apart."""
+    passed(Forward(lambda dense, x: (dense(x) * 2.0, dense(x + 1) * 3.0), nn.Linear(4, 5)), torch.zeros(1, 4), deploy)
+    passed(Forward(lambda dense, x: (dense(x) * 2.0, dense(x + 1) + 2.0), nn.Linear(4, 5)), torch.zeros(1, 4), deploy)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mcubench.graph import ops
-from mcubench.graph.ir import Graph, Input, Node, Weight
+from mcubench.graph.ir import Graph, Input, Node, Op, Weight
 from mcubench.graph.passes.rewrite import joined, only_reader, with_nodes
 
 __all__ = ["fold_batch_norm"]
@@ -35,7 +35,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
             affine = _affine(following, _channel_axis(node))
             if affine is None:
                 break
-            key = (node.op.weight.stored, *(weight.stored for _, weight in following.op.weights()), following.path)
+            key = (node.op.weight.stored, node.op.bias and node.op.bias.stored, *_contents(following.op))
             if key not in known:
                 known[key] = _folded(node.op, *affine, following)
             weight, bias = known[key]
@@ -44,6 +44,12 @@ def fold_batch_norm(graph: Graph) -> Graph:
             following = readers.get(following)
         nodes.append(node)
     return with_nodes(graph, nodes)
+
+
+def _contents(op: Op) -> tuple[object, ...]:
+    """What tells an operation from others that compute something else."""
+    fields = (each for value in vars(op).values() for each in (value if isinstance(value, tuple) else (value,)))
+    return type(op), *(each.stored if isinstance(each, Weight) else each for each in fields)
 
 
 def _channel_axis(node: Node) -> int:

@@ -26,7 +26,7 @@ from mcubench.cli.help import describe
 from mcubench.cli.names import expand_names, with_defaults
 from mcubench.cli.parse_errors import explain
 from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
-from mcubench.cli.resume import DEFAULT_ROOT, with_run_options
+from mcubench.cli.resume import DEFAULT_ROOT, does_not_fit, with_run_options
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
 from mcubench.models import Classifier
@@ -70,10 +70,7 @@ def run_verb(verb: str, args: Sequence[str]) -> None:
         raise UserError(str(error)) from error
     except (ValueError, RuntimeError, ModuleNotFoundError) as error:
         if "loading state_dict" in str(error) and checkpoint is not None:
-            raise UserError(
-                f"the checkpoint {checkpoint} does not fit this model: name the model that it was trained with, with "
-                f"the same options ({' '.join(str(error).split())[:200]})"
-            ) from error
+            raise does_not_fit(checkpoint, error) from error
         if _raised_by_lightning(error):  # it checks options while it runs, and says what is wrong with them
             raise UserError(str(error)) from error
         raise

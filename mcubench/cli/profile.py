@@ -19,7 +19,7 @@ from mcubench.cli.help import describe
 from mcubench.cli.names import configured, expand_names, find_option, find_options, with_defaults
 from mcubench.cli.parse_errors import explain
 from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
-from mcubench.cli.resume import with_run_options, without_training
+from mcubench.cli.resume import does_not_fit, with_run_options, without_training
 from mcubench.cost import BitWidths, CostReport, Fit, devices, find_device, profile
 from mcubench.cost.table import print_report
 from mcubench.errors import UserError
@@ -137,10 +137,7 @@ def _load(module: nn.Module, checkpoint: Path) -> None:
     try:
         module.load_state_dict(load_checkpoint(checkpoint)["state_dict"])
     except RuntimeError as error:
-        raise UserError(
-            f"the checkpoint {checkpoint} does not fit this model: name the model that it was trained with, with the "
-            f"same options ({' '.join(str(error).split())[:200]})"
-        ) from error
+        raise does_not_fit(checkpoint, error) from error
 
 
 def _sample(module: nn.Module, data: object, shape: tuple[int, ...] | None) -> Any:

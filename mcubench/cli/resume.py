@@ -12,7 +12,7 @@ from mcubench.cli.names import configured, find_option, find_options
 from mcubench.errors import UserError
 from mcubench.results.run_folder import config_of, resolve_checkpoint
 
-__all__ = ["DEFAULT_ROOT", "with_run_options", "without_training"]
+__all__ = ["DEFAULT_ROOT", "does_not_fit", "with_run_options", "without_training"]
 
 DEFAULT_ROOT = "runs"
 
@@ -20,6 +20,14 @@ _TRAINED_WITH = ("trainer", "checkpoint", "budget", "ckpt_path")
 
 # What a trained model is measured with; the rest of a run's options concern training.
 _MEASURED_WITH = ("seed_everything", "model", "data")
+
+
+def does_not_fit(checkpoint: Path, error: Exception) -> UserError:
+    """The error for a checkpoint whose weights a model has no place for."""
+    return UserError(
+        f"the checkpoint {checkpoint} does not fit this model: name the model that it was trained with, with the same "
+        f"options ({' '.join(str(error).split())[:200]})"
+    )
 
 
 def without_training(args: Sequence[str]) -> list[str]:

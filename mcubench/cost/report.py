@@ -15,6 +15,7 @@ from mcubench.cost.memory import MemoryPlan, plan_memory
 from mcubench.cost.size import BitWidths, FlashSize, flash_size
 from mcubench.files import atomic_path
 from mcubench.graph import Graph, Unknown, deploy, ops, trace
+from mcubench.graph.ops.common import by
 
 __all__ = ["CostReport", "LayerCost", "profile", "profile_graph"]
 
@@ -152,7 +153,7 @@ class CostReport:
             writer = csv.writer(file)
             writer.writerow(LayerCost.__dataclass_fields__)
             for layer in self.layers:
-                row = {**asdict(layer), "output_shape": "x".join(map(str, layer.output_shape))}
+                row = {**asdict(layer), "output_shape": by(layer.output_shape)}
                 writer.writerow("" if value is None else value for value in row.values())
 
 

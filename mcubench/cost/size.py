@@ -155,7 +155,7 @@ def _lines(node: Node, bits: int) -> _Lines:
         return _recurrent_lines(node, op, bits)
     if isinstance(op, ops.BatchNorm):  # not folded: a scale and a shift a channel, like a depthwise 1 x 1
         channels, each = op.mean.tensor.numel(), op.mean
-        scale = FlashLine(node.name, node.path, f"{node.name}.scale", "weight", channels, bits, _packed(channels, bits))
+        scale = _line(node, f"{node.name}.scale", "weight", channels, bits)
         lines = [(scale, each), (_bias(node, f"{node.name}.shift", channels, bits), each)]
     else:
         lines = [
@@ -197,11 +197,14 @@ def _recurrent_lines(node: Node, op: ops.Recurrent | ops.RecurrentCell, bits: in
     return lines + [(_constant(node, each, "constant", bits), each) for each in constants]
 
 
+def _line(node: Node, name: str, role: str, count: int, bits: int) -> FlashLine:
+    return FlashLine(node.name, node.path, name, role, count, bits, bytes=math.ceil(count * bits / 8))
+
+
 def _constant(node: Node, weight: Weight, role: str, bits: int) -> FlashLine:
-    count = 0 if _is_generated(weight) else weight.size
     if not weight.tensor.is_floating_point():  # indices and masks stay what they are
         bits = 8 * weight.tensor.dtype.itemsize
-    return FlashLine(node.name, node.path, weight.name, role, count, bits, _packed(count, bits))
+    return _line(node, weight.name, role, 0 if _is_generated(weight) else weight.size, bits)
 
 
 def _is_generated(weight: Weight) -> bool:
@@ -210,21 +213,8 @@ def _is_generated(weight: Weight) -> bool:
 
 
 def _bias(node: Node, name: str, count: int, bits: int) -> FlashLine:
-    width = 8 * BIAS_BYTES if bits in INTEGER_WIDTHS else bits
-    return FlashLine(node.name, node.path, name, "bias", count, width, _packed(count, width))
+    return _line(node, name, "bias", count, 8 * BIAS_BYTES if bits in INTEGER_WIDTHS else bits)
 
 
 def _requantisation(node: Node, name: str, channels: int) -> FlashLine:
-    return FlashLine(
-        node.name,
-        node.path,
-        name,
-        "requantisation",
-        channels,
-        8 * REQUANTISATION_BYTES,
-        channels * REQUANTISATION_BYTES,
-    )
-
-
-def _packed(count: int, bits: int) -> int:
-    return math.ceil(count * bits / 8)
+    return _line(node, name, "requantisation", channels, 8 * REQUANTISATION_BYTES)

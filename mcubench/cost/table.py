@@ -12,6 +12,7 @@ from rich.text import Text
 from mcubench.cost.devices import Fit
 from mcubench.cost.report import CostReport
 from mcubench.cost.units import bytes_text
+from mcubench.graph.ops.common import by
 
 __all__ = ["print_report"]
 
@@ -94,8 +95,8 @@ def _number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}" if value else ""
 
 
-def _shape(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "1"
+def _shape(shape: tuple[int, ...]) -> str:
+    return by(shape) or "1"
 
 
 def _bar(part: int, whole: int) -> Text:

@@ -10,7 +10,7 @@ import torch
 from mcubench.graph import ops
 from mcubench.graph.einsum import explicit
 from mcubench.graph.ir import Value, Weight
-from mcubench.graph.lowering.batch import CannotLowerError
+from mcubench.graph.lowering.batch import MIXES, CannotLowerError
 from mcubench.graph.lowering.lowerer import Lowerer, lowers
 
 __all__: list[str] = []
@@ -78,7 +78,7 @@ def _einsum(low: Lowerer) -> Value:
         if isinstance(each, Value) and (axis := low.batch_axis(each)) is not None
     }
     if len(batches) > 1 or any(label not in out for label in batches):
-        raise CannotLowerError("it computes across the samples of a batch")
+        raise CannotLowerError(MIXES)
     if any(batches & set(label) for label, each in zip(labels, tensors, strict=True) if isinstance(each, Weight)):
         raise CannotLowerError("a constant differs from sample to sample")
     equation = f"{','.join(labels)}->{out}".translate(str.maketrans("", "", "".join(batches)))

@@ -52,10 +52,7 @@ def _cast(low: Lowerer) -> Value:
 )  # fmt: skip
 def _reshape(low: Lowerer) -> Value:
     (x,) = low.values(low.args["self"])
-    return _reshaped(low, x, low.sample_shape(low.result))
-
-
-def _reshaped(low: Lowerer, x: Value, shape: tuple[int, ...]) -> Value:
+    shape = low.sample_shape(low.result)
     if math.prod(shape) != x.size:
         raise CannotLowerError("it mixes the samples of a batch")
     return low.emit(ops.Reshape(shape), [x], shape)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mcubench import datamodules as datamodules
     from mcubench import graph as graph
     from mcubench import models as models
+    from mcubench import parity as parity
     from mcubench import testing as testing
     from mcubench._compat import mend_torchvision as mend_torchvision
     from mcubench.errors import UserError as UserError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {"mend_torchvision": "mcubench._compat", "UserError": "mcubench.errors"}
-_SUBPACKAGES = ("callbacks", "cost", "datamodules", "graph", "models", "testing")
+_SUBPACKAGES = ("callbacks", "cost", "datamodules", "graph", "models", "parity", "testing")
 
 __all__ = [
     "UserError",
@@ -32,6 +33,7 @@ __all__ = [
     "graph",
     "mend_torchvision",
     "models",
+    "parity",
     "testing",
 ]
 

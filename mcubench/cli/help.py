@@ -11,6 +11,7 @@ VERBS = {
     "validate": "measure a trained model on the validation part",
     "test": "measure a trained model on the test set",
     "profile": "price a model without training it: MACs, flash, RAM, by layer; does it fit a device?",
+    "parity": "build the same model in Keras and compare it layer by layer, or train both side by side",
     "predict": "write a trained model's class for every test sample to predictions.csv",
 }
 
@@ -32,6 +33,7 @@ examples:
   python -m mcubench fit --ckpt_path last                      go on where the newest run stopped
   python -m mcubench test --ckpt_path best                     the newest run's best model
   python -m mcubench profile --model CNN --data MNIST --device stm32f446
+  python -m mcubench parity --ckpt_path best                   does Keras compute the same? (needs keras)
 
 where MNIST and HAPT are looked for: --data.root, else $MCUBENCH_DATA, else the user's cache folder
 
@@ -61,6 +63,17 @@ def describe(verb: str) -> str:
 --weight_bits 4 --activation_bits 8: what the model will be quantised to
 --device stm32f446 rp2040, or all: does it fit, and how long might it take?
 --json, --csv, --plot: all figures, a row a layer, a picture of the activation arena"""
+    elif verb == "parity":
+        examples = f"""\
+--model one of {", ".join(MODELS)}, or module.Class of your own: any torch module
+--data one of {", ".join(DATA)}, for real test samples; or --input_shape 3,32,32 for random ones
+--ckpt_path best: the model of a run, as it was trained
+--backend tensorflow or torch: what Keras runs on
+--train 50: also train both from the same weights on the same batches, and compare the losses
+--train 50 --defaults: also train Keras with its own defaults, one at a time: which of them matter?
+--json, --plot, --save model.keras: all figures, the curves of losses, the Keras model
+
+Exit code 0 if both agree, 1 if they do not, 2 if the question was wrong."""
     else:
         examples = """\
 --ckpt_path best | last: the newest run's checkpoint; or a file, or a run's folder. The model, the data and their

@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Words after the program's name; those of the process if not given.
 
     Returns:
-        The exit code: 0 if all went well, 2 for an error of the user's, 130 after Ctrl-C.
+        The exit code: 0 if all went well, 1 if parity found a difference, 2 for an error of the user's, 130 after
+        Ctrl-C.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     formats = warnings.formatwarning
     try:
-        _run(args)
+        return _run(args)
     except UserError as error:
         if debug:
             raise
@@ -52,7 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     finally:
         warnings.formatwarning = formats
-    return 0
 
 
 def _as_line(message: Warning | str, *_: object, **__: object) -> str:
@@ -60,7 +60,7 @@ def _as_line(message: Warning | str, *_: object, **__: object) -> str:
     return f"mcubench: warning: {' '.join(str(message).split())}\n"
 
 
-def _run(args: list[str]) -> None:
+def _run(args: list[str]) -> int:
     verb = args[0]
     if verb not in VERBS:
         what = "option before the verb" if verb.startswith("-") else "verb"
@@ -80,8 +80,14 @@ def _run(args: list[str]) -> None:
 
         warnings.formatwarning = _as_line
         run_profile(args[1:])
-        return
+        return 0
+    if verb == "parity":
+        from mcubench.cli.parity import run_parity
+
+        warnings.formatwarning = _as_line
+        return run_parity(args[1:])
     from mcubench.cli.lightning import run_verb
 
     warnings.formatwarning = _as_line  # now, as lightning brings a form of its own
     run_verb(verb, args[1:])
+    return 0

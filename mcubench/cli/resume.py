@@ -60,7 +60,7 @@ def with_run_options(verb: str, args: Sequence[str]) -> tuple[list[str], Path | 
     config = configured(args)
     spec = find_option(args, "--ckpt_path") or config.get("ckpt_path")
     if spec is None or spec == "null":
-        if verb not in ("fit", "profile") and not any(
+        if verb not in ("fit", "profile", "parity") and not any(
             arg.endswith("help") or arg in ("-h", "--print_config") for arg in args
         ):
             raise UserError(f"{verb} needs a trained model: --ckpt_path best, last, a run's folder or a file")

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mcubench.console import WIDE, say, wide
 from mcubench.cost.devices import Fit
 from mcubench.cost.report import CostReport
 from mcubench.cost.units import bytes_text
@@ -16,7 +17,6 @@ from mcubench.graph.ops.common import by
 
 __all__ = ["print_report"]
 
-_WIDE = 110  # characters, from which on there is room for bars
 _BAR = 8
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -30,9 +30,8 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
         fits: Devices to compare it with.
     """
     inputs = ", ".join(_shape(shape) for shape in report.inputs)
-    if not console.is_terminal and console.width < _WIDE:  # a file has no edge
-        console = Console(file=console.file, width=_WIDE)
-    bars = console.width >= _WIDE
+    console = wide(console)
+    bars = console.width >= WIDE
     table = Table(
         title=Text(f"{report.model}, one sample of {inputs}"),
         title_style="bold",
@@ -80,11 +79,6 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
             say(console, f"  {fit.device.note}", style="dim")
     for line in (*report.notes, *report.conventions()):
         say(console, line, style="dim")
-
-
-def say(console: Console, line: str, style: str) -> None:
-    """Prints a line as it is: names of modules may look like markup."""
-    console.print(line, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _known(value: int | None, text: str) -> str:

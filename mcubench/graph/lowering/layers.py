@@ -143,6 +143,7 @@ def _batch_norm(low: Lowerer) -> Any:
         low.required_weight("running_var"),
         low.args["eps"],
         low.traced_rank(x) - 2,
+        low.args["momentum"],
     )
     out = low.emit(op, [x])
     return (out, None, None) if isinstance(low.node.meta["val"], (tuple, list)) else out
@@ -156,7 +157,8 @@ def _instance_norm(low: Lowerer) -> Value:
     if low.args["use_input_stats"]:
         return low.emit(ops.GroupNorm(weight, bias, low.traced_shape(x)[1], low.args["eps"], rank), [x])
     mean, variance = low.required_weight("running_mean"), low.required_weight("running_var")
-    return low.emit(ops.BatchNorm(weight, bias, mean, variance, low.args["eps"], rank), [x])
+    op = ops.BatchNorm(weight, bias, mean, variance, low.args["eps"], rank, low.args["momentum"])
+    return low.emit(op, [x])
 
 
 @lowers("aten.layer_norm.default")

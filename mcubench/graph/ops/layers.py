@@ -123,6 +123,7 @@ class BatchNorm(Op):
     variance: Weight
     eps: float
     rank: int  # of spatial axes behind (or before) the channels
+    momentum: float = 0.1  # share of a batch's statistics in the running ones, while training
 
 
 @dataclass(frozen=True, eq=False)

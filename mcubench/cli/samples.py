@@ -1,0 +1,98 @@
+"""Samples and batches of the data that a command names, without a Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from mcubench.cli.subject import Subject
+from mcubench.errors import UserError
+
+__all__ = ["samples_to_compare", "training_batches"]
+
+
+def samples_to_compare(
+    subject: Subject, model: nn.Module, data: pl.LightningDataModule | None, count: int
+) -> tuple[Tensor, str]:
+    """Test samples of the data; random ones for a model that has none.
+
+    Returns:
+        x, shape (at most `count`, *sample), and what it is.
+
+    Raises:
+        UserError: If the shape of a sample is not known, or the data has no samples.
+    """
+    example = getattr(model, "example_input_array", None)
+    fits = data is not None and getattr(data, "input_shape", ()) == getattr(model, "input_shape", None)
+    if subject.shape is None and data is not None and (subject.data_given or fits):
+        found = _first(_test_batches(data), count)
+        return found, f"samples: the first {len(found)} of the test set of {type(data).__name__}"
+    if subject.shape is not None:
+        shape = subject.shape
+    elif isinstance(example, Tensor) and example.is_floating_point():
+        shape = tuple(example.shape[1:])
+    else:
+        raise UserError(
+            "there is nothing to compare on: name the data, or say --input_shape 3,32,32 for random samples"
+        )
+    return torch.randn(count, *shape), f"samples: {count} random ones, standard normal"
+
+
+def _test_batches(data: pl.LightningDataModule) -> Iterable[Any]:
+    data.prepare_data()
+    data.setup("test")
+    batches: Iterable[Any] = data.test_dataloader()
+    return batches
+
+
+def _first(batches: Iterable[Any], count: int) -> Tensor:
+    parts: list[Tensor] = []
+    for batch in batches:
+        x = batch[0] if isinstance(batch, (tuple, list)) else batch
+        if not isinstance(x, Tensor):
+            raise UserError(f"batches of the data must be tensors or begin with one; got {type(x).__name__}")
+        parts.append(x[: count - sum(map(len, parts))])
+        if sum(map(len, parts)) >= count:
+            break
+    if not parts:
+        raise UserError("the data has no test samples")
+    return torch.cat(parts)
+
+
+def training_batches(data: pl.LightningDataModule | None, steps: int) -> list[tuple[Tensor, Tensor]]:
+    """The first batches (x, classes) of training, epoch after epoch.
+
+    Raises:
+        UserError: If there is no data, or its batches are not pairs of samples and classes.
+    """
+    if data is None:
+        raise UserError("--train needs data with labels: name it with --data")
+    data.prepare_data()
+    data.setup("fit")
+    found = []
+    for batch in _endless(data.train_dataloader()):
+        pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(each, Tensor) for each in batch)
+        if not pair or batch[1].is_floating_point() or batch[1].shape != batch[0].shape[:1]:
+            raise UserError("--train needs batches (x, y) with a class y of shape (N,) for each sample")
+        found.append((batch[0], batch[1].long()))
+        if len(found) == steps:
+            break
+    return found
+
+
+def _endless(loader: Any) -> Iterator[Any]:
+    epoch = 0
+    while True:
+        if set_epoch := getattr(getattr(loader, "sampler", None), "set_epoch", None):
+            set_epoch(epoch)
+        empty = True
+        for batch in loader:
+            empty = False
+            yield batch
+        if empty:
+            raise UserError("the data has no training batches")
+        epoch += 1

@@ -1,0 +1,198 @@
+"""`compare`: a module and a Keras model on the same samples."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from mcubench.errors import UserError
+from mcubench.graph import Graph, interpret, one_sample
+from mcubench.graph.copying import in_float, traceable_copy
+from mcubench.graph.ir import Value
+from mcubench.parity.backend import keras_on_cpu, load_keras
+from mcubench.parity.keras_costs import keras_macs, keras_params
+from mcubench.parity.pairing import Pair, pair
+from mcubench.parity.recording import Step, record
+from mcubench.parity.report import LayerParity, OutputParity, ParityReport, difference
+from mcubench.parity.structure import (
+    explained_params,
+    graph_macs,
+    pair_params,
+    squeezed,
+    structural_differences,
+    torch_params,
+)
+from mcubench.parity.twin import as_graph, graph_for_keras
+
+__all__ = ["RTOL", "compare"]
+
+RTOL = 1e-4
+
+
+def compare(
+    module: nn.Module | Graph, keras_model: Any, x: Any, rtol: float = RTOL, batch_dim: int = 0
+) -> ParityReport:
+    """Runs a module and a Keras model on the same samples and compares them layer by layer.
+
+    The reference of a layer is the module's graph, run in float; that of the outputs is the module's own forward, in
+    evaluation mode. Neither the module nor the Keras model is changed.
+
+    Args:
+        module: The module; or its graph, which is then the reference of the outputs too.
+        keras_model: What `to_keras` gave, or a model that somebody wrote by hand: its layers are then paired with the
+            module's by kind and order. It takes the channels last where they feed convolutions.
+        x: Samples as the module takes them: a tensor, a tuple of positional or a dict of keyword arguments.
+        rtol: The largest relative error (L2 norm of the difference over that of the reference) that agrees.
+        batch_dim: Where the batch stands in `x`.
+
+    Returns:
+        The report; `ParityReport.passed` says whether all agrees.
+
+    Raises:
+        UserError: If there are no samples, PyTorch's outputs are not finite, or the Keras model does not take them.
+        TraceError: If the module can't be traced.
+    """
+    keras = load_keras()
+    samples = _samples(x, batch_dim)
+    example = None if isinstance(module, Graph) else one_sample(x, batch_dim)
+    graph = graph_for_keras(as_graph(module, example, batch_dim))
+    x = pytree.tree_map(lambda leaf: in_float(leaf.detach().cpu()) if isinstance(leaf, Tensor) else leaf, x)
+    inputs = keras_inputs(graph, x, batch_dim)
+    values = interpret(graph, *inputs, every=True)
+    with keras_on_cpu(keras):
+        steps, results = _run(keras, keras_model, graph, [each.numpy() for each in inputs])
+    pairing = pair(graph, steps)
+    own = [values[value.name] for value in graph.outputs]
+    notes = list(graph.notes)
+    references = [_channels_back(each, moved) for each, moved in zip(own, graph.output_axes_moved, strict=True)]
+    if isinstance(module, nn.Module):
+        references, note = _forward(module, x, references)
+        notes += note
+    structure = list(structural_differences(pairing))
+    if len(results) != len(graph.outputs):
+        structure.append(f"PyTorch has {len(graph.outputs)} outputs, Keras {len(results)}")
+    outputs = tuple(
+        _output(value, result, reference.numpy(), moved, rtol)
+        for value, result, reference, moved in zip(
+            graph.outputs, results, references, graph.output_axes_moved, strict=False
+        )
+    )
+    return ParityReport(
+        model=type(module).__name__ if isinstance(module, nn.Module) else "the graph",
+        backend=keras.backend.backend(),
+        versions=_versions(keras),
+        samples=samples,
+        rtol=rtol,
+        layers=tuple(_layer(each, values[each.value.name].numpy(), rtol) for each in pairing.pairs),
+        outputs=outputs,
+        structure=tuple(structure),
+        params=(torch_params(graph), keras_params(keras_model)),
+        macs=(_sum(map(graph_macs, graph.nodes)), _sum(map(keras_macs, steps))),
+        notes=(*notes, *explained_params(graph, keras_params(keras_model))),
+    )
+
+
+def _samples(x: Any, batch_dim: int) -> int:
+    sizes = {leaf.shape[batch_dim] for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)}
+    if len(sizes) != 1 or 0 in sizes:
+        raise UserError(
+            f"x must be at least one sample, as many in each of its tensors; along axis {batch_dim}: {sizes}"
+        )
+    return int(sizes.pop())
+
+
+def keras_inputs(graph: Graph, x: Any, batch_dim: int = 0) -> list[Tensor]:
+    """Inputs of a module as its graph, and Keras, take them: the batch in front, the channels where they want them."""
+    leaves = [leaf for leaf in pytree.tree_leaves(x) if isinstance(leaf, Tensor)]
+    moves = graph.input_axes_moved or (0,) * len(graph.inputs)
+    ready = []
+    for leaf, moved in zip(leaves, moves, strict=True):
+        front = leaf.movedim(batch_dim, 0)
+        ready.append((front.movedim(-1 - moved, -1) if moved else front).contiguous())
+    return ready
+
+
+def _channels_back(tensor: Tensor, moved: int) -> Tensor:
+    return tensor.movedim(-1, -1 - moved) if moved else tensor
+
+
+def _run(keras: Any, model: Any, graph: Graph, inputs: list[NDArray[Any]]) -> tuple[list[Step], list[NDArray[Any]]]:
+    try:
+        return record(keras, model, inputs)
+    except Exception as error:  # whatever a backend raises where shapes do not fit
+        shapes = ", ".join(str(value.shape) for value in graph.inputs)
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise UserError(
+            f"the Keras model can't be run on samples of shape {shapes} (channels last): {type(error).__name__}: "
+            f"{reason}"
+        ) from error
+
+
+def _forward(module: nn.Module, x: Any, references: Sequence[Tensor]) -> tuple[list[Tensor], list[str]]:
+    """The module's own outputs with the batch in front; the graph's where they can't be told apart."""
+    with torch.no_grad():
+        copy = traceable_copy(getattr(module, "_orig_mod", module))
+        result = copy(**x) if isinstance(x, dict) else copy(*x) if isinstance(x, (tuple, list)) else copy(x)
+    leaves = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
+    if len(leaves) != len(references):
+        return list(references), ["outputs are compared with the graph's: forward also returns constants"]
+    found = [_batch_in_front(leaf, reference) for leaf, reference in zip(leaves, references, strict=True)]
+    if any(each is None for each in found):
+        return list(references), ["outputs are compared with the graph's: where forward has the batch is not known"]
+    if not all(torch.isfinite(each).all() for each in found if each is not None and each.is_floating_point()):
+        raise UserError(
+            f"{type(module).__name__} gives values that are not finite for these samples: nothing to compare"
+        )
+    return [each for each in found if each is not None], []
+
+
+def _batch_in_front(leaf: Tensor, reference: Tensor) -> Tensor | None:
+    """The output with that axis first which makes it the graph's."""
+    turned = [leaf.movedim(axis, 0) for axis in range(leaf.ndim)]
+    fitting = [each for each in turned if each.shape == reference.shape]
+    return min(fitting, key=lambda each: float((each.double() - reference.double()).norm()), default=None)
+
+
+def _layer(pair: Pair, reference: NDArray[Any], rtol: float) -> LayerParity:
+    found = pair.last.output
+    fits = found.size == reference.size and squeezed(found.shape) == squeezed(reference.shape)
+    off = difference(found, reference) if fits else None
+    return LayerParity(
+        path=pair.label,
+        op=pair.node.op.label,
+        keras=pair.last.name,
+        keras_kind=pair.last.kind,
+        shape=pair.value.shape,
+        params=pair_params(pair),
+        difference=off,
+        agrees=off is not None and off.within(rtol),
+    )
+
+
+def _output(value: Value, found: NDArray[Any], reference: NDArray[Any], moved: int, rtol: float) -> OutputParity:
+    if moved and found.ndim == reference.ndim:
+        found = np.moveaxis(found, -1, -1 - moved)
+    fits = found.size == reference.size and squeezed(found.shape) == squeezed(reference.shape)
+    off = difference(found, reference) if fits else None
+    top1 = None
+    if fits and reference.ndim == 2 and reference.shape[1] > 1 and found.shape == reference.shape:
+        top1 = float((found.argmax(-1) == reference.argmax(-1)).mean())
+    shape = tuple(reference.shape[1:])
+    return OutputParity(value.name, shape, off, top1, off is not None and off.within(rtol))
+
+
+def _sum(counts: Any) -> int | None:
+    found = list(counts)
+    return None if None in found else sum(found)
+
+
+def _versions(keras: Any) -> dict[str, str]:
+    backend = keras.backend.backend()
+    return {"torch": torch.__version__, "keras": keras.__version__, backend: importlib.metadata.version(backend)}

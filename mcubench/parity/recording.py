@@ -1,0 +1,106 @@
+"""Runs any Keras model and keeps what each of its layers made."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Step", "record"]
+
+# These hold layers of their own, but are one layer to whoever reads a model.
+_WHOLE = ("RNN", "Bidirectional", "TimeDistributed", "MultiHeadAttention", "GroupedQueryAttention", "SeparableConv")
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call of a layer, or of a function of ``keras.ops`` in a functional model.
+
+    Attributes:
+        operation: The Keras layer or operation.
+        inputs: Shapes of its input tensors for one sample.
+        output: Its first output, shape (N, ...).
+    """
+
+    operation: Any
+    inputs: tuple[tuple[int, ...], ...]
+    output: NDArray[Any]
+
+    @property
+    def name(self) -> str:
+        """The operation's name."""
+        return str(self.operation.name)
+
+    @property
+    def kind(self) -> str:
+        """The operation's class."""
+        return type(self.operation).__name__
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the output for one sample."""
+        return tuple(self.output.shape[1:])
+
+
+def record(keras: Any, model: Any, inputs: list[NDArray[Any]]) -> tuple[list[Step], list[NDArray[Any]]]:
+    """Runs a model at inference, layer by layer.
+
+    Args:
+        keras: The module.
+        model: Functional, sequential or subclassed, with models in it or without.
+        inputs: One array a model's input, the batch in front.
+
+    Returns:
+        Every call in order, and the model's outputs.
+    """
+    steps: list[Step] = []
+    tensors = [keras.ops.convert_to_tensor(each) for each in inputs]
+    with contextlib.ExitStack() as stack:
+        for operation in dict.fromkeys(_leaves(model)):
+            stack.enter_context(_watched(keras, operation, steps))
+        result = model(tensors[0] if len(tensors) == 1 else tensors, training=False)
+    return steps, [_numpy(keras, each) for each in keras.tree.flatten(result)]
+
+
+def _leaves(model: Any) -> Iterator[Any]:
+    """What a model calls, at the level at which people think of layers."""
+    for each in getattr(model, "operations", None) or model._flatten_layers(include_self=False, recursive=False):
+        inside = list(each._flatten_layers(include_self=False, recursive=False)) if _is_layer(each) else []
+        if inside and not any(base.__name__.startswith(_WHOLE) for base in type(each).__mro__):
+            yield from _leaves(each)
+        else:
+            yield each
+
+
+def _is_layer(operation: Any) -> bool:
+    return hasattr(operation, "_flatten_layers")
+
+
+@contextlib.contextmanager
+def _watched(keras: Any, operation: Any, steps: list[Step]) -> Iterator[None]:
+    """Has an operation write its calls down while the context lasts."""
+    call: Callable[..., Any] = operation.call
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        result = call(*args, **kwargs)
+        found = [each for each in keras.tree.flatten((args, kwargs)) if keras.ops.is_tensor(each)]
+        output = keras.tree.flatten(result)[0]
+        shapes = tuple(tuple(map(int, each.shape[1:])) for each in found)
+        steps.append(Step(operation, shapes, _numpy(keras, output)))
+        return result
+
+    watched.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]
+    object.__setattr__(operation, "call", watched)
+    try:
+        yield
+    finally:
+        object.__delattr__(operation, "call")
+
+
+def _numpy(keras: Any, tensor: Any) -> NDArray[Any]:
+    return np.asarray(keras.ops.convert_to_numpy(tensor))

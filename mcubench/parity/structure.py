@@ -1,0 +1,127 @@
+"""Layers, shapes, parameters and MACs on both sides, before any number of a layer is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mcubench.cost import count_macs
+from mcubench.graph import Graph, Node, ops
+from mcubench.graph.ops.common import by
+from mcubench.parity.keras_costs import keras_macs, keras_params
+from mcubench.parity.naming import labels
+from mcubench.parity.pairing import Pair, Pairing
+
+__all__ = [
+    "expected_params",
+    "explained_params",
+    "graph_macs",
+    "pair_params",
+    "squeezed",
+    "structural_differences",
+    "torch_params",
+]
+
+
+def expected_params(node: Node) -> int:
+    """Number of weights that a node's Keras layer must have.
+
+    Keras adds one bias to the gates of an LSTM, and to a plain recurrent layer, where PyTorch adds two; a GRU's new
+    gate needs both, as the reset gate stands between them.
+    """
+    return sum(weight.tensor.numel() for _, weight in node.op.weights()) - _merged_biases(node)
+
+
+def _merged_biases(node: Node) -> int:
+    op = node.op
+    cells: tuple[ops.Cell, ...] = ()
+    if isinstance(op, (ops.LSTM, ops.RNN)):
+        cells = op.cells
+    elif isinstance(op, ops.RecurrentCell) and op.kind != "gru_cell":
+        cells = (op.cell,)
+    return sum(cell.bias_hh.tensor.numel() for cell in cells if cell.bias_hh is not None)
+
+
+def graph_macs(node: Node) -> int | None:
+    """MACs of one node; ``None`` if some of its operators have no count."""
+    count = count_macs(Graph((node,), (), ()))
+    return None if count.unsupported else count.counted
+
+
+def pair_params(pair: Pair) -> tuple[int, int]:
+    """Weights that Keras should have for a node, and those that it has."""
+    return expected_params(pair.node), sum(keras_params(step.operation) for step in pair.steps)
+
+
+def structural_differences(pairing: Pairing) -> Iterator[str]:
+    """What differs, in a sentence each."""
+    for node in pairing.unpaired_nodes:
+        yield f"PyTorch has {node.path or node.name} ({node.op.label}), which Keras lacks"
+    for step in pairing.unpaired_steps:
+        yield f"Keras has {step.name} ({step.kind}), which PyTorch lacks"
+    for pair, activation in pairing.activations:
+        yield (
+            f"Keras ends {pair.last.name} with {activation.lower()}, and {pair.label} in PyTorch is not followed by it"
+        )
+    for pair in pairing.pairs:
+        named = f"{pair.label} ({pair.node.op.label}), in Keras {pair.last.name} ({pair.last.kind})"
+        wanted, shape = pair.value.shape, pair.last.shape
+        if squeezed(wanted) != squeezed(shape):
+            yield f"{named}: output {by(wanted)}, in Keras {by(shape)} (channels last)"
+        expected, params = pair_params(pair)
+        if expected != params:
+            yield f"{named}: {expected:,} weights expected, Keras has {params:,}{_hint(pair)}"
+    yield from _differing_macs(pairing)
+
+
+def _differing_macs(pairing: Pairing) -> Iterator[str]:
+    """By module, as one operator of PyTorch's may stand for several nodes."""
+    modules: dict[str, list[Pair]] = {}
+    for pair in pairing.pairs:
+        modules.setdefault(pair.node.path, []).append(pair)
+    for path, pairs in modules.items():
+        ours = [graph_macs(pair.node) for pair in pairs]
+        theirs = [keras_macs(step) for pair in pairs for step in pair.steps]
+        if None not in ours and None not in theirs and sum(map(int, ours)) != sum(map(int, theirs)):  # type: ignore[arg-type]
+            yield f"{path or '(root)'}: {sum(map(int, ours)):,} MACs, in Keras {sum(map(int, theirs)):,}"  # type: ignore[arg-type]
+
+
+def squeezed(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape without axes of size 1, which the two sides may have in other places."""
+    return tuple(size for size in shape if size != 1)
+
+
+def _hint(pair: Pair) -> str:
+    """What usually makes two versions of a layer differ in the number of weights."""
+    if isinstance(pair.node.op, ops.GRU):
+        return " (PyTorch's form needs reset_after=True)"
+    if isinstance(pair.node.op, (ops.LSTM, ops.RNN)):
+        return " (one bias for each gate, the sum of PyTorch's two)"
+    if isinstance(pair.node.op, ops.Dense):
+        return " (is a Flatten missing before it?)"
+    return ""
+
+
+def torch_params(graph: Graph) -> int:
+    """Elements of all parameters, and of the running statistics that inference reads."""
+    buffers = {
+        id(weight.stored): weight.tensor.numel()
+        for node in graph.nodes
+        for _, weight in node.op.weights()
+        if weight.sources and not any(source in graph.parameters for source in weight.sources)
+    }
+    return sum(graph.parameters.values()) + sum(buffers.values())
+
+
+def explained_params(graph: Graph, keras_count: int) -> Iterator[str]:
+    """Why the two sides may have different numbers of parameters although every layer agrees."""
+    used = {source for node in graph.nodes for _, weight in node.op.weights() for source in weight.sources}
+    unused = sum(count for path, count in graph.parameters.items() if path not in used)
+    merged = sum({label: _merged_biases(node) for node, label in labels(graph).items()}.values())
+    if unused:
+        yield f"{unused:,} parameters that the forward does not use are not in Keras"
+    if merged:
+        yield f"{merged:,} parameters are second biases of recurrent layers, which Keras has added to the first ones"
+    rest = keras_count - (torch_params(graph) - unused - merged)
+    if rest:
+        more = "more" if rest > 0 else "fewer"
+        yield f"{abs(rest):,} parameters {more} in Keras: constants, weights that layers share, or computed from others"

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import lightning.pytorch as pl
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
+from rich.progress import track
+from torch import nn
 
 from mcubench.cli.names import find_option
-from mcubench.cli.samples import samples_to_compare
+from mcubench.cli.samples import samples_to_compare, training_batches
 from mcubench.cli.subject import check_targets, read_subject, write_targets
 from mcubench.errors import UserError
-from mcubench.parity import RTOL, compare, load_keras, save_model, to_keras
+from mcubench.parity import (
+    RTOL,
+    TRAIN_RTOL,
+    TrainingParity,
+    compare,
+    default_effects,
+    load_keras,
+    save_model,
+    to_keras,
+    train_both,
+)
 from mcubench.parity.backend import check_backend
+from mcubench.parity.optimizers import Optimizer, learning_rate_of
 from mcubench.parity.table import print_parity
+from mcubench.parity.training_table import print_training
 from mcubench.results.run_folder import shown
 
 __all__ = ["run_parity"]
@@ -40,9 +56,8 @@ def run_parity(args: Sequence[str]) -> int:
         check_backend(find_option(args, "--backend") or "tensorflow")  # before the slow imports
     subject = read_subject("parity", args, _add_options)
     config = subject.config
-    check_targets(config, {"json": None, "save": ".keras"})
-    if not config.rtol > 0 or config.samples < 1:
-        raise UserError(f"--rtol must be above 0 and --samples at least 1; got {config.rtol} and {config.samples}")
+    check_targets(config, {"json": None, "plot": ".png", "save": ".keras"})
+    _check_numbers(config)
     pl.seed_everything(config.seed_everything or 0, verbose=False)
     model, data = subject.instantiate()
     x, what = samples_to_compare(subject, model, data, config.samples)
@@ -52,11 +67,51 @@ def run_parity(args: Sequence[str]) -> int:
     report = replace(report, notes=(*report.notes, what))
     console = Console()
     print_parity(report, console)
+    training = None if config.train is None else _train(config, model, data, console)
+    figures = {} if training is None else {"training": training.as_dict()}
 
-    writers = {"json": report.save_json, "save": lambda target: save_model(twin, target)}
+    def plot(target: Path) -> None:
+        from mcubench.parity.plot import plot_losses
+
+        assert training is not None
+        plot_losses(training, target)
+
+    writers: dict[str, Callable[[Path], None]] = {
+        "json": lambda target: report.save_json(target, **figures),
+        "plot": plot,
+        "save": lambda target: save_model(twin, target),
+    }
     for target in write_targets(config, writers):
         console.print(f"wrote {shown(target)}", markup=False, highlight=False, soft_wrap=True)
-    return 0 if report.passed else _NOT_EQUAL
+    return 0 if report.passed and (training is None or training.passed) else _NOT_EQUAL
+
+
+def _check_numbers(config: Namespace) -> None:
+    """Sees before the work that numbers are in their ranges, and options go together."""
+    for name in ("rtol", "train_rtol"):
+        if not config[name] > 0:
+            raise UserError(f"--{name} must be above 0; got {config[name]}")
+    for name, least in (("samples", 1), ("train", 1), ("seeds", 2)):
+        if config[name] is not None and config[name] < least:
+            raise UserError(f"--{name} must be at least {least}; got {config[name]}")
+    learning_rate_of(config.optimizer, config.learning_rate)
+    for name in ("defaults", "plot"):
+        if config[name] and config.train is None:
+            raise UserError(f"--{name} is about training: say --train 50 too")
+
+
+def _train(
+    config: Namespace, model: nn.Module, data: pl.LightningDataModule | None, console: Console
+) -> TrainingParity:
+    batches, held_out = training_batches(data, config.train)
+    options = {"optimizer": config.optimizer, "learning_rate": config.learning_rate, "held_out": held_out}
+    training = train_both(model, batches, rtol=config.train_rtol, **options)
+    if config.defaults:
+        bar = partial(track, description="training with Keras' defaults", console=console, transient=True)
+        effects = default_effects(model, batches, seeds=config.seeds, progress=bar, **options)
+        training = replace(training, defaults=effects)
+    print_training(training, console)
+    return training
 
 
 def _add_options(parser: ArgumentParser) -> None:
@@ -65,5 +120,16 @@ def _add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--rtol", type=float, default=RTOL, help="largest relative error of a layer that still agrees")
     parser.add_argument("--samples", type=int, default=100, help="how many test samples to compare on")
+    parser.add_argument("--train", type=int | None, metavar="STEPS", help="also train both, for so many steps")
+    parser.add_argument("--optimizer", type=Optimizer, default="adam", help="what --train trains with")
+    parser.add_argument("--learning_rate", type=float | None, help="of --train; not set, the optimizer's usual one")
+    parser.add_argument(
+        "--train_rtol", type=float, default=TRAIN_RTOL, help="largest relative gap of losses that agrees"
+    )
+    parser.add_argument(
+        "--defaults", action="store_true", help="with --train: what does each of Keras' own defaults do to the losses?"
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="of --defaults, for what is drawn at random")
     parser.add_argument("--json", type=str | None, metavar="FILE", help="write all figures to this file")
+    parser.add_argument("--plot", type=str | None, metavar="FILE.png", help="draw the losses of --train")
     parser.add_argument("--save", type=str | None, metavar="FILE.keras", help="write the Keras model to this file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from mcubench.cli.subject import Subject
 from mcubench.errors import UserError
+
+Pair = tuple[Tensor, Tensor]
 
 __all__ = ["samples_to_compare", "training_batches"]
 
@@ -63,8 +66,8 @@ def _first(batches: Iterable[Any], count: int) -> Tensor:
     return torch.cat(parts)
 
 
-def training_batches(data: pl.LightningDataModule | None, steps: int) -> list[tuple[Tensor, Tensor]]:
-    """The first batches (x, classes) of training, epoch after epoch.
+def training_batches(data: pl.LightningDataModule | None, steps: int) -> tuple[list[Pair], Pair | None]:
+    """The first batches (x, classes) of training, epoch after epoch; and the first of validation, if there is one.
 
     Raises:
         UserError: If there is no data, or its batches are not pairs of samples and classes.
@@ -73,15 +76,17 @@ def training_batches(data: pl.LightningDataModule | None, steps: int) -> list[tu
         raise UserError("--train needs data with labels: name it with --data")
     data.prepare_data()
     data.setup("fit")
-    found = []
-    for batch in _endless(data.train_dataloader()):
-        pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(each, Tensor) for each in batch)
-        if not pair or batch[1].is_floating_point() or batch[1].shape != batch[0].shape[:1]:
-            raise UserError("--train needs batches (x, y) with a class y of shape (N,) for each sample")
-        found.append((batch[0], batch[1].long()))
-        if len(found) == steps:
-            break
-    return found
+    found = [_pair(batch) for batch in itertools.islice(_endless(data.train_dataloader()), steps)]
+    has_validation = type(data).val_dataloader is not pl.LightningDataModule.val_dataloader
+    held_out = next(iter(data.val_dataloader()), None) if has_validation else None
+    return found, None if held_out is None else _pair(held_out)
+
+
+def _pair(batch: Any) -> Pair:
+    pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(each, Tensor) for each in batch)
+    if not pair or batch[1].is_floating_point() or batch[1].shape != batch[0].shape[:1]:
+        raise UserError("--train needs batches (x, y) with a class y, an integer, for each sample")
+    return batch[0], batch[1].long()
 
 
 def _endless(loader: Any) -> Iterator[Any]:

@@ -1,19 +1,29 @@
-"""The same architecture and weights in Keras, compared layer by layer."""
+"""The same architecture and weights in Keras, compared layer by layer, and trained side by side."""
 
 from mcubench.parity.backend import BACKENDS, load_keras
 from mcubench.parity.compare import RTOL, compare
+from mcubench.parity.curves import Curve, DefaultEffect, Estimate, TrainingParity
+from mcubench.parity.defaults import default_effects
 from mcubench.parity.report import Difference, LayerParity, OutputParity, ParityReport
+from mcubench.parity.training import TRAIN_RTOL, train_both
 from mcubench.parity.twin import save_model, to_keras
 
 __all__ = [
     "BACKENDS",
     "RTOL",
+    "TRAIN_RTOL",
+    "Curve",
+    "DefaultEffect",
     "Difference",
+    "Estimate",
     "LayerParity",
     "OutputParity",
     "ParityReport",
+    "TrainingParity",
     "compare",
+    "default_effects",
     "load_keras",
     "save_model",
     "to_keras",
+    "train_both",
 ]

@@ -14,9 +14,10 @@ from mcubench.graph import Graph, ops, trace
 from mcubench.graph.ir import Node, Unknown, Value, Weight
 from mcubench.graph.passes import channels_last
 from mcubench.parity.backend import keras_on_cpu, load_keras, quiet
+from mcubench.parity.building import Adapt, CannotBuildError, Site, build
 from mcubench.parity.naming import labels
 
-__all__ = ["as_graph", "graph_for_keras", "save_model", "to_keras"]
+__all__ = ["as_graph", "build_model", "graph_for_keras", "save_model", "to_keras"]
 
 
 def to_keras(
@@ -49,8 +50,13 @@ def to_keras(
     graph = as_graph(module_or_graph, example_input, batch_dim)
     keras = load_keras(backend)
     name = type(module_or_graph).__name__ if isinstance(module_or_graph, nn.Module) else "graph"
+    return build_model(keras, graph_for_keras(graph), name)
+
+
+def build_model(keras: Any, graph: Graph, name: str, adapt: Adapt | None = None) -> Any:
+    """Builds a graph with its channels last; `adapt` may change the options of layers."""
     with keras_on_cpu(keras):
-        return _Builder(keras, graph_for_keras(graph)).model(name)
+        return _Builder(keras, graph, adapt).model(name)
 
 
 def save_model(model: Any, target: Path) -> None:
@@ -100,7 +106,8 @@ def graph_for_keras(graph: Graph) -> Graph:
 
 
 class _Builder:
-    def __init__(self, keras: Any, graph: Graph) -> None:
+    def __init__(self, keras: Any, graph: Graph, adapt: Adapt | None) -> None:
+        self.adapt = adapt
         self.keras = keras
         self.graph = graph
         self.labels = labels(graph)
@@ -131,11 +138,9 @@ class _Builder:
         return tensor
 
     def _build(self, node: Node) -> None:
-        from mcubench.parity.building import CannotBuildError, Site, build
-
         label = self.labels[node]
         inputs = [self.tensors[value] for value in node.inputs]
-        at = Site(self.keras, node, label, inputs, self.layers, self._trainable)
+        at = Site(self.keras, node, label, inputs, self.layers, self._trainable, self.adapt)
         try:
             made = build(node.op, at)
         except CannotBuildError as error:

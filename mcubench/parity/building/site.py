@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from mcubench.errors import UserError
 from mcubench.graph.ir import Input, Node, Op, Operand, Value, Weight
 
-__all__ = ["CannotBuildError", "Site", "array", "build"]
+__all__ = ["Adapt", "CannotBuildError", "Site", "array", "build"]
+
+
+# Takes the label of a node, the name of a Keras layer's class and its options, and returns other options.
+Adapt = Callable[[str, str, dict[str, Any]], dict[str, Any]]
 
 
 class CannotBuildError(UserError):
@@ -37,6 +41,7 @@ class Site:
         inputs: A Keras tensor (N, *shape) for each input of the node.
         layers: The model's layers so far, by name.
         trainable: Whether a weight is trained.
+        adapt: Changes the options of layers, if it is given.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Site:
         inputs: Sequence[Any],
         layers: dict[str, Any],
         trainable: Callable[[Weight], bool],
+        adapt: Adapt | None = None,
     ) -> None:
         self.keras = keras
         self.node = node
@@ -55,6 +61,7 @@ class Site:
         self.operations: list[Any] = []  # Keras operations, in the order in which they were made
         self.trainable = trainable
         self._layers = layers
+        self._adapt = adapt
 
     @property
     def x(self) -> Any:
@@ -99,6 +106,8 @@ class Site:
         fresh = made is None
         if made is None:
             # Names of variables are made from it, in which some backends allow no dot.
+            if self._adapt is not None:
+                options = self._adapt(self.label, found.__name__, options)
             options = {"name": key.replace(".", "_").replace("/", "_"), "dtype": "float32", **options}
             made = self._layers[key] = found(*([] if inner is None else [inner]), **options)
         result = made(*x) if isinstance(x, tuple) else made(x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
+import os
 import re
 import runpy
 import shlex
@@ -20,11 +21,11 @@ from mcubench.results.result import Result
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text("utf-8")
-COMMAND = re.compile(r"^(?: {2})?python -m mcubench (.*?)(?:\s{2,}.*|\s+#.*)?$", re.MULTILINE)
+COMMAND = re.compile(r"^ *python -m mcubench (.*?)(?:\s{2,}.*|\s+#.*)?$", re.MULTILINE)
 
 
 def commands() -> list[str]:
-    texts = [README, OVERVIEW, *((REPOSITORY / "docs" / name).read_text("utf-8") for name in ("data.md", "result.md"))]
+    texts = [README, OVERVIEW, *((REPOSITORY / "docs" / name).read_text("utf-8") for name in ("data.md", "result.md", "parity.md"))]
     found = {match for text in texts for match in COMMAND.findall(text)}
     return sorted(command for command in found if command.split()[0] in VERBS and "my_file" not in command)
 
@@ -68,6 +69,7 @@ def test_every_field_of_the_result_is_documented() -> None:
         "mcubench.callbacks",
         "mcubench.graph",
         "mcubench.cost",
+        "mcubench.parity",
         "mcubench.testing",
     ],
 )
@@ -116,6 +118,27 @@ def test_the_costs_of_the_readme_are_those_that_are_printed(
     (command,) = re.findall(r"`python -m mcubench (profile .*?)` prints, without training", README)
     assert main(command.split()) == 0
     assert block.split() == capsys.readouterr().out.split()
+
+
+def test_the_comparison_of_the_readme_is_the_one_that_is_printed(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = re.findall(r"<!-- parity -->\n```text\n(.*?)```", README, re.DOTALL)
+    (command,) = re.findall(r"`python -m mcubench (parity .*?)` builds the same network", README)
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    assert main([*command.split(), "--backend", backend]) == 0
+
+    def words(text: str) -> list[str]:  # rounding differs between machines
+        return re.sub(r"\d(\.\d)?e[+-]\d\d", "0", text).replace(backend, "tensorflow").split()
+
+    assert words(block) == words(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("table", ["traps", "training", "defaults", "versions"])
+def test_tables_of_the_parity_page_are_there(table: str) -> None:
+    text = (REPOSITORY / "docs" / "parity.md").read_text("utf-8")
+    (block,) = re.findall(rf"<!-- {table} -->\n(.*?)<!-- end -->", text, re.DOTALL)
+    assert block.strip(), "run python -m benchmarks.parity_traps --write docs/parity.md"
 
 
 def test_own_module_example(capsys: pytest.CaptureFixture[str]) -> None:

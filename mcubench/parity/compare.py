@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ from mcubench.errors import UserError
 from mcubench.graph import Graph, interpret, one_sample
 from mcubench.graph.copying import in_float, traceable_copy
 from mcubench.graph.ir import Value
+from mcubench.graph.passes import activation_before_pool
+from mcubench.parity.alignment import align
 from mcubench.parity.backend import keras_on_cpu, load_keras
 from mcubench.parity.keras_costs import keras_macs, keras_params
-from mcubench.parity.pairing import Pair, pair
+from mcubench.parity.naming import labels
+from mcubench.parity.pairing import Pair, Pairing, by_name, has_the_names
 from mcubench.parity.recording import Step, record
 from mcubench.parity.report import LayerParity, OutputParity, ParityReport, difference
 from mcubench.parity.structure import (
@@ -65,12 +69,11 @@ def compare(
     graph = graph_for_keras(as_graph(module, example, batch_dim))
     x = pytree.tree_map(lambda leaf: in_float(leaf.detach().cpu()) if isinstance(leaf, Tensor) else leaf, x)
     inputs = keras_inputs(graph, x, batch_dim)
-    values = interpret(graph, *inputs, every=True)
     with keras_on_cpu(keras):
-        steps, results = _run(keras, keras_model, graph, [each.numpy() for each in inputs])
-    pairing = pair(graph, steps)
-    own = [values[value.name] for value in graph.outputs]
-    notes = list(graph.notes)
+        steps, results = _run(keras, keras_model, _as_it_takes_them(keras_model, inputs))
+    pairing, values = _pair(graph, steps, inputs)
+    own = [torch.from_numpy(values[value.name]) for value in graph.outputs]
+    notes = [*graph.notes, *pairing.others]
     references = [_channels_back(each, moved) for each, moved in zip(own, graph.output_axes_moved, strict=True)]
     if isinstance(module, nn.Module):
         references, note = _forward(module, x, references)
@@ -90,7 +93,7 @@ def compare(
         versions=_versions(keras),
         samples=samples,
         rtol=rtol,
-        layers=tuple(_layer(each, values[each.value.name].numpy(), rtol) for each in pairing.pairs),
+        layers=tuple(_layer(each, rtol) for each in pairing.pairs),
         outputs=outputs,
         structure=tuple(structure),
         params=(torch_params(graph), keras_params(keras_model)),
@@ -123,15 +126,59 @@ def _channels_back(tensor: Tensor, moved: int) -> Tensor:
     return tensor.movedim(-1, -1 - moved) if moved else tensor
 
 
-def _run(keras: Any, model: Any, graph: Graph, inputs: list[NDArray[Any]]) -> tuple[list[Step], list[NDArray[Any]]]:
+def _as_it_takes_them(model: Any, inputs: Sequence[Tensor]) -> list[NDArray[Any]]:
+    """The inputs as a Keras model declares them: one without convolutions may take channels first or last.
+
+    Raises:
+        UserError: If they can't be that.
+    """
+    declared = [tuple(each.shape[1:]) for each in getattr(model, "inputs", None) or ()]
+    if len(declared) not in (0, len(inputs)):
+        raise UserError(f"the Keras model takes {len(declared)} inputs, the module {len(inputs)}")
+    ready = []
+    for index, tensor in enumerate(inputs):
+        forms = [tensor] if tensor.ndim < 3 else [tensor, tensor.movedim(1, -1)]
+        fitting = [each for each in forms if not declared or _fits(tuple(each.shape[1:]), declared[index])]
+        if not fitting:
+            shapes = " or ".join(dict.fromkeys(str(tuple(each.shape[1:])) for each in forms))
+            raise UserError(f"the Keras model takes samples of shape {declared[index]}; the module's are {shapes}")
+        ready.append(fitting[0].contiguous().numpy())
+    return ready
+
+
+def _fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(declared) and all(want in (None, have) for have, want in zip(shape, declared, strict=True))
+
+
+def _pair(graph: Graph, steps: Sequence[Step], inputs: Sequence[Tensor]) -> tuple[Pairing, Mapping[str, NDArray[Any]]]:
+    """Pairs both sides, by name if Keras has the names; with every value of the graph."""
+    values = _values(graph, inputs)
+    names = labels(graph)
+    if has_the_names(graph, names, steps):
+        return by_name(graph, names, steps, values), values
+    pairing = align(graph, names, steps, values)
+    if pairing.strays:  # a ReLU may stand before a max-pool on one side and behind it on the other: it is the same
+        moved = activation_before_pool(graph)
+        more = {**values, **_values(moved, inputs)}
+        other = align(moved, labels(moved), steps, more)
+        if other.strays < pairing.strays:
+            return other, more
+    return pairing, values
+
+
+def _values(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
+    return {name: value.numpy() for name, value in interpret(graph, *inputs, every=True).items()}
+
+
+def _run(keras: Any, model: Any, inputs: list[NDArray[Any]]) -> tuple[list[Step], list[NDArray[Any]]]:
     try:
         return record(keras, model, inputs)
     except Exception as error:  # whatever a backend raises where shapes do not fit
-        shapes = ", ".join(str(value.shape) for value in graph.inputs)
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        shapes = ", ".join(str(each.shape[1:]) for each in inputs)
+        lines = [re.sub(r"\x1b\[\d*m", "", line).strip() for line in str(error).splitlines()]
+        said = [line for line in lines if line and not line.startswith("Exception encountered")]
         raise UserError(
-            f"the Keras model can't be run on samples of shape {shapes} (channels last): {type(error).__name__}: "
-            f"{reason}"
+            f"the Keras model can't be run on samples of shape {shapes}: {type(error).__name__}: {' '.join(said[:1])}"
         ) from error
 
 
@@ -160,16 +207,16 @@ def _batch_in_front(leaf: Tensor, reference: Tensor) -> Tensor | None:
     return min(fitting, key=lambda each: float((each.double() - reference.double()).norm()), default=None)
 
 
-def _layer(pair: Pair, reference: NDArray[Any], rtol: float) -> LayerParity:
-    found = pair.last.output
+def _layer(pair: Pair, rtol: float) -> LayerParity:
+    found, reference = pair.last.output, pair.reference
     fits = found.size == reference.size and squeezed(found.shape) == squeezed(reference.shape)
     off = difference(found, reference) if fits else None
     return LayerParity(
         path=pair.label,
-        op=pair.node.op.label,
+        op=" + ".join(node.op.label for node in pair.nodes),
         keras=pair.last.name,
         keras_kind=pair.last.kind,
-        shape=pair.value.shape,
+        shape=tuple(reference.shape[1:]),
         params=pair_params(pair),
         difference=off,
         agrees=off is not None and off.within(rtol),
@@ -182,7 +229,8 @@ def _output(value: Value, found: NDArray[Any], reference: NDArray[Any], moved: i
     fits = found.size == reference.size and squeezed(found.shape) == squeezed(reference.shape)
     off = difference(found, reference) if fits else None
     top1 = None
-    if fits and reference.ndim == 2 and reference.shape[1] > 1 and found.shape == reference.shape:
+    if fits and reference.ndim == 2 and reference.shape[1] > 1 and np.isfinite(found).all():
+        found = found.reshape(reference.shape)
         top1 = float((found.argmax(-1) == reference.argmax(-1)).mean())
     shape = tuple(reference.shape[1:])
     return OutputParity(value.name, shape, off, top1, off is not None and off.within(rtol))

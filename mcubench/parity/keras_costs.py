@@ -13,10 +13,15 @@ __all__ = ["keras_macs", "keras_params"]
 # Parts of Keras in which nothing multiplies matrices, by the modules that its classes come from.
 _FREE = (
     *("layers.activations", "layers.merging", "layers.normalization", "layers.pooling", "layers.regularization"),
-    *("layers.reshaping", "layers.preprocessing", "layers.core.embedding", "layers.core.identity", "ops.numpy"),
-    *("layers.core.input_layer", "layers.core.masking", "ops.nn", "ops.core", "ops.math", "ops.image"),
+    *("layers.reshaping", "layers.core.embedding", "layers.core.identity", "layers.core.input_layer"),
+    *("layers.core.masking", "layers.preprocessing.rescaling", "layers.preprocessing.normalization"),
+    *("ops.numpy", "ops.nn", "ops.math", "ops.image"),
 )
-_PRODUCTS = ("Dot", "Matmul", "Einsum", "Tensordot", "Vdot", "Inner", "Outer", "Conv", "Attention", "Correlate")
+_FREE_CORE = ("Cast", "Shape", "Slice", "SliceUpdate", "StopGradient", "Unstack", "Scatter", "ScatterUpdate")
+_PRODUCTS = (
+    *("Dot", "Matmul", "Einsum", "Tensordot", "Vdot", "Inner", "Outer", "Conv", "Attention", "Correlate", "Kron"),
+    *("FFT", "STFT", "Spectrogram"),
+)
 
 
 def keras_params(operation: Any) -> int:
@@ -33,11 +38,20 @@ def keras_macs(step: Step) -> int | None:
 
     The conventions are those of docs/conventions.md: a bias adds none.
     """
+    home = type(step.operation).__module__
+    if (home, step.kind) == ("mcubench.parity.keras_layers", "Constant"):
+        return 0
+    if not step.is_keras:  # somebody's class, whatever it is called
+        return None
     if step.kind in _COUNTS:
         return _COUNTS[step.kind](step)
-    home = type(step.operation).__module__.removeprefix("keras.src.")
-    free = home.startswith(_FREE) and not any(word in step.kind for word in _PRODUCTS)
-    return 0 if free or (home, step.kind) == ("mcubench.parity.keras_layers", "Constant") else None
+    free = home.removeprefix("keras.src.").startswith(_FREE) or step.kind in _FREE_CORE
+    return 0 if free and not any(word in step.kind for word in _PRODUCTS) else None
+
+
+def _places(step: Step, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The spatial axes of a shape."""
+    return shape[1:] if step.operation.data_format == "channels_first" else shape[:-1]
 
 
 def _dense(step: Step) -> int:
@@ -45,16 +59,18 @@ def _dense(step: Step) -> int:
 
 
 def _convolution(step: Step) -> int:
-    return math.prod(step.shape[:-1]) * _elements(step.operation.kernel)
+    return math.prod(_places(step, step.shape)) * _elements(step.operation.kernel)
 
 
 def _separable(step: Step) -> int:
     layer = step.operation
-    return math.prod(step.shape[:-1]) * (_elements(layer.depthwise_kernel) + _elements(layer.pointwise_kernel))
+    return math.prod(_places(step, step.shape)) * (
+        _elements(layer.depthwise_kernel) + _elements(layer.pointwise_kernel)
+    )
 
 
 def _transposed(step: Step) -> int:
-    return math.prod(step.inputs[0][:-1]) * _elements(step.operation.kernel)
+    return math.prod(_places(step, step.inputs[0])) * _elements(step.operation.kernel)
 
 
 def _recurrent(step: Step) -> int:
@@ -63,6 +79,19 @@ def _recurrent(step: Step) -> int:
 
 def _cell(step: Step) -> int:
     return _matrices(step.operation)
+
+
+def _each_step(step: Step) -> int | None:
+    """TimeDistributed: the same layer at every step."""
+    (steps, *each), *_ = step.inputs
+    inner = keras_macs(Step(step.operation.layer, (tuple(each),), step.output[:, 0]))
+    return None if inner is None else steps * inner
+
+
+def _of_cell(step: Step) -> int | None:
+    """The general RNN, around a cell."""
+    known = type(step.operation.cell).__name__ in ("LSTMCell", "GRUCell", "SimpleRNNCell")
+    return step.inputs[0][0] * _matrices(step.operation.cell) if known else None
 
 
 def _both_ways(step: Step) -> int | None:
@@ -114,6 +143,8 @@ _COUNTS: dict[str, Callable[[Step], int | None]] = {
     **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), _recurrent),
     **dict.fromkeys(("LSTMCell", "GRUCell", "SimpleRNNCell"), _cell),
     "Bidirectional": _both_ways,
+    "TimeDistributed": _each_step,
+    "RNN": _of_cell,
     "EinsumDense": _einsum_dense,
     "Einsum": _einsum_of_tensors,
     "Matmul": _product,

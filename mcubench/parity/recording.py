@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 
 __all__ = ["Step", "record"]
 
-# These hold layers of their own, but are one layer to whoever reads a model.
-_WHOLE = ("RNN", "Bidirectional", "TimeDistributed", "MultiHeadAttention", "GroupedQueryAttention", "SeparableConv")
-
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -40,6 +37,11 @@ class Step:
     def kind(self) -> str:
         """The operation's class."""
         return type(self.operation).__name__
+
+    @property
+    def is_keras(self) -> bool:
+        """Whether it is one of Keras' own, and not somebody's class of the same name."""
+        return type(self.operation).__module__.startswith("keras.")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -70,15 +72,12 @@ def record(keras: Any, model: Any, inputs: list[NDArray[Any]]) -> tuple[list[Ste
 def _leaves(model: Any) -> Iterator[Any]:
     """What a model calls, at the level at which people think of layers."""
     for each in getattr(model, "operations", None) or model._flatten_layers(include_self=False, recursive=False):
-        inside = list(each._flatten_layers(include_self=False, recursive=False)) if _is_layer(each) else []
-        if inside and not any(base.__name__.startswith(_WHOLE) for base in type(each).__mro__):
+        is_layer = hasattr(each, "_flatten_layers")
+        inside = list(each._flatten_layers(include_self=False, recursive=False)) if is_layer else []
+        if inside and not type(each).__module__.startswith("keras.src.layers"):  # a model, or somebody's own block
             yield from _leaves(each)
         else:
             yield each
-
-
-def _is_layer(operation: Any) -> bool:
-    return hasattr(operation, "_flatten_layers")
 
 
 @contextlib.contextmanager

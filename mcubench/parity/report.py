@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from mcubench.files import atomic_path
 
-__all__ = ["Difference", "LayerParity", "OutputParity", "ParityReport", "difference"]
+__all__ = ["Difference", "LayerParity", "OutputParity", "ParityReport", "difference", "finite"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Difference:
 
     Attributes:
         max_abs: Largest absolute difference.
-        relative: L2 norm of the difference, divided by that of the reference.
+        relative: L2 norm of the difference, divided by that of the reference; infinite if one of both is not finite
+            where the other is, or is another infinity.
         cosine: Cosine of the angle between both; 1 if both are zero.
     """
 
@@ -30,17 +32,21 @@ class Difference:
     cosine: float
 
     def within(self, rtol: float) -> bool:
-        """Whether the relative error is at most `rtol`; what is not a number is not."""
+        """Whether the relative error is at most `rtol`."""
         return self.relative <= rtol
 
 
 def difference(found: NDArray[Any], reference: NDArray[Any]) -> Difference:
     """Compares two arrays of the same shape, in double precision."""
     a, b = (np.asarray(each, np.float64).ravel() for each in (found, reference))
+    differs = a != b  # equal infinities, as attention masks have, do not
+    if not differs.any():
+        return Difference(0.0, 0.0, 1.0)
+    if not (np.isfinite(a[differs]).all() and np.isfinite(b[differs]).all()):
+        return Difference(float("inf"), float("inf"), float("nan"))
+    a, b = (each[np.isfinite(a) & np.isfinite(b)] for each in (a, b))
     norm_a, norm_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
     off = float(np.linalg.norm(a - b))
-    if off == 0:
-        return Difference(0.0, 0.0, 1.0)
     return Difference(
         max_abs=float(np.abs(a - b).max()),
         relative=off / norm_b if norm_b else float("inf"),
@@ -135,9 +141,9 @@ class ParityReport:
 
     @property
     def worst(self) -> float:
-        """The largest relative error of any layer or output."""
+        """The largest relative error of any layer or output; infinite if some have another shape."""
         differences = [layer.difference for layer in self.layers] + [output.difference for output in self.outputs]
-        return max((each.relative for each in differences if each), default=0.0)
+        return max((each.relative if each else float("inf") for each in differences), default=0.0)
 
     def verdict(self) -> str:
         """One sentence."""
@@ -146,42 +152,56 @@ class ParityReport:
                 f"{self.model} agrees with Keras ({self.backend}) within {self.rtol:g} on {self.samples} samples: "
                 f"largest relative error {self.worst:.2g}"
             )
+        found = [*self._in_structure(), *self._in_numbers()]
+        return f"{self.model} differs from Keras ({self.backend}): {'; '.join(found)}"
+
+    def _in_structure(self) -> Iterator[str]:
+        if self.structure:
+            more = f" (and {len(self.structure) - 1} more)" if len(self.structure) > 1 else ""
+            yield f"{self.structure[0]}{more}"
+
+    def _in_numbers(self) -> Iterator[str]:
+        """The first layer with other numbers, else the first such output."""
         first = self.first_divergence
+        output = next((output for output in self.outputs if not output.agrees), None)
         if first is not None:
-            what = f"{first.path} ({first.op}), in Keras {first.keras} ({first.keras_kind})"
             off = f"relative error {first.difference.relative:.3g}" if first.difference else "another shape"
-            return f"{self.model} differs from Keras ({self.backend}), first at {what}: {off}, allowed {self.rtol:g}"
-        wrong = next((output for output in self.outputs if not output.agrees), None)
-        if wrong is not None:
-            off = f"relative error {wrong.difference.relative:.3g}" if wrong.difference else "another shape"
-            return (
-                f"{self.model} differs from Keras ({self.backend}) at its output {wrong.name}: {off}, allowed "
-                f"{self.rtol:g}; every layer that is on both sides agrees, so look behind the last of them"
+            yield (
+                f"first at {first.path} ({first.op}), in Keras {first.keras} ({first.keras_kind}): {off}, allowed "
+                f"{self.rtol:g}"
             )
-        return f"{self.model} and the Keras model differ in structure: {self.structure[0]}"
+        elif output is not None:
+            off = f"relative error {output.difference.relative:.3g}" if output.difference else "another shape"
+            yield (
+                f"output {output.name}: {off}, allowed {self.rtol:g}, while every layer that is on both sides agrees: "
+                "look behind the last of them"
+            )
 
     def as_dict(self) -> dict[str, Any]:
-        """The report for JSON."""
+        """The report for JSON; infinity and what is not a number become text."""
         first = self.first_divergence
-        return {
-            "passed": self.passed,
-            "verdict": self.verdict(),
-            "first_divergence": first.path if first else None,
-            "worst_relative_error": self.worst,
-            **asdict(self),
-        }
+        found: dict[str, Any] = finite(
+            {
+                "passed": self.passed,
+                "verdict": self.verdict(),
+                "first_divergence": first.path if first else None,
+                "worst_relative_error": self.worst,
+                **asdict(self),
+            }
+        )
+        return found
 
     def save_json(self, target: Path, **more: Any) -> None:
         """Writes the report as JSON, with `more` beside its own entries."""
         with atomic_path(target) as temporary:
-            text = json.dumps(_finite({**self.as_dict(), **more}), indent=2, allow_nan=False)
+            text = json.dumps({**self.as_dict(), **more}, indent=2, allow_nan=False)
             temporary.write_text(text + "\n", "utf-8")
 
 
-def _finite(tree: Any) -> Any:
+def finite(tree: Any) -> Any:
     """JSON has no words for infinity and not-a-number: they become text."""
     if isinstance(tree, dict):
-        return {key: _finite(value) for key, value in tree.items()}
+        return {key: finite(value) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
-        return [_finite(value) for value in tree]
+        return [finite(value) for value in tree]
     return str(tree) if isinstance(tree, float) and not np.isfinite(tree) else tree

@@ -49,7 +49,7 @@ def graph_macs(node: Node) -> int | None:
 
 def pair_params(pair: Pair) -> tuple[int, int]:
     """Weights that Keras should have for a node, and those that it has."""
-    return expected_params(pair.node), sum(keras_params(step.operation) for step in pair.steps)
+    return sum(map(expected_params, pair.nodes)), sum(keras_params(step.operation) for step in pair.steps)
 
 
 def structural_differences(pairing: Pairing) -> Iterator[str]:
@@ -64,7 +64,7 @@ def structural_differences(pairing: Pairing) -> Iterator[str]:
         )
     for pair in pairing.pairs:
         named = f"{pair.label} ({pair.node.op.label}), in Keras {pair.last.name} ({pair.last.kind})"
-        wanted, shape = pair.value.shape, pair.last.shape
+        wanted, shape = pair.reference.shape[1:], pair.last.shape
         if squeezed(wanted) != squeezed(shape):
             yield f"{named}: output {by(wanted)}, in Keras {by(shape)} (channels last)"
         expected, params = pair_params(pair)
@@ -79,7 +79,7 @@ def _differing_macs(pairing: Pairing) -> Iterator[str]:
     for pair in pairing.pairs:
         modules.setdefault(pair.node.path, []).append(pair)
     for path, pairs in modules.items():
-        ours = [graph_macs(pair.node) for pair in pairs]
+        ours = [graph_macs(node) for pair in pairs for node in pair.nodes]
         theirs = [keras_macs(step) for pair in pairs for step in pair.steps]
         if None not in ours and None not in theirs and sum(map(int, ours)) != sum(map(int, theirs)):  # type: ignore[arg-type]
             yield f"{path or '(root)'}: {sum(map(int, ours)):,} MACs, in Keras {sum(map(int, theirs)):,}"  # type: ignore[arg-type]

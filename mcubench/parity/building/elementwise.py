@@ -108,12 +108,15 @@ _WITH_OPTIONS: dict[str, Callable[..., Any]] = {
 def _(op: ops.Elementwise, at: Site) -> Any:
     name = op.kind.partition(".")[0]
     options = dict(op.keywords)
-    if "rounding_mode" in options or (name not in _BINARY and name not in ("rsub", "where")):
+    if "rounding_mode" in options or (name not in _BINARY and name not in ("rsub", "where", "masked_fill")):
         raise CannotBuildError("Keras has no such function")
     operands = at.aligned(op.operands)
     alpha = options.get("alpha", 1)
     if name == "where":
         return at.op("where", *operands)
+    if name == "masked_fill":
+        x, mask, value = operands
+        return at.op("where", mask, value, x)
     if name == "rsub":
         name, operands = "sub", operands[::-1]
     if alpha != 1:

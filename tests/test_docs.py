@@ -25,7 +25,8 @@ COMMAND = re.compile(r"^ *python -m mcubench (.*?)(?:\s{2,}.*|\s+#.*)?$", re.MUL
 
 
 def commands() -> list[str]:
-    texts = [README, OVERVIEW, *((REPOSITORY / "docs" / name).read_text("utf-8") for name in ("data.md", "result.md", "parity.md"))]
+    pages = ("data.md", "result.md", "parity.md")
+    texts = [README, OVERVIEW, *((REPOSITORY / "docs" / name).read_text("utf-8") for name in pages)]
     found = {match for text in texts for match in COMMAND.findall(text)}
     return sorted(command for command in found if command.split()[0] in VERBS and "my_file" not in command)
 

@@ -143,11 +143,13 @@ def configured(args: Sequence[str]) -> dict[str, Any]:
     """What the configurations among the options say, by top-level key; later ones win.
 
     Raises:
-        UserError: If one is not YAML, or not a set of options.
+        UserError: If one is not there, is not YAML, or not a set of options.
     """
     merged: dict[str, Any] = {}
     for config in find_options(args, "--config", "-c"):
-        text = config if "\n" in config else Path(config).read_text("utf-8") if Path(config).is_file() else ""
+        if "\n" not in config and not Path(config).is_file():
+            raise UserError(f"--config {config}: there is no such file")
+        text = config if "\n" in config else Path(config).read_text("utf-8")
         try:
             merged.update(dict(yaml.safe_load(text) or {}))
         except (yaml.YAMLError, ValueError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,10 +15,11 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 
-from mcubench.cli.names import find_option
+from mcubench.cli.names import configured, find_option
 from mcubench.cli.samples import samples_to_compare, training_batches
 from mcubench.cli.subject import check_targets, read_subject, write_targets
 from mcubench.errors import UserError
+from mcubench.graph import one_sample
 from mcubench.parity import (
     RTOL,
     TRAIN_RTOL,
@@ -53,7 +55,8 @@ def run_parity(args: Sequence[str]) -> int:
         UserError: For every mistake in the options, without Keras, and for a model that Keras has no counterpart of.
     """
     if not any(arg in ("-h", "--help") or arg.endswith(".help") for arg in args):
-        check_backend(find_option(args, "--backend") or "tensorflow")  # before the slow imports
+        wanted = find_option(args, "--backend") or configured(args).get("backend")
+        check_backend(wanted or os.environ.get("KERAS_BACKEND") or "tensorflow")  # before the slow imports
     subject = read_subject("parity", args, _add_options)
     config = subject.config
     check_targets(config, {"json": None, "plot": ".png", "save": ".keras"})
@@ -62,7 +65,7 @@ def run_parity(args: Sequence[str]) -> int:
     model, data = subject.instantiate()
     x, what = samples_to_compare(subject, model, data, config.samples)
     load_keras(config.backend)
-    twin = to_keras(model, x[:1])
+    twin = to_keras(model, one_sample(x))
     report = compare(model, twin, x, config.rtol)
     report = replace(report, notes=(*report.notes, what))
     console = Console()
@@ -116,7 +119,9 @@ def _train(
 
 def _add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--backend", type=Literal["tensorflow", "torch"], default="tensorflow", help="what Keras runs on"
+        "--backend",
+        type=Literal["tensorflow", "torch"] | None,
+        help="what Keras runs on; not set, $KERAS_BACKEND, else tensorflow",
     )
     parser.add_argument("--rtol", type=float, default=RTOL, help="largest relative error of a layer that still agrees")
     parser.add_argument("--samples", type=int, default=100, help="how many test samples to compare on")

@@ -9,6 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from mcubench.cli.subject import Subject
 from mcubench.errors import UserError
@@ -20,11 +21,11 @@ __all__ = ["samples_to_compare", "training_batches"]
 
 def samples_to_compare(
     subject: Subject, model: nn.Module, data: pl.LightningDataModule | None, count: int
-) -> tuple[Tensor, str]:
+) -> tuple[Any, str]:
     """Test samples of the data; random ones for a model that has none.
 
     Returns:
-        x, shape (at most `count`, *sample), and what it is.
+        Samples as the model takes them, at most `count`, and what they are.
 
     Raises:
         UserError: If the shape of a sample is not known, or the data has no samples.
@@ -34,20 +35,33 @@ def samples_to_compare(
     if subject.shape is None and data is not None and (subject.data_given or fits):
         found = _first(_test_batches(data), count)
         return found, f"samples: the first {len(found)} of the test set of {type(data).__name__}"
+    drawn = f"samples: {count} random, standard normal"
     if subject.shape is not None:
-        shape = subject.shape
-    elif isinstance(example, Tensor) and example.is_floating_point():
-        shape = tuple(example.shape[1:])
-    else:
+        return torch.randn(count, *subject.shape), drawn
+    leaves = [leaf for leaf in pytree.tree_leaves(example) if isinstance(leaf, Tensor)]
+    if not leaves:
         raise UserError(
             "there is nothing to compare on: name the data, or say --input_shape 3,32,32 for random samples"
         )
-    return torch.randn(count, *shape), f"samples: {count} random ones, standard normal"
+    if not all(leaf.is_floating_point() for leaf in leaves):
+        raise UserError(
+            f"{type(model).__name__} takes integers, of which any may be wrong: name the data that it is for"
+        )
+
+    def draw(leaf: Any) -> Any:
+        return torch.randn(count, *leaf.shape[1:]) if isinstance(leaf, Tensor) else leaf
+
+    return pytree.tree_map(draw, example), drawn
 
 
 def _test_batches(data: pl.LightningDataModule) -> Iterable[Any]:
     data.prepare_data()
     data.setup("test")
+    if type(data).test_dataloader is pl.LightningDataModule.test_dataloader:
+        raise UserError(
+            f"{type(data).__name__} has no test_dataloader to take samples from; say --input_shape 3,32,32 for random "
+            "ones"
+        )
     batches: Iterable[Any] = data.test_dataloader()
     return batches
 

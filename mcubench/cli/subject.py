@@ -71,7 +71,9 @@ def read_subject(verb: str, args: Sequence[str], add_options: Callable[[Argument
     shape = _shape(find_option(args, "--input_shape"))
     named, checkpoint = with_run_options(verb, expand_names(without_training(args), any_module=True))
     data_given = bool(find_options(named, "--data", "--data.class_path") or configured(named).get("data"))
-    complete = with_defaults(_with_shape(named, shape))
+    complete = with_defaults(named if shape is None else _without_data(named))
+    if shape is not None:
+        complete = _with_shape(complete, shape)
     parser = _parser(verb)
     add_options(parser)
     link_data_to_model(parser, complete)
@@ -94,11 +96,14 @@ def _shape(given: str | None) -> tuple[int, ...] | None:
     return shape
 
 
-def _with_shape(args: Sequence[str], shape: tuple[int, ...] | None) -> list[str]:
-    """A shape takes the place of data, and is given to a model that asks for one."""
-    if shape is None:
-        return list(args)
-    added = [] if find_options(args, "--data", "--data.class_path") else ["--data=null"]
+def _without_data(args: Sequence[str]) -> list[str]:
+    """A shape takes the place of data."""
+    return [*args, *([] if find_options(args, "--data", "--data.class_path") else ["--data=null"])]
+
+
+def _with_shape(args: Sequence[str], shape: tuple[int, ...]) -> list[str]:
+    """A shape is given to a model that asks for one."""
+    added = []
     section = configured(args).get("model")
     model = find_option(args, "--model") or (section["class_path"] if isinstance(section, dict) else None)
     module, _, name = (model or "").rpartition(".")

@@ -291,7 +291,8 @@ _NO_PRODUCTS = """
     addcdiv.default masked_fill.Scalar masked_fill.Tensor lerp.Scalar clip.default
     floor_divide.default where.ScalarOther where.ScalarSelf where.Scalar _upsample_nearest_exact1d.default
     _upsample_nearest_exact1d.vec _upsample_nearest_exact2d.default _upsample_nearest_exact2d.vec
-    _upsample_nearest_exact3d.default _upsample_nearest_exact3d.vec zeros_like.default new_zeros.default
+    _upsample_nearest_exact3d.default _upsample_nearest_exact3d.vec rsub.Tensor __and__.Tensor __and__.Scalar
+    __or__.Tensor __or__.Scalar __xor__.Tensor __xor__.Scalar zeros_like.default new_zeros.default
     ones_like.default new_ones.default full_like.default new_full.default
 """
 

@@ -51,8 +51,13 @@ def load_keras(backend: str | None = None) -> Any:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keeps what tensorflow's libraries write to the process's stderr, unless the import fails."""
-    sys.stderr.flush()
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr to keep quiet
+        yield
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
     with tempfile.TemporaryFile() as written:
         os.dup2(written.fileno(), 2)
         try:
@@ -70,9 +75,10 @@ def _as_it_is(keras: Any, backend: str | None) -> Any:
     has = keras.backend.backend()
     if backend is not None and backend != has:
         check_backend(backend)
+        instead = f", or compare on {has}" if has in BACKENDS else ""
         raise UserError(
             f"this process has imported keras on the backend {has}, and can't change to {backend}: set the environment "
-            f"variable KERAS_BACKEND={backend} before keras is imported, or compare on {has}"
+            f"variable KERAS_BACKEND={backend} before keras is imported{instead}"
         )
     if has not in BACKENDS:
         raise UserError(f"keras runs on the backend {has} here; parity is checked on {' and '.join(BACKENDS)}")

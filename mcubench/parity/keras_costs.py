@@ -44,7 +44,8 @@ def keras_macs(step: Step) -> int | None:
     if not step.is_keras:  # somebody's class, whatever it is called
         return None
     if step.kind in _COUNTS:
-        return _COUNTS[step.kind](step)
+        once = _COUNTS[step.kind](step)
+        return None if once is None else once * step.repeats
     free = home.removeprefix("keras.src.").startswith(_FREE) or step.kind in _FREE_CORE
     return 0 if free and not any(word in step.kind for word in _PRODUCTS) else None
 
@@ -107,7 +108,7 @@ def _einsum_dense(step: Step) -> int | None:
 
 
 def _einsum_of_tensors(step: Step) -> int | None:
-    return _einsum(step.operation.subscripts, step.inputs, step.shape) if len(step.inputs) == 2 else None
+    return _einsum(step.operation.subscripts, step.inputs, step.shape)
 
 
 def _product(step: Step) -> int | None:
@@ -124,14 +125,20 @@ def _matrices(cell: Any) -> int:
 
 
 def _einsum(equation: str, inputs: tuple[tuple[int, ...], ...], outputs: tuple[int, ...]) -> int | None:
-    """One multiplication for every combination of indices; that of the batch counts once."""
+    """Factors from left to right, a multiplication for every combination of indices; that of the batch counts once."""
     terms, _, out = equation.replace(" ", "").partition("->")
-    if "." in equation or not out:
+    factors = terms.split(",")
+    if "." in equation or not out or len(factors) != len(inputs):
         return None
     sizes: dict[str, int] = {}
-    for term, shape in zip((*terms.split(","), out), (*inputs, outputs), strict=True):
+    for term, shape in zip((*factors, out), (*inputs, outputs), strict=True):
         sizes.update(zip(reversed(term), reversed(shape), strict=False))  # the batch is first, and not in the shape
-    return math.prod(sizes.values())
+    macs, left = 0, set(factors[0])
+    for index, term in enumerate(factors[1:], 1):
+        together = left | set(term)
+        macs += math.prod(sizes.get(letter, 1) for letter in together)
+        left = together & set("".join((*factors[index + 1 :], out)))  # the others are summed now
+    return macs
 
 
 _COUNTS: dict[str, Callable[[Step], int | None]] = {

@@ -51,7 +51,9 @@ def only_moves(thing: Node | Step) -> bool:
 
 def holds_weights(thing: Node | Step) -> bool:
     """Whether it has weights, by which the two sides are paired first."""
-    return any(thing.op.weights()) if isinstance(thing, Node) else keras_params(thing.operation) > 0
+    if isinstance(thing, Node):
+        return any(thing.op.weights()) and not isinstance(thing.op, ops.Take)  # whose indices are options in Keras
+    return keras_params(thing.operation) > 0
 
 
 def node_kind(node: Node) -> str:

@@ -11,30 +11,45 @@ from mcubench.graph.ir import Graph, Node
 __all__ = ["labels"]
 
 
+# What becomes a Keras layer with weights; other operations read theirs from a layer beside them.
+_LAYERS = (
+    *(ops.Dense, ops.Conv, ops.TransposedConv, ops.BatchNorm, ops.GroupNorm, ops.LayerNorm, ops.RMSNorm, ops.PReLU),
+    *(ops.Embedding, ops.Recurrent, ops.RecurrentCell, ops.MatMul, ops.Einsum),
+)
+
+
 def labels(graph: Graph) -> dict[Node, str]:
     """A name for every node: the path of its module.
 
     A module that does several things gives its name to the one that holds its weights; the others have the node's name
     behind it. Nodes that are one layer, called several times, have the same name.
     """
-    layers: dict[str, dict[Hashable, list[Node]]] = {}
+    modules: dict[str, dict[Hashable, list[Node]]] = {}
     for node in graph.nodes:
-        layers.setdefault(node.path, {}).setdefault(_identity(node), []).append(node)
-    found: dict[Node, str] = {}
-    taken = {value.name for value in graph.inputs}
-    for path, alike in layers.items():
+        modules.setdefault(node.path, {}).setdefault(_identity(node), []).append(node)
+    by_path: dict[str, list[Node]] = {}
+    others: list[tuple[str, list[Node]]] = []
+    for path, alike in modules.items():
         weighted = [key for key in alike if not isinstance(key, Node)]
         named = weighted if len(weighted) == 1 else list(alike) if len(alike) == 1 else []
         for key, nodes in alike.items():
-            wanted = path if path and key in named else ".".join(filter(None, (path, nodes[0].name)))
-            name = next(each for each in _candidates(wanted) if each not in taken)
-            taken.add(name)
-            found.update(dict.fromkeys(nodes, name))
+            if path and key in named:
+                by_path[path] = nodes
+            else:
+                others.append((".".join(filter(None, (path, nodes[0].name))), nodes))
+    found: dict[Node, str] = {}
+    taken: set[str] = set()
+    for wanted, nodes in (*by_path.items(), *others):  # no function takes the name of a module
+        name = next(each for each in _candidates(wanted.replace("/", "_")) if each not in taken)
+        taken.add(name)
+        found.update(dict.fromkeys(nodes, name))
     return found
 
 
 def _identity(node: Node) -> Hashable:
     """What makes a layer the same one: its weights and how it uses them; without weights each node is its own."""
+    if not isinstance(node.op, _LAYERS):
+        return node
     # A recurrent cell starts from a constant state in its first step, and is the same cell in the next.
     held = node.op.cell.weights() if isinstance(node.op, ops.RecurrentCell) else node.op.weights()
     weights = tuple(

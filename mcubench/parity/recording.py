@@ -22,11 +22,13 @@ class Step:
         operation: The Keras layer or operation.
         inputs: Shapes of its input tensors for one sample.
         output: Its first output, shape (N, ...).
+        repeats: How often it ran for one sample; more than once where steps were merged with the batch.
     """
 
     operation: Any
     inputs: tuple[tuple[int, ...], ...]
     output: NDArray[Any]
+    repeats: int = 1
 
     @property
     def name(self) -> str:
@@ -64,7 +66,7 @@ def record(keras: Any, model: Any, inputs: list[NDArray[Any]]) -> tuple[list[Ste
     tensors = [keras.ops.convert_to_tensor(each) for each in inputs]
     with contextlib.ExitStack() as stack:
         for operation in dict.fromkeys(_leaves(model)):
-            stack.enter_context(_watched(keras, operation, steps))
+            stack.enter_context(_watched(keras, operation, steps, len(inputs[0])))
         result = model(tensors[0] if len(tensors) == 1 else tensors, training=False)
     return steps, [_numpy(keras, each) for each in keras.tree.flatten(result)]
 
@@ -81,16 +83,17 @@ def _leaves(model: Any) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _watched(keras: Any, operation: Any, steps: list[Step]) -> Iterator[None]:
+def _watched(keras: Any, operation: Any, steps: list[Step], samples: int) -> Iterator[None]:
     """Has an operation write its calls down while the context lasts."""
     call: Callable[..., Any] = operation.call
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         result = call(*args, **kwargs)
         found = [each for each in keras.tree.flatten((args, kwargs)) if keras.ops.is_tensor(each)]
-        output = keras.tree.flatten(result)[0]
+        output = _numpy(keras, keras.tree.flatten(result)[0])
+        repeats = max(1, len(output) // samples) if output.ndim else 1
         shapes = tuple(tuple(map(int, each.shape[1:])) for each in found)
-        steps.append(Step(operation, shapes, _numpy(keras, output)))
+        steps.append(Step(operation, shapes, output, repeats))
         return result
 
     watched.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]

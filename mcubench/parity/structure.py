@@ -28,6 +28,8 @@ def expected_params(node: Node) -> int:
     Keras adds one bias to the gates of an LSTM, and to a plain recurrent layer, where PyTorch adds two; a GRU's new
     gate needs both, as the reset gate stands between them.
     """
+    if isinstance(node.op, ops.Take):
+        return 0
     return sum(weight.tensor.numel() for _, weight in node.op.weights()) - _merged_biases(node)
 
 

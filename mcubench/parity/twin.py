@@ -66,6 +66,7 @@ def save_model(model: Any, target: Path) -> None:
     layers, which the paths of modules have. A model with a `Constant` (a class token, say) also needs ``import
     mcubench.parity.keras_layers`` first.
     """
+    target.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=".mcubench-") as folder:
         made = Path(folder) / target.name
         with quiet():  # it looks for tensorflow, on any backend
@@ -118,9 +119,11 @@ class _Builder:
 
     def model(self, name: str) -> Any:
         inputs = []
+        taken = {label.replace(".", "_") for label in self.labels.values()}
         for value in self.graph.inputs:
-            dtype = str(value.dtype).removeprefix("torch.")
-            inputs.append(self.keras.Input(value.shape, dtype=dtype, name=value.name.replace(".", "_")))
+            dtype, wanted = str(value.dtype).removeprefix("torch."), value.name.replace(".", "_")
+            name_of_input = f"{wanted}-input" if wanted in taken else wanted
+            inputs.append(self.keras.Input(value.shape, dtype=dtype, name=name_of_input))
             self.tensors[value] = inputs[-1]
         for node in self.graph.nodes:
             self._build(node)
@@ -134,7 +137,7 @@ class _Builder:
     def _output(self, value: Value) -> Any:
         tensor = self.tensors[value]
         if value in self.graph.inputs:
-            return self.keras.layers.Identity(name=f"{value.name}-output")(tensor)
+            return self.keras.layers.Identity(name=self._unique(f"{value.name}-output"))(tensor)
         return tensor
 
     def _build(self, node: Node) -> None:
@@ -146,6 +149,8 @@ class _Builder:
         except CannotBuildError as error:
             where = f"{node.path or '(root)'}: {node.op.label}"
             raise UserError(f"can't be built in Keras: {where}: {error}") from error
+        if made is at.x:  # nothing to do, but its name is to be there
+            made = at.layer("Identity", made)
         for value, tensor in zip(node.outputs, made if isinstance(made, tuple) else (made,), strict=False):
             self.tensors[value] = tensor
         first = self.tensors[node.output]._keras_history.operation

@@ -16,8 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-pytest.importorskip("keras")
-
 from mcubench import UserError
 from mcubench.models import CNN, DSCNN, MLP, CNN1d
 from mcubench.parity import ParityReport, compare, load_keras

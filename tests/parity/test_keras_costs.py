@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("keras")
-
 from mcubench.parity import load_keras
 from mcubench.parity.keras_costs import keras_macs, keras_params
 from mcubench.parity.recording import Step, record

@@ -10,14 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
-
-pytest.importorskip("keras")
 
 from mcubench.parity import load_keras, to_keras
 from tests.graph.compare import randomised

@@ -15,8 +15,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-pytest.importorskip("keras")
-
 from mcubench import UserError
 from mcubench.parity import ParityReport, compare, load_keras, to_keras
 from mcubench.parity.report import Difference, LayerParity, OutputParity

@@ -23,7 +23,8 @@ _MORE = """
 
 
 @lowers("pointwise")  # stands for all that torch tags as such
-@lowers("aten.where.ScalarOther", "aten.where.ScalarSelf", "aten.where.Scalar")
+@lowers("aten.where.ScalarOther", "aten.where.ScalarSelf", "aten.where.Scalar", "aten.rsub.Tensor")
+@lowers(*(f"aten.__{name}__.{overload}" for name in ("and", "or", "xor") for overload in ("Tensor", "Scalar")))
 @lowers(*(f"aten.{name}.default" for name in _MORE.split()))
 def _pointwise(low: Lowerer) -> Value:
     target = low.node.target

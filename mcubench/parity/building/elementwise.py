@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from mcubench.graph import ops
 from mcubench.graph.ir import Input
@@ -40,7 +41,8 @@ _BINARY = {
     **{"add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power"},
     **{"maximum": "maximum", "minimum": "minimum", "atan2": "arctan2", "fmod": "fmod", "remainder": "mod"},
     **{"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"},
-    **{"logical_and": "logical_and", "logical_or": "logical_or"},
+    **{name: name for name in ("logical_and", "logical_or", "bitwise_and", "bitwise_or", "bitwise_xor")},
+    **{f"__{name}__": f"bitwise_{name}" for name in ("and", "or", "xor")},
 }
 _MERGING = {"add": "Add", "sub": "Subtract", "mul": "Multiply", "maximum": "Maximum", "minimum": "Minimum"}
 _AXES_OF_GLOBAL_POOLING = {(0,): 1, (0, 1): 2, (0, 1, 2): 3}
@@ -51,6 +53,8 @@ def _(op: ops.Activation, at: Site) -> Any:
     kind, given = op.kind, op.parameters
     if kind in _ACTIVATIONS:
         return at.layer("Activation", at.x, activation=_ACTIVATIONS[kind])
+    if kind == "bitwise_not" and at.value.dtype == torch.bool:
+        kind = "logical_not"
     if kind in _FUNCTIONS and not given:
         return at.op(_FUNCTIONS[kind], at.x)
     if kind not in _WITH_OPTIONS:
@@ -88,6 +92,7 @@ def _threshold(at: Site, threshold: float, value: float) -> Any:
 
 _WITH_OPTIONS: dict[str, Callable[..., Any]] = {
     "leaky_relu": lambda at, slope=0.01: at.layer("LeakyReLU", at.x, negative_slope=float(slope)),
+    "rrelu": lambda at, low, high, *_: at.layer("LeakyReLU", at.x, negative_slope=(low + high) / 2),  # at inference
     "elu": _elu,
     "gelu": _gelu,
     "celu": lambda at, alpha=1.0: at.op("celu", at.x, alpha=float(alpha)),
@@ -111,17 +116,20 @@ def _(op: ops.Elementwise, at: Site) -> Any:
     if "rounding_mode" in options or (name not in _BINARY and name not in ("rsub", "where", "masked_fill")):
         raise CannotBuildError("Keras has no such function")
     operands = at.aligned(op.operands)
-    alpha = options.get("alpha", 1)
+    alpha: Any = options.get("alpha", 1)
+    if name in ("add", "sub", "rsub") and len(operands) > 2:  # add.Scalar and the like
+        alpha = operands.pop()
     if name == "where":
         return at.op("where", *operands)
     if name == "masked_fill":
         x, mask, value = operands
         return at.op("where", mask, value, x)
+    if alpha != 1:
+        scaled = 0 if name == "rsub" else 1
+        factor = operands[scaled]
+        operands[scaled] = at.op("multiply", factor, alpha) if hasattr(factor, "shape") else alpha * factor
     if name == "rsub":
         name, operands = "sub", operands[::-1]
-    if alpha != 1:
-        scaled = 0 if op.kind.startswith("rsub") else 1
-        operands[scaled] = at.op("multiply", operands[scaled], float(alpha))
     alike = all(isinstance(each, Input) for each in op.operands) and len({tuple(each.shape) for each in operands}) == 1
     y = at.layer(_MERGING[name], operands) if alike and name in _MERGING else at.op(_BINARY[name], *operands)
     return at.activate(y, op.activation)
@@ -162,4 +170,5 @@ def _(op: ops.Reduce, at: Site) -> Any:
     name = {"amax": "max", "amin": "min"}.get(op.kind, op.kind)
     if name not in ("mean", "sum", "prod", "max", "min", "logsumexp", "all", "any"):
         raise CannotBuildError("Keras has no such reduction")
-    return at.op(name, at.x, axis=axes, keepdims=op.keepdim)
+    x = at.x if at.value.dtype.is_floating_point else at.op("cast", at.x, str(at.output.dtype).removeprefix("torch."))
+    return at.op(name, x, axis=axes, keepdims=op.keepdim)

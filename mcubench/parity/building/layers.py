@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mcubench.graph import ops
 from mcubench.graph.ir import Weight
-from mcubench.parity.building.padding import as_same, channels_last, zero_padding
+from mcubench.parity.building.padding import as_same, zero_padding
 from mcubench.parity.building.site import CannotBuildError, Site, array, build
 
 __all__: list[str] = []
@@ -30,14 +30,15 @@ def _(op: ops.Dense, at: Site) -> Any:
 @build.register
 def _(op: ops.Conv, at: Site) -> Any:
     rank = len(op.kernel)
-    if max(op.stride) > 1 and max(op.dilation) > 1:
+    dilation = tuple(step if size > 1 else 1 for step, size in zip(op.dilation, op.kernel, strict=True))
+    if max(op.stride) > 1 and max(dilation) > 1:
         raise CannotBuildError("Keras has no convolution with a stride and a dilation at once")
     size = at.value.shape[len(at.value.shape) - rank - 1 : -1]
-    same = as_same(size, op.kernel, op.stride, op.dilation, op.padding)
+    same = as_same(size, op.kernel, op.stride, dilation, op.padding)
     options: dict[str, Any] = {
         "kernel_size": op.kernel,
         "strides": op.stride,
-        "dilation_rate": op.dilation,
+        "dilation_rate": dilation,
         "padding": "same" if same else "valid",
         "data_format": "channels_last",
         "use_bias": op.bias is not None,
@@ -102,7 +103,8 @@ def _(op: ops.TransposedConv, at: Site) -> Any:
             parts.append(at.layer(f"Conv{rank}DTranspose", part, [kernel, *bias], role=role, **options))
         y = parts[0] if len(parts) == 1 else at.layer("Concatenate", parts, axis=-1)
         if any(amount for pair in crop for amount in pair):
-            y = at.layer(f"Cropping{rank}D", y, cropping=crop[0] if rank == 1 else crop, **channels_last(rank))
+            layout: dict[str, Any] = {} if rank == 1 else {"data_format": "channels_last"}  # the only one in 1D
+            y = at.layer(f"Cropping{rank}D", y, cropping=crop[0] if rank == 1 else crop, **layout)
         return y
 
     return at.activate(at.spatial(convolve, rank), op.activation)
@@ -178,6 +180,8 @@ def _(op: ops.MatMul, at: Site) -> Any:
     axes = "ABCDEFGH"[: max(len(at.value.shape) - 2, 0)]
     weight = left if isinstance(left, Weight) else right
     assert isinstance(weight, Weight)
+    if weight is left and weight.tensor.ndim == 1:
+        return _weighted_sum(at, f"i,{axes}ij->{axes}j", weight, weight_first=True)
     lead = axes[len(axes) - (weight.tensor.ndim - 2) :] if weight.tensor.ndim > 2 else ""
     if len(at.value.shape) < 2 or weight.tensor.ndim < 2 or len(lead) != weight.tensor.ndim - 2:
         raise CannotBuildError("it broadcasts a weight over more axes than its other factor has")

@@ -8,7 +8,7 @@ from typing import Any
 from mcubench.graph.ops.common import Pairs, Sizes
 from mcubench.parity.building.site import Site
 
-__all__ = ["as_same", "channels_last", "same_padding", "zero_padding"]
+__all__ = ["as_same", "same_padding", "zero_padding"]
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -32,9 +32,5 @@ def zero_padding(at: Site, x: Any, padding: Pairs) -> Any:
     if not any(map(any, padding)):
         return x
     rank = len(padding)
-    return at.layer(f"ZeroPadding{rank}D", x, padding=padding[0] if rank == 1 else padding, **channels_last(rank))
-
-
-def channels_last(rank: int) -> dict[str, Any]:
-    """The option that says so; layers for one spatial axis know nothing else in some versions of Keras."""
-    return {} if rank == 1 else {"data_format": "channels_last"}
+    amounts = padding[0] if rank == 1 else padding
+    return at.layer(f"ZeroPadding{rank}D", x, padding=amounts, data_format="channels_last")

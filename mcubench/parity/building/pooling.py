@@ -29,6 +29,9 @@ def _(op: ops.Pool, at: Site) -> Any:
             op.padding, outputs, op.stride, op.kernel, size, strict=True
         )
     )
+    if op.kernel == size and set(outputs) == {1} and not any(map(any, padding)):
+        name = f"Global{'Max' if op.kind == 'max' else 'Average'}Pooling{rank}D"
+        return at.spatial(lambda x: at.layer(name, x, keepdims=True, data_format="channels_last"), rank)
     options: dict[str, Any] = {
         "pool_size": op.kernel if rank > 1 else op.kernel[0],
         "strides": op.stride if rank > 1 else op.stride[0],
@@ -82,7 +85,7 @@ def _(op: ops.Resize, at: Site) -> Any:
 
     def resize(x: Any) -> Any:
         whole = all(out % length == 0 for out, length in zip(op.size, size, strict=True))
-        if op.mode.startswith("nearest") and whole and rank < 3:
+        if op.mode.startswith("nearest") and whole and op.size != size and rank < 3:
             factors = tuple(out // length for out, length in zip(op.size, size, strict=True))
             if rank == 1:
                 return at.layer("UpSampling1D", x, size=factors[0])
@@ -104,8 +107,12 @@ def _places(op: ops.Resize, length: int, out: int, scale: float | None) -> NDArr
     ratio = 1 / scale if scale else length / out
     index = np.arange(out, dtype=np.float64)
     if op.mode.startswith("nearest"):
-        middle = 0.5 if op.mode == "nearest-exact" else 0.0
-        places = np.minimum(np.floor((index + middle) * float(np.float32(ratio))), length - 1)
+        single = np.float32(ratio)
+        if op.mode == "nearest":
+            scaled = index.astype(np.float32) * single
+        else:
+            scaled = ((index + 0.5) * float(single)).astype(np.float32)
+        places = np.minimum(np.floor(scaled), length - 1)
     elif op.align_corners:
         places = index * ((length - 1) / (out - 1) if out > 1 else 0.0)
     else:

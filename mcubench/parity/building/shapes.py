@@ -23,7 +23,7 @@ def _(op: ops.Concat, at: Site) -> Any:
 @build.register
 def _(op: ops.Reshape, at: Site) -> Any:
     if len(op.shape) == 1 and len(at.value.shape) > 1:
-        return at.layer("Flatten", at.x)
+        return at.layer("Flatten", at.x, data_format="channels_last")
     return at.layer("Reshape", at.x, target_shape=op.shape)
 
 

@@ -179,7 +179,7 @@ def test_any_module_on_random_samples(my_file: str, capsys: pytest.CaptureFixtur
     args = ["--model", f"{my_file}.Plain", "--model.width", "5", "--input_shape", "3,9,9", "--samples", "6"]
     assert parity(*args, "--json", "a.json") == 0
     printed = capsys.readouterr().out
-    assert "samples: 6 random ones, standard normal" in printed
+    assert "samples: 6 random, standard normal" in printed
     assert "\x1b" not in printed
     layers = [layer["path"] for layer in written()["layers"]]
     assert {"conv", "body.0", "body.1", "head"} <= set(layers)

@@ -41,7 +41,7 @@ _BINARY = {
     **{"add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power"},
     **{"maximum": "maximum", "minimum": "minimum", "atan2": "arctan2", "fmod": "fmod", "remainder": "mod"},
     **{"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"},
-    **{name: name for name in ("logical_and", "logical_or", "bitwise_and", "bitwise_or", "bitwise_xor")},
+    **{name: name for name in ("logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor")},
     **{f"__{name}__": f"bitwise_{name}" for name in ("and", "or", "xor")},
 }
 _MERGING = {"add": "Add", "sub": "Subtract", "mul": "Multiply", "maximum": "Maximum", "minimum": "Minimum"}
@@ -130,6 +130,10 @@ def _(op: ops.Elementwise, at: Site) -> Any:
         operands[scaled] = at.op("multiply", factor, alpha) if hasattr(factor, "shape") else alpha * factor
     if name == "rsub":
         name, operands = "sub", operands[::-1]
+    if at.output.dtype == torch.bool:  # TensorFlow has no bitwise functions of booleans
+        name = {"__and__": "logical_and", "__or__": "logical_or", "__xor__": "logical_xor"}.get(
+            name, name.replace("bitwise", "logical")
+        )
     alike = all(isinstance(each, Input) for each in op.operands) and len({tuple(each.shape) for each in operands}) == 1
     y = at.layer(_MERGING[name], operands) if alike and name in _MERGING else at.op(_BINARY[name], *operands)
     return at.activate(y, op.activation)

@@ -184,7 +184,7 @@ PRODUCTS = {
     ),
     "sum and product of elements": (lambda x, y: ops.exp(x + y * 2), [(3, 4), (3, 4)], [0, 0, 0]),
     "mean": (lambda x: ops.mean(x, axis=1), [(3, 4)], [0]),
-    "einsum of three": (lambda x, y, z: ops.einsum("bi,bi,bi->b", x, y, z), [(3,), (3,), (3,)], [3 + 3]),  # from left to right
+    "einsum of three": (lambda x, y, z: ops.einsum("bi,bi,bi->b", x, y, z), [(3,), (3,), (3,)], [3 + 3]),
     # Unknown, never 0.
     "tensordot": (lambda x, y: ops.tensordot(x, y, axes=[[2], [1]]), [(3, 4), (4, 5)], [None]),
     "convolution": (lambda x, y: ops.conv(x, np.ones((3, 3, 2, 4), "float32")) + ops.sum(y), [(5, 5, 2), (1,)],

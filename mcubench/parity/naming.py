@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+import itertools
+from collections.abc import Container, Hashable
 from typing import Any
 
 from mcubench.graph import ops
 from mcubench.graph.ir import Graph, Node
 
-__all__ = ["labels"]
+__all__ = ["first_free", "labels"]
 
 
 # What becomes a Keras layer with weights; other operations read theirs from a layer beside them.
@@ -40,7 +41,7 @@ def labels(graph: Graph) -> dict[Node, str]:
     found: dict[Node, str] = {}
     taken: set[str] = set()
     for wanted, nodes in (*by_path.items(), *others):  # no function takes the name of a module
-        name = next(each for each in _candidates(wanted.replace("/", "_")) if each not in taken)
+        name = first_free(wanted.replace("/", "_"), taken)
         taken.add(name)
         found.update(dict.fromkeys(nodes, name))
     return found
@@ -67,9 +68,7 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (int, float, str))
 
 
-def _candidates(name: str) -> Iterator[str]:
-    yield name
-    count = 2
-    while True:
-        yield f"{name}.{count}"
-        count += 1
+def first_free(name: str, taken: Container[str], between: str = ".") -> str:
+    """The name, or the name with the first number behind it that is not taken."""
+    candidates = (f"{name}{between}{count}" if count > 1 else name for count in itertools.count(1))
+    return next(each for each in candidates if each not in taken)

@@ -194,7 +194,7 @@ class ParityReport:
     def save_json(self, target: Path, **more: Any) -> None:
         """Writes the report as JSON, with `more` beside its own entries."""
         with atomic_path(target) as temporary:
-            text = json.dumps({**self.as_dict(), **more}, indent=2, allow_nan=False)
+            text = json.dumps({**self.as_dict(), **finite(more)}, indent=2, allow_nan=False)
             temporary.write_text(text + "\n", "utf-8")
 
 

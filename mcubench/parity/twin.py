@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from mcubench.graph.ir import Node, Unknown, Value, Weight
 from mcubench.graph.passes import channels_last
 from mcubench.parity.backend import keras_on_cpu, load_keras, quiet
 from mcubench.parity.building import Adapt, CannotBuildError, Site, build
-from mcubench.parity.naming import labels
+from mcubench.parity.naming import first_free, labels
 
 __all__ = ["as_graph", "build_model", "graph_for_keras", "save_model", "to_keras"]
 
@@ -163,14 +162,6 @@ class _Builder:
         return bool(weight.sources) and all(source in self.graph.parameters for source in weight.sources)
 
     def _unique(self, name: str) -> str:
-        found = next(each for each in _numbered(name) if each not in self.taken)
+        found = first_free(name, self.taken, between="-")
         self.taken.add(found)
         return found
-
-
-def _numbered(name: str) -> Iterator[str]:
-    yield name
-    count = 2
-    while True:
-        yield f"{name}-{count}"
-        count += 1

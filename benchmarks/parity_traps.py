@@ -28,7 +28,7 @@ from mcubench.files import atomic_path
 from mcubench.models import CNN
 from mcubench.parity import compare, default_effects, load_keras, train_both
 from mcubench.parity.building import Adapt
-from mcubench.parity.curves import Estimate, TrainingParity
+from mcubench.parity.training.curves import Estimate, TrainingParity
 from mcubench.parity.twin import as_graph, build_model, graph_for_keras
 
 STEPS, BATCH = 300, 64

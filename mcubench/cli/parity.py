@@ -32,9 +32,9 @@ from mcubench.parity import (
     train_both,
 )
 from mcubench.parity.backend import check_backend
-from mcubench.parity.optimizers import Optimizer, learning_rate_of
-from mcubench.parity.table import print_parity
-from mcubench.parity.training_table import print_training
+from mcubench.parity.comparing.table import print_parity
+from mcubench.parity.training.optimizers import Optimizer, learning_rate_of
+from mcubench.parity.training.table import print_training
 from mcubench.results.run_folder import shown
 
 __all__ = ["run_parity"]
@@ -74,7 +74,7 @@ def run_parity(args: Sequence[str]) -> int:
     figures = {} if training is None else {"training": training.as_dict()}
 
     def plot(target: Path) -> None:
-        from mcubench.parity.plot import plot_losses
+        from mcubench.parity.training.plot import plot_losses
 
         assert training is not None
         plot_losses(training, target)

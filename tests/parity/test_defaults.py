@@ -11,8 +11,8 @@ from torch import nn
 
 from mcubench.models import MLP
 from mcubench.parity import default_effects, load_keras
-from mcubench.parity.defaults import _drawn
-from mcubench.parity.training import train_torch, trainable_graph
+from mcubench.parity.training.defaults import _drawn
+from mcubench.parity.training.side_by_side import train_torch, trainable_graph
 from mcubench.parity.twin import build_model
 from tests.parity.test_training import Recurrent, batches, normalised
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from mcubench.parity import load_keras
-from mcubench.parity.keras_costs import keras_macs, keras_params
-from mcubench.parity.recording import Step, record
+from mcubench.parity.comparing.keras_costs import keras_macs, keras_params
+from mcubench.parity.comparing.recording import Step, record
 from tests.graph.compare import cases
 
 keras = load_keras()

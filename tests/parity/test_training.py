@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from mcubench.errors import UserError
 from mcubench.models import CNN, DSCNN, MLP
 from mcubench.parity import Curve, Estimate, TrainingParity, load_keras, train_both
-from mcubench.parity.optimizers import OPTIMIZERS, keras_optimizer, learning_rate_of, torch_optimizer
-from mcubench.parity.plot import plot_losses
-from mcubench.parity.training import KerasTrainer, train_torch, trainable_graph
-from mcubench.parity.training_table import print_training
+from mcubench.parity.training.optimizers import OPTIMIZERS, keras_optimizer, learning_rate_of, torch_optimizer
+from mcubench.parity.training.plot import plot_losses
+from mcubench.parity.training.side_by_side import KerasTrainer, train_torch, trainable_graph
+from mcubench.parity.training.table import print_training
 from mcubench.parity.twin import build_model
 from tests.graph.compare import Forward
 

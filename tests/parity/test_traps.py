@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mcubench import UserError
 from mcubench.parity import ParityReport, compare, load_keras, to_keras
-from mcubench.parity.report import Difference, LayerParity, OutputParity
+from mcubench.parity.comparing.report import Difference, LayerParity, OutputParity
 from tests.graph.compare import Forward, cases, randomised
 
 keras = load_keras()

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from mcubench.cost import count_macs
 from mcubench.graph import Graph, Node, ops
 from mcubench.graph.ops.common import by
-from mcubench.parity.keras_costs import keras_macs, keras_params
+from mcubench.parity.comparing.keras_costs import keras_macs, keras_params
+from mcubench.parity.comparing.pairing import Pair, Pairing
 from mcubench.parity.naming import labels
-from mcubench.parity.pairing import Pair, Pairing
 
 __all__ = [
     "expected_params",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from mcubench.parity.recording import Step
+from mcubench.parity.comparing.recording import Step
 
 __all__ = ["keras_macs", "keras_params"]
 

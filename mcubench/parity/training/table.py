@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mcubench.console import say, wide
-from mcubench.parity.curves import Estimate, TrainingParity
+from mcubench.parity.training.curves import Estimate, TrainingParity
 
 __all__ = ["print_training"]
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mcubench.console import say, wide
 from mcubench.graph.ops.common import by
-from mcubench.parity.report import Difference, ParityReport
+from mcubench.parity.comparing.report import Difference, ParityReport
 
 __all__ = ["print_parity"]
 

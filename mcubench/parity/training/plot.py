@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mcubench.files import atomic_path
-from mcubench.parity.curves import TrainingParity
+from mcubench.parity.training.curves import TrainingParity
 
 __all__ = ["plot_losses"]
 

@@ -9,9 +9,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mcubench.graph import Graph, Node
-from mcubench.parity.kinds import holds_weights, only_moves
-from mcubench.parity.recording import Step
-from mcubench.parity.report import difference
+from mcubench.parity.comparing.kinds import holds_weights, only_moves
+from mcubench.parity.comparing.recording import Step
+from mcubench.parity.comparing.report import difference
 
 __all__ = ["Pair", "Pairing", "by_name", "has_the_names"]
 

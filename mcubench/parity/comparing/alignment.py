@@ -10,12 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcubench.graph import Graph, Node, ops
-from mcubench.parity.keras_costs import keras_params
-from mcubench.parity.kinds import activation_of, holds_weights, is_activation, node_kind, only_moves, step_kinds
-from mcubench.parity.pairing import Pair, Pairing
-from mcubench.parity.recording import Step
-from mcubench.parity.report import difference
-from mcubench.parity.structure import expected_params, squeezed
+from mcubench.parity.comparing.keras_costs import keras_params
+from mcubench.parity.comparing.kinds import (
+    activation_of,
+    holds_weights,
+    is_activation,
+    node_kind,
+    only_moves,
+    step_kinds,
+)
+from mcubench.parity.comparing.pairing import Pair, Pairing
+from mcubench.parity.comparing.recording import Step
+from mcubench.parity.comparing.report import difference
+from mcubench.parity.comparing.structure import expected_params, squeezed
 
 __all__ = ["align"]
 

@@ -18,14 +18,13 @@ from mcubench.graph import Graph, interpret, one_sample
 from mcubench.graph.copying import in_float, traceable_copy
 from mcubench.graph.ir import Value
 from mcubench.graph.passes import activation_before_pool
-from mcubench.parity.alignment import align
 from mcubench.parity.backend import keras_on_cpu, load_keras
-from mcubench.parity.keras_costs import keras_macs, keras_params
-from mcubench.parity.naming import labels
-from mcubench.parity.pairing import Pair, Pairing, by_name, has_the_names
-from mcubench.parity.recording import Step, record
-from mcubench.parity.report import LayerParity, OutputParity, ParityReport, difference
-from mcubench.parity.structure import (
+from mcubench.parity.comparing.alignment import align
+from mcubench.parity.comparing.keras_costs import keras_macs, keras_params
+from mcubench.parity.comparing.pairing import Pair, Pairing, by_name, has_the_names
+from mcubench.parity.comparing.recording import Step, record
+from mcubench.parity.comparing.report import LayerParity, OutputParity, ParityReport, difference
+from mcubench.parity.comparing.structure import (
     explained_params,
     graph_macs,
     pair_params,
@@ -33,6 +32,7 @@ from mcubench.parity.structure import (
     structural_differences,
     torch_params,
 )
+from mcubench.parity.naming import labels
 from mcubench.parity.twin import as_graph, graph_for_keras
 
 __all__ = ["RTOL", "compare"]

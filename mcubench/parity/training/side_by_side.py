@@ -14,10 +14,10 @@ from mcubench.errors import UserError
 from mcubench.graph import Graph, one_sample, ops
 from mcubench.graph.copying import traceable_copy
 from mcubench.parity.backend import keras_on_cpu, load_keras
-from mcubench.parity.compare import keras_inputs
-from mcubench.parity.curves import Curve, TrainingParity
+from mcubench.parity.comparing.compare import keras_inputs
 from mcubench.parity.naming import labels
-from mcubench.parity.optimizers import keras_optimizer, learning_rate_of, torch_optimizer
+from mcubench.parity.training.curves import Curve, TrainingParity
+from mcubench.parity.training.optimizers import keras_optimizer, learning_rate_of, torch_optimizer
 from mcubench.parity.twin import as_graph, build_model, graph_for_keras
 
 __all__ = [

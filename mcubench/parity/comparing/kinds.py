@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mcubench.graph import Node, ops
-from mcubench.parity.keras_costs import keras_params
-from mcubench.parity.recording import Step
+from mcubench.parity.comparing.keras_costs import keras_params
+from mcubench.parity.comparing.recording import Step
 
 __all__ = ["activation_of", "holds_weights", "is_activation", "node_kind", "only_moves", "step_kinds"]
 

@@ -19,10 +19,10 @@ from mcubench.graph.copying import traceable_copy
 from mcubench.parity.backend import keras_on_cpu, load_keras
 from mcubench.parity.building import Adapt
 from mcubench.parity.building.padding import as_same
-from mcubench.parity.curves import Curve, DefaultEffect, Estimate
 from mcubench.parity.naming import labels
-from mcubench.parity.optimizers import keras_optimizer, learning_rate_of
-from mcubench.parity.training import Batch, KerasTrainer, train_torch, trainable_graph
+from mcubench.parity.training.curves import Curve, DefaultEffect, Estimate
+from mcubench.parity.training.optimizers import keras_optimizer, learning_rate_of
+from mcubench.parity.training.side_by_side import Batch, KerasTrainer, train_torch, trainable_graph
 from mcubench.parity.twin import build_model
 
 __all__ = ["default_effects"]

@@ -1,0 +1,1 @@
+"""A module and a Keras model side by side: run, paired, structure first, then numbers."""

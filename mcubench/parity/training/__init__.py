@@ -1,0 +1,1 @@
+"""Both frameworks trained side by side, and what Keras' own defaults do."""

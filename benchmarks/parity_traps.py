@@ -51,7 +51,7 @@ class Recurrent(nn.Module):
 def convolutional() -> nn.Module:
     """A net that steps into most of the traps."""
     return nn.Sequential(
-        *(nn.Conv2d(1, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.LeakyReLU()),
+        *(nn.Conv2d(1, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.LeakyReLU()),
         *(nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False), nn.Flatten(), nn.Linear(128, 32), nn.GELU()),
         *(nn.LayerNorm(32), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10)),
     )

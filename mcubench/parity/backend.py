@@ -39,13 +39,27 @@ def load_keras(backend: str | None = None) -> Any:
         return _as_it_is(loaded, backend)
     wanted = backend or os.environ.get("KERAS_BACKEND") or "tensorflow"
     check_backend(wanted)
-    os.environ["KERAS_BACKEND"] = wanted  # Keras reads nothing else
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or a dozen lines about GPUs that nobody asked for
-    with quiet():
+    # Keras reads its backend nowhere else; tensorflow would write a dozen lines about GPUs that nobody asked for.
+    with quiet(), _environment(KERAS_BACKEND=wanted, TF_CPP_MIN_LOG_LEVEL=os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")):
         import keras
 
-        keras.ops.zeros(())  # tensorflow speaks of GPUs once more when it is first used
+        keras.ops.zeros(())  # it speaks of GPUs once more when it is first used
     return keras
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Variables that are set while the context lasts."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -9,11 +9,11 @@ from typing import Any
 from mcubench.graph import ops
 from mcubench.graph.ir import Graph, Node
 
-__all__ = ["first_free", "labels"]
+__all__ = ["LAYERS", "first_free", "labels"]
 
 
 # What becomes a Keras layer with weights; other operations read theirs from a layer beside them.
-_LAYERS = (
+LAYERS = (
     *(ops.Dense, ops.Conv, ops.TransposedConv, ops.BatchNorm, ops.GroupNorm, ops.LayerNorm, ops.RMSNorm, ops.PReLU),
     *(ops.Embedding, ops.Recurrent, ops.RecurrentCell, ops.MatMul, ops.Einsum),
 )
@@ -49,7 +49,7 @@ def labels(graph: Graph) -> dict[Node, str]:
 
 def _identity(node: Node) -> Hashable:
     """What makes a layer the same one: its weights and how it uses them; without weights each node is its own."""
-    if not isinstance(node.op, _LAYERS):
+    if not isinstance(node.op, LAYERS):
         return node
     # A recurrent cell starts from a constant state in its first step, and is the same cell in the next.
     held = node.op.cell.weights() if isinstance(node.op, ops.RecurrentCell) else node.op.weights()

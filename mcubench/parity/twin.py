@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,12 @@ def to_keras(
 
 def build_model(keras: Any, graph: Graph, name: str, adapt: Adapt | None = None) -> Any:
     """Builds a graph with its channels last; `adapt` may change the options of layers."""
-    with keras_on_cpu(keras):
-        return _Builder(keras, graph, adapt).model(name)
+    state = random.getstate()  # Keras draws seeds for initial weights, which are replaced
+    try:
+        with keras_on_cpu(keras):
+            return _Builder(keras, graph, adapt).model(name)
+    finally:
+        random.setstate(state)
 
 
 def save_model(model: Any, target: Path) -> None:

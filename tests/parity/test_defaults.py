@@ -32,8 +32,8 @@ def test_what_differs_is_listed_with_both_values() -> None:
     rows = {name: (each.pytorch, each.keras, each.layers) for name, each in found.items()}
     assert rows == {
         "PyTorch, other seeds": ("", "", ()),
-        "initial kernel": ("uniform ±1/√inputs", "glorot uniform", ("0", "4", "7")),
-        "initial bias": ("uniform ±1/√inputs", "zeros", ("0", "4", "7")),
+        "initial kernel": ("as in the module", "glorot uniform", ("0", "4", "7")),
+        "initial bias": ("as in the module", "zeros", ("0", "4", "7")),
         "batch norm: epsilon": ("1e-05", "0.001", ("1",)),
         "batch norm: share kept (momentum)": ("0.9", "0.99", ("1",)),
         "layer norm: epsilon": ("1e-05", "0.001", ("6",)),
@@ -111,3 +111,10 @@ def test_control_is_pytorch_from_other_seeds_and_left_out_where_it_cant_be() -> 
                 each.reset_parameters()
         losses.append(train_torch(net, data, "sgd", 0.01).last)
     assert found.last.mean == pytest.approx(np.mean(losses), rel=1e-6)
+
+
+def test_no_two_layers_of_any_seeds_draw_the_same() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 4))
+    twin = build_model(keras, trainable_graph(net, batches((1, 8, 8), 1)), "twin")
+    drawn = [_drawn(keras, twin, ("kernel",), seed)[index] for seed in range(4) for index in (0, 2)]
+    assert all(not np.array_equal(one, other) for i, one in enumerate(drawn) for other in drawn[:i])

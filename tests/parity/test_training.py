@@ -303,3 +303,46 @@ def test_table_and_plot_show_both_curves(tmp_path: Path) -> None:
     assert "train differently with adam: largest relative gap of the losses 0.5 over 2 steps" in text
     plot_losses(found, tmp_path / "losses.png")
     assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_net_that_ends_with_softmax_trains_alike() -> None:
+    """Keras' own loss on tensorflow would leave the softmax out."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Softmax(-1))
+    assert train_both(net, batches((1, 8, 8)), "momentum").gap <= 1e-5
+
+
+def test_classes_that_the_net_does_not_have_are_refused() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    with pytest.raises(UserError, match="Sequential gives 3 classes, and the data has class 3"):
+        train_both(net, batches((1, 8, 8)))
+    ignored = [(x, y - 1) for x, y in batches((1, 8, 8), 1)]
+    with pytest.raises(UserError, match="the data has class -1"):
+        train_both(net, ignored)
+
+
+def test_batch_norm_that_keras_has_not_is_refused_and_its_variance_is_noted() -> None:
+    def net(momentum: float | None) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4, momentum=momentum))
+
+    with pytest.raises(UserError, match="momentum=None averages over all batches"):
+        train_both(net(None), batches((1, 8, 8), 2))
+    found = train_both(net(0.1), batches((1, 8, 8), 4))
+    assert any("unbiased" in note for note in found.notes)
+
+
+def test_values_that_are_not_finite_are_not_taken_for_random_ones() -> None:
+    x, y = batches((1, 8, 8), 1)[0]
+    with pytest.raises(UserError, match="not finite for the first batch"):
+        train_both(made("mlp")[0], [(x * math.nan, y)])
+
+
+def test_double_precision_trains_in_single() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 4)).double()
+    assert train_both(net, [(x.double(), y) for x, y in batches((1, 8, 8))], "sgd").passed
+
+
+def test_losses_near_zero_are_measured_against_a_thousandth_of_the_largest() -> None:
+    reference, found = Curve((2.0, 1e-5), None), Curve((2.0, 2e-5), None)
+    assert found.gap_to(reference) == pytest.approx(1e-5 / 2e-3)

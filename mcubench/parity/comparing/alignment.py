@@ -27,7 +27,7 @@ from mcubench.parity.comparing.structure import expected_params, squeezed
 __all__ = ["align"]
 
 # What speaks for two layers being the same one. The kind must agree; the rest decides among several.
-_KIND, _NUMBERS, _SHAPE, _WEIGHTS = 8, 4, 2, 2
+_KIND, _NAME, _NUMBERS, _SHAPE, _WEIGHTS = 8, 5, 4, 2, 2
 _ALIKE = 1e-3  # relative error below which numbers speak for a pair
 
 
@@ -120,7 +120,8 @@ class _Alignment:
         agrees = _agree(reference, part.step)
         shape = squeezed(reference.shape) == squeezed(part.step.output.shape)
         weights = expected_params(node) == keras_params(part.step.operation)
-        return _KIND + _NUMBERS * agrees + _SHAPE * shape + _WEIGHTS * weights
+        name = self.names[node] == part.step.name
+        return _KIND + _NAME * name + _NUMBERS * agrees + _SHAPE * shape + _WEIGHTS * weights
 
     def _reference(self, node: Node, step: Step) -> tuple[NDArray[Any], Node | None, str]:
         """What a step's output should be, the activation node inside it, and an activation that has no node."""
@@ -169,7 +170,7 @@ class _Alignment:
 
 
 def _agree(reference: NDArray[Any], step: Step) -> bool:
-    if squeezed(reference.shape) != squeezed(step.output.shape):
+    if len(reference) != len(step.output) or squeezed(reference.shape[1:]) != squeezed(step.output.shape[1:]):
         return False
     return difference(step.output, reference).within(_ALIKE)
 

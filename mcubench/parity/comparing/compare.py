@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,29 +64,39 @@ def compare(
         TraceError: If the module can't be traced.
     """
     keras = load_keras()
+    if not hasattr(keras_model, "_flatten_layers"):
+        raise UserError(f"a Keras model is needed to compare with, got {type(keras_model).__name__}")
+    if not keras_model.built:
+        raise UserError(f"the Keras model {keras_model.name} has no weights yet: call it once, or give it an Input")
     samples = _samples(x, batch_dim)
     example = None if isinstance(module, Graph) else one_sample(x, batch_dim)
     graph = graph_for_keras(as_graph(module, example, batch_dim))
-    x = pytree.tree_map(lambda leaf: in_float(leaf.detach().cpu()) if isinstance(leaf, Tensor) else leaf, x)
-    inputs = keras_inputs(graph, x, batch_dim)
+    x = pytree.tree_map(lambda leaf: in_float(leaf.detach().cpu()).clone() if isinstance(leaf, Tensor) else leaf, x)
+    inputs = [each.clone() for each in keras_inputs(graph, x, batch_dim)]
     with keras_on_cpu(keras):
-        steps, results = _run(keras, keras_model, _as_it_takes_them(keras_model, inputs))
+        steps, results = _run(keras, keras_model, _as_it_takes_them(keras_model, inputs, x))
     pairing, values = _pair(graph, steps, inputs)
     own = [torch.from_numpy(values[value.name]) for value in graph.outputs]
     notes = [*graph.notes, *pairing.others]
     references = [_channels_back(each, moved) for each, moved in zip(own, graph.output_axes_moved, strict=True)]
+    keys: list[Any] = list(range(len(references)))
     if isinstance(module, nn.Module):
-        references, note = _forward(module, x, references)
+        references, keys, note = _forward(module, x, references, by_name=not set(results) <= set(keys))
         notes += note
     structure = list(structural_differences(pairing))
-    if len(results) != len(graph.outputs):
-        structure.append(f"PyTorch has {len(graph.outputs)} outputs, Keras {len(results)}")
+    if set(results) != set(keys):
+        structure.append(f"PyTorch has the outputs {_listed(keys)}, Keras {_listed(results)}")
     outputs = tuple(
-        _output(value, result, reference.numpy(), moved, rtol)
-        for value, result, reference, moved in zip(
-            graph.outputs, results, references, graph.output_axes_moved, strict=False
-        )
+        _output(value, results[key], reference.numpy(), moved, rtol)
+        for key, value, reference, moved in zip(keys, graph.outputs, references, graph.output_axes_moved, strict=True)
+        if key in results
     )
+    structure += [
+        f"output {output.name}: shape {output.shape} in PyTorch, another in Keras"
+        for output in outputs
+        if output.difference is None
+    ]
+    notes += _weak(outputs, references, rtol)
     return ParityReport(
         model=type(module).__name__ if isinstance(module, nn.Module) else "the graph",
         backend=keras.backend.backend(),
@@ -126,13 +136,41 @@ def _channels_back(tensor: Tensor, moved: int) -> Tensor:
     return tensor.movedim(-1, -1 - moved) if moved else tensor
 
 
-def _as_it_takes_them(model: Any, inputs: Sequence[Tensor]) -> list[NDArray[Any]]:
-    """The inputs as a Keras model declares them: one without convolutions may take channels first or last.
+def _listed(keys: Iterable[Any]) -> str:
+    return ", ".join(map(str, keys))
+
+
+def _weak(outputs: Sequence[OutputParity], references: Sequence[Tensor], rtol: float) -> Iterator[str]:
+    """What makes an agreement say little."""
+    for output, reference in zip(outputs, references, strict=False):
+        y = reference.double()
+        if output.agrees and len(y) > 1 and y.norm() and float((y - y.mean(0)).norm() / y.norm()) < 100 * rtol:
+            yield (
+                f"output {output.name} hardly differs from sample to sample: what is within the tolerance may hide all "
+                "that it says; compare on other samples, or with a smaller tolerance"
+            )
+        if output.agrees and output.top1 is not None and output.top1 < 1:
+            yield f"output {output.name}: the largest element is another one in {1 - output.top1:.2%} of the samples"
+
+
+def _as_it_takes_them(model: Any, inputs: Sequence[Tensor], x: Any) -> tuple[list[NDArray[Any]], list[str]]:
+    """The inputs as a Keras model declares them, and what they are called.
+
+    A model without convolutions may take channels first or last. A dict's are matched by name.
 
     Raises:
         UserError: If they can't be that.
     """
-    declared = [tuple(each.shape[1:]) for each in getattr(model, "inputs", None) or ()]
+    struct = getattr(model, "_inputs_struct", None)
+    names = list(x) if isinstance(x, dict) else []
+    if isinstance(struct, dict):
+        if set(struct) != set(names):
+            raise UserError(
+                f"the Keras model takes a dict with {_listed(struct)}; x has {_listed(names) or 'no names'}"
+            )
+        declared = [tuple(struct[name].shape[1:]) for name in names]
+    else:
+        declared = [tuple(each.shape[1:]) for each in getattr(model, "inputs", None) or ()]
     if len(declared) not in (0, len(inputs)):
         raise UserError(f"the Keras model takes {len(declared)} inputs, the module {len(inputs)}")
     ready = []
@@ -141,9 +179,12 @@ def _as_it_takes_them(model: Any, inputs: Sequence[Tensor]) -> list[NDArray[Any]
         fitting = [each for each in forms if not declared or _fits(tuple(each.shape[1:]), declared[index])]
         if not fitting:
             shapes = " or ".join(dict.fromkeys(str(tuple(each.shape[1:])) for each in forms))
-            raise UserError(f"the Keras model takes samples of shape {declared[index]}; the module's are {shapes}")
+            raise UserError(
+                f"the Keras model takes samples of shape {declared[index]}; the module's are {shapes} (a Keras model "
+                "with channels first can't be compared)"
+            )
         ready.append(fitting[0].contiguous().numpy())
-    return ready
+    return ready, names
 
 
 def _fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
@@ -167,12 +208,18 @@ def _pair(graph: Graph, steps: Sequence[Step], inputs: Sequence[Tensor]) -> tupl
 
 
 def _values(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
-    return {name: value.numpy() for name, value in interpret(graph, *inputs, every=True).items()}
-
-
-def _run(keras: Any, model: Any, inputs: list[NDArray[Any]]) -> tuple[list[Step], list[NDArray[Any]]]:
     try:
-        return record(keras, model, inputs)
+        return {name: value.numpy() for name, value in interpret(graph, *inputs, every=True).items()}
+    except RuntimeError as error:
+        raise UserError(f"the module can't be run in single precision: {str(error).splitlines()[0]}") from error
+
+
+def _run(
+    keras: Any, model: Any, fed: tuple[list[NDArray[Any]], list[str]]
+) -> tuple[list[Step], dict[Any, NDArray[Any]]]:
+    inputs, names = fed
+    try:
+        return record(keras, model, inputs, names)
     except Exception as error:  # whatever a backend raises where shapes do not fit
         shapes = ", ".join(str(each.shape[1:]) for each in inputs)
         lines = [re.sub(r"\x1b\[\d*m", "", line).strip() for line in str(error).splitlines()]
@@ -182,22 +229,32 @@ def _run(keras: Any, model: Any, inputs: list[NDArray[Any]]) -> tuple[list[Step]
         ) from error
 
 
-def _forward(module: nn.Module, x: Any, references: Sequence[Tensor]) -> tuple[list[Tensor], list[str]]:
-    """The module's own outputs with the batch in front; the graph's where they can't be told apart."""
+def _forward(
+    module: nn.Module, x: Any, references: Sequence[Tensor], by_name: bool
+) -> tuple[list[Tensor], list[Any], list[str]]:
+    """The module's own outputs with the batch in front, their names or positions, and notes.
+
+    Where they can't be told apart they are the graph's.
+    """
+    positions: list[Any] = list(range(len(references)))
     with torch.no_grad():
         copy = traceable_copy(getattr(module, "_orig_mod", module))
-        result = copy(**x) if isinstance(x, dict) else copy(*x) if isinstance(x, (tuple, list)) else copy(x)
+        fed = pytree.tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, x)
+        result = copy(**fed) if isinstance(x, dict) else copy(*fed) if isinstance(x, (tuple, list)) else copy(fed)
     leaves = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
     if len(leaves) != len(references):
-        return list(references), ["outputs are compared with the graph's: forward also returns constants"]
+        return list(references), positions, ["outputs are compared with the graph's: forward also returns constants"]
+    named = by_name and isinstance(result, dict) and len(result) == len(leaves)
+    keys = list(result) if named else positions
     found = [_batch_in_front(leaf, reference) for leaf, reference in zip(leaves, references, strict=True)]
     if any(each is None for each in found):
-        return list(references), ["outputs are compared with the graph's: where forward has the batch is not known"]
+        note = "outputs are compared with the graph's: where forward has the batch is not known"
+        return list(references), keys, [note]
     if not all(torch.isfinite(each).all() for each in found if each is not None and each.is_floating_point()):
         raise UserError(
             f"{type(module).__name__} gives values that are not finite for these samples: nothing to compare"
         )
-    return [each for each in found if each is not None], []
+    return [each for each in found if each is not None], keys, []
 
 
 def _batch_in_front(leaf: Tensor, reference: Tensor) -> Tensor | None:
@@ -209,7 +266,8 @@ def _batch_in_front(leaf: Tensor, reference: Tensor) -> Tensor | None:
 
 def _layer(pair: Pair, rtol: float) -> LayerParity:
     found, reference = pair.last.output, pair.reference
-    fits = found.size == reference.size and squeezed(found.shape) == squeezed(reference.shape)
+    # Axes of size 1 may be in other places within a model; the batch may not.
+    fits = len(found) == len(reference) and squeezed(found.shape[1:]) == squeezed(reference.shape[1:])
     off = difference(found, reference) if fits else None
     return LayerParity(
         path=pair.label,
@@ -226,11 +284,10 @@ def _layer(pair: Pair, rtol: float) -> LayerParity:
 def _output(value: Value, found: NDArray[Any], reference: NDArray[Any], moved: int, rtol: float) -> OutputParity:
     if moved and found.ndim == reference.ndim:
         found = np.moveaxis(found, -1, -1 - moved)
-    fits = found.size == reference.size and squeezed(found.shape) == squeezed(reference.shape)
+    fits = found.shape == reference.shape
     off = difference(found, reference) if fits else None
     top1 = None
     if fits and reference.ndim == 2 and reference.shape[1] > 1 and np.isfinite(found).all():
-        found = found.reshape(reference.shape)
         top1 = float((found.argmax(-1) == reference.argmax(-1)).mean())
     shape = tuple(reference.shape[1:])
     return OutputParity(value.name, shape, off, top1, off is not None and off.within(rtol))

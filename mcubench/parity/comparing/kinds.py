@@ -8,6 +8,7 @@ from typing import Any
 from mcubench.graph import Node, ops
 from mcubench.parity.comparing.keras_costs import keras_params
 from mcubench.parity.comparing.recording import Step
+from mcubench.parity.naming import LAYERS
 
 __all__ = ["activation_of", "holds_weights", "is_activation", "node_kind", "only_moves", "step_kinds"]
 
@@ -51,9 +52,9 @@ def only_moves(thing: Node | Step) -> bool:
 
 def holds_weights(thing: Node | Step) -> bool:
     """Whether it has weights, by which the two sides are paired first."""
-    if isinstance(thing, Node):
-        return any(thing.op.weights()) and not isinstance(thing.op, ops.Take)  # whose indices are options in Keras
-    return keras_params(thing.operation) > 0
+    if isinstance(thing, Node):  # arithmetic with a constant is no layer to whoever writes a model
+        return isinstance(thing.op, LAYERS) and any(thing.op.weights())
+    return keras_params(thing.operation) > 0 and thing.kind != "Normalization"
 
 
 def node_kind(node: Node) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mcubench.graph import Graph, Node
-from mcubench.parity.comparing.kinds import holds_weights, only_moves
+from mcubench.parity.comparing.kinds import activation_of, holds_weights, only_moves
 from mcubench.parity.comparing.recording import Step
 from mcubench.parity.comparing.report import difference
 
@@ -68,10 +68,18 @@ class Pairing:
 
 
 def has_the_names(graph: Graph, names: Mapping[Node, str], steps: Sequence[Step]) -> bool:
-    """Whether most layers have the names that `mcubench.parity.to_keras` gives them."""
-    weighted = {names[node] for node in graph.nodes if holds_weights(node)}
-    wanted = weighted or {names[node] for node in graph.nodes}
-    return 2 * len(wanted & {step.name for step in steps}) > len(wanted)
+    """Whether most nodes have a layer of their name, as `mcubench.parity.to_keras` gives them, each its own.
+
+    Somebody who writes a model by hand may take the names of the modules too, and has activations inside layers.
+    """
+    wanted = {names[node] for node in graph.nodes if holds_weights(node) or not only_moves(node)}
+    wanted = wanted or set(names.values())
+    found = wanted & {step.name for step in steps}
+    ours = [step for step in steps if step.name.partition("-")[0] in names.values()]
+    as_built = all(only_moves(step) or step in ours for step in steps) and not any(
+        holds_weights(step) and activation_of(step) != "linear" for step in steps
+    )
+    return found == wanted or (as_built and 2 * len(found) > len(wanted))
 
 
 def by_name(

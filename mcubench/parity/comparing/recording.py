@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,24 +51,56 @@ class Step:
         return tuple(self.output.shape[1:])
 
 
-def record(keras: Any, model: Any, inputs: list[NDArray[Any]]) -> tuple[list[Step], list[NDArray[Any]]]:
-    """Runs a model at inference, layer by layer.
+def record(
+    keras: Any, model: Any, inputs: list[NDArray[Any]], names: Sequence[str] = ()
+) -> tuple[list[Step], dict[Any, NDArray[Any]]]:
+    """Runs a model at inference, layer by layer. Its variables are afterwards what they were.
 
     Args:
         keras: The module.
         model: Functional, sequential or subclassed, with models in it or without.
         inputs: One array a model's input, the batch in front.
+        names: What the inputs are called, for a model that takes a dict.
 
     Returns:
-        Every call in order, and the model's outputs.
+        Every call in order, and the model's outputs by name if it returns a dict, else by position.
     """
     steps: list[Step] = []
     tensors = [keras.ops.convert_to_tensor(each) for each in inputs]
+    variables = list(_variables(keras, model))
+    before = [np.array(_numpy(keras, variable)) for variable in variables]
     with contextlib.ExitStack() as stack:
         for operation in dict.fromkeys(_leaves(model)):
             stack.enter_context(_watched(keras, operation, steps, len(inputs[0])))
-        result = model(tensors[0] if len(tensors) == 1 else tensors, training=False)
-    return steps, [_numpy(keras, each) for each in keras.tree.flatten(result)]
+        try:
+            result = _call(model, tensors, names)
+        finally:  # a stateful recurrent layer, say, has moved on
+            for variable, value in zip(variables, before, strict=True):
+                if not np.array_equal(_numpy(keras, variable), value, equal_nan=value.dtype.kind == "f"):
+                    variable.assign(value)
+    if isinstance(result, dict) and all(keras.ops.is_tensor(each) for each in result.values()):
+        return steps, {name: _numpy(keras, each) for name, each in result.items()}
+    return steps, {index: _numpy(keras, each) for index, each in enumerate(keras.tree.flatten(result))}
+
+
+def _variables(keras: Any, model: Any) -> Iterator[Any]:
+    """All that a model may change when it runs; states of recurrent layers are not among its own variables."""
+    yield from model.variables
+    for layer in model._flatten_layers():
+        if getattr(layer, "stateful", False):
+            yield from (state for state in keras.tree.flatten(layer.states) if state is not None)
+
+
+def _call(model: Any, tensors: list[Any], names: Sequence[str]) -> Any:
+    """Calls a model with its inputs as it takes them: one, a dict, a list, or several arguments."""
+    if len(tensors) == 1 and not isinstance(getattr(model, "_inputs_struct", None), dict):
+        return model(tensors[0], training=False)
+    if isinstance(getattr(model, "_inputs_struct", None), dict):
+        return model(dict(zip(names, tensors, strict=True)), training=False)
+    takes = [name for name in inspect.signature(model.call).parameters if name not in ("training", "mask")]
+    if not getattr(model, "inputs", None) and len(takes) == len(tensors):
+        return model(*tensors, training=False)
+    return model(tensors, training=False)
 
 
 def _leaves(model: Any) -> Iterator[Any]:
@@ -97,11 +129,15 @@ def _watched(keras: Any, operation: Any, steps: list[Step], samples: int) -> Ite
         return result
 
     watched.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]
+    own = vars(operation).get("call")  # what somebody may have put there
     object.__setattr__(operation, "call", watched)
     try:
         yield
     finally:
-        object.__delattr__(operation, "call")
+        if own is None:
+            object.__delattr__(operation, "call")
+        else:
+            object.__setattr__(operation, "call", own)
 
 
 def _numpy(keras: Any, tensor: Any) -> NDArray[Any]:

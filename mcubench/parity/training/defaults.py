@@ -36,12 +36,12 @@ _OPTIONS = {
     ("RMSNormalization", "epsilon"): "RMS norm: epsilon",
     ("LeakyReLU", "negative_slope"): "LeakyReLU: slope",
 }
-# Kinds of weights: the attribute that holds their initialiser in Keras, and PyTorch's default.
+# Kinds of weights: the attributes that hold their initialiser in Keras.
 _INITIALISERS = {
-    "kernel": (("kernel_initializer", "depthwise_initializer"), "uniform ±1/√inputs"),
-    "recurrent": (("recurrent_initializer",), "uniform ±1/√hidden"),
-    "embedding": (("embeddings_initializer",), "normal, deviation 1"),
-    "bias": (("bias_initializer",), "uniform ±1/√inputs"),
+    "kernel": ("kernel_initializer", "depthwise_initializer"),
+    "recurrent": ("recurrent_initializer",),
+    "embedding": ("embeddings_initializer",),
+    "bias": ("bias_initializer",),
 }
 
 
@@ -139,7 +139,7 @@ def _changes(keras: Any, graph: Graph, optimizer: str) -> Iterator[_Change]:
 
     twin = build_model(keras, graph, "twin", note)
     for layer, label in _cells(twin):
-        for weights, (attributes, _) in _INITIALISERS.items():
+        for weights, attributes in _INITIALISERS.items():
             for attribute in attributes:
                 has_bias = weights != "bias" or getattr(layer, "bias", None) is not None
                 if has_bias and getattr(layer, attribute, None) is not None:
@@ -149,7 +149,7 @@ def _changes(keras: Any, graph: Graph, optimizer: str) -> Iterator[_Change]:
         if weights == "bias" and any(getattr(layer, "unit_forget_bias", False) for layer, _ in _cells(twin)):
             names += ", 1 for an LSTM's forget gate"
         where = tuple(dict.fromkeys(label for label, _ in found))
-        yield _Change(f"initial {weights}", where, _INITIALISERS[weights][1], names, initialise=(weights,))
+        yield _Change(f"initial {weights}", where, "as in the module", names, initialise=(weights,))
     for (kind, option), values in made.items():
         default = inspect.signature(getattr(keras.layers, kind).__init__).parameters[option].default
         differing = tuple(dict.fromkeys(label for label, value in values if not math.isclose(value, default)))
@@ -238,7 +238,8 @@ def _drawn(keras: Any, model: Any, kinds: tuple[str, ...], seed: int) -> list[ND
     values = {
         id(variable): np.asarray(value) for variable, value in zip(model.weights, model.get_weights(), strict=True)
     }
-    attributes = {attribute for kind in kinds for attribute in _INITIALISERS[kind][0]}
+    attributes = {attribute for kind in kinds for attribute in _INITIALISERS[kind]}
+    drawn = 0  # no two weights of any seed draw the same numbers
     with keras_on_cpu(keras):
         for layer, _ in _cells(model):
             for variable in layer.weights:
@@ -247,8 +248,9 @@ def _drawn(keras: Any, model: Any, kinds: tuple[str, ...], seed: int) -> list[ND
                     name = "depthwise_initializer" if name == "kernel_initializer" else name
                 initialiser = getattr(layer, name, None)
                 if name in attributes and initialiser is not None:
-                    seed += 1  # no two layers draw the same numbers
-                    values[id(variable)] = _draw(keras, layer, variable, initialiser, seed)
+                    drawn += 1
+                    own = int(np.random.SeedSequence([seed, drawn]).generate_state(1)[0] >> 1)
+                    values[id(variable)] = _draw(keras, layer, variable, initialiser, own)
     return [values[id(variable)] for variable in model.weights]
 
 

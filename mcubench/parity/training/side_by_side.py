@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mcubench.errors import UserError
 from mcubench.graph import Graph, one_sample, ops
-from mcubench.graph.copying import traceable_copy
+from mcubench.graph.copying import in_float, traceable_copy
 from mcubench.parity.backend import keras_on_cpu, load_keras
 from mcubench.parity.comparing.compare import keras_inputs
 from mcubench.parity.naming import labels
@@ -65,6 +65,8 @@ def train_both(
     """
     rate = learning_rate_of(optimizer, learning_rate)
     keras = load_keras(backend)
+    batches = [(in_float(x), target.long()) for x, target in batches]
+    held_out = None if held_out is None else (in_float(held_out[0]), held_out[1].long())
     graph = trainable_graph(module, batches)
     ours = train_torch(module, batches, optimizer, rate, held_out)
     twin = build_model(keras, graph, type(module).__name__)
@@ -87,6 +89,11 @@ def _notes(module: nn.Module, graph: Graph) -> list[str]:
     notes = []
     if any(_is_dropout(each) for each in module.modules()):
         notes.append("dropout is switched off on both sides: the two draw other masks from any seed")
+    if any(isinstance(node.op, ops.BatchNorm) for node in graph.nodes):
+        notes.append(
+            "PyTorch's running variance is unbiased, n / (n - 1), Keras' is not: with few values a batch the held-out "
+            "losses part, the training losses do not"
+        )
     if any(isinstance(node.op, (ops.LSTM, ops.RNN)) and node.op.cells[0].bias_ih is not None for node in graph.nodes):
         notes.append(
             "PyTorch trains two biases for each gate of a recurrent layer, Keras one: the same step moves their sum "
@@ -106,6 +113,17 @@ def trainable_graph(module: nn.Module, batches: Sequence[Batch]) -> Graph:
     graph = graph_for_keras(as_graph(module, one_sample(batches[0][0])))
     if len(graph.outputs) != 1 or len(graph.outputs[0].shape) != 1:
         raise UserError(f"training is compared on logits of shape (N, classes); {type(module).__name__} gives others")
+    classes = graph.outputs[0].shape[0]
+    for _, target in batches:
+        if target.shape != batches[0][1].shape[:1] and target.ndim != 1:
+            raise UserError("training is compared on classes of shape (N,)")
+        if int(target.min()) < 0 or int(target.max()) >= classes:
+            raise UserError(
+                f"{type(module).__name__} gives {classes} classes, and the data has class "
+                f"{int(target.max() if target.min() >= 0 else target.min())}: they count from 0"
+            )
+    if any(isinstance(node.op, ops.BatchNorm) and node.op.momentum == 0 for node in graph.nodes):
+        raise UserError("batch norm with momentum=None averages over all batches, which Keras can't do")
     frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
     if frozen:
         raise UserError(f"{frozen[0]} is frozen: training is compared with all parameters trained")
@@ -151,6 +169,10 @@ def train_torch(
         state = {name: value.clone() for name, value in copy.state_dict().items()}
         first, second = copy(x), copy(x)
         copy.load_state_dict(state)
+    if not isinstance(first, Tensor):
+        raise UserError(f"{type(module).__name__} gives a {type(first).__name__} in training: logits are needed")
+    if not first.isfinite().all():
+        raise UserError(f"{type(module).__name__} gives values that are not finite for the first batch")
     if not torch.equal(first, second):
         raise UserError(
             f"{type(module).__name__} draws random numbers in training (functional dropout, noise?), so that no two "
@@ -173,6 +195,20 @@ def train_torch(
     return Curve(tuple(losses), held_out_loss)
 
 
+def _cross_entropy(keras: Any) -> Callable[[Any, Any], Any]:
+    """Cross-entropy of logits, for each sample.
+
+    Keras' own loss looks behind its back on tensorflow: logits that a Softmax made are replaced by what it was given.
+    """
+
+    def loss(target: Any, logits: Any) -> Any:
+        logarithms = keras.ops.log_softmax(logits, axis=-1)
+        hot = keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(target, (-1,)), "int32"), logits.shape[-1])
+        return -keras.ops.sum(logarithms * hot, axis=-1)
+
+    return loss
+
+
 class KerasTrainer:
     """Trains a Keras model again and again, from any weights; it is compiled once.
 
@@ -190,8 +226,7 @@ class KerasTrainer:
         with keras_on_cpu(keras):
             optimizer.build(model.trainable_variables)
             # XLA would compile for longer than tiny models train.
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            model.compile(optimizer, loss, jit_compile=False)
+            model.compile(optimizer, _cross_entropy(keras), jit_compile=False)
         self._fresh = [np.array(keras.ops.convert_to_numpy(each)) for each in optimizer.variables]
         self.weights: list[NDArray[Any]] = model.get_weights()
 

@@ -79,11 +79,13 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
     checkpoint = _take_best(fit, notes)
     scores = _score_parts(fit, notes)
     described = fit.datamodule.describe() if isinstance(fit.datamodule, TensorDataModule) else {}
+    features = fit.datamodule.preprocessing() if isinstance(fit.datamodule, TensorDataModule) else None
     config = fit.config
     result = Result(
         model=_class_row(model, config["model"]),
         data=None if fit.datamodule is None else _class_row(fit.datamodule, config["data"]),
         inputs=described.get("inputs"),
+        preprocessing=None if features is None else features.as_dict(),
         split=described.get("split"),
         seed=config["seed_everything"],
         accuracy={part: each.accuracy if each else None for part, each in scores.items()},

@@ -13,7 +13,9 @@ from torch import nn
 
 from mcubench.cli.subject import check_targets, read_subject, write_targets
 from mcubench.cost import BitWidths, Fit, devices, find_device, profile
+from mcubench.cost.features_table import print_features
 from mcubench.cost.table import print_report
+from mcubench.datamodules import TensorDataModule
 from mcubench.errors import UserError
 from mcubench.graph import one_sample
 from mcubench.results.run_folder import shown
@@ -36,7 +38,9 @@ def run_profile(args: Sequence[str]) -> None:
     widths = BitWidths(config.weight_bits, config.activation_bits, config.bits_per_layer or {})
     parts = list(devices().values()) if "all" in config.device else [find_device(name) for name in config.device]
     model, data = subject.instantiate()
-    sample = _sample(model, data if subject.data_given else None, subject.shape)
+    used = data if subject.data_given else None
+    sample = _sample(model, used, subject.shape)
+    features = used.preprocessing() if isinstance(used, TensorDataModule) else None
     report = profile(model, sample, widths, config.count_bias)
     flash, ram, macs = report.flash_bytes, report.ram_bytes, report.macs
     fits = []
@@ -44,6 +48,8 @@ def run_profile(args: Sequence[str]) -> None:
         fits = [Fit(part, flash, ram, macs) for part in parts]
     console = Console()
     print_report(report, console, fits)
+    if features is not None:
+        print_features(features, report.macs, console)
     if parts and not fits:
         console.print("Whether it fits is not known, as not everything could be counted.", style="red")
 
@@ -54,7 +60,7 @@ def run_profile(args: Sequence[str]) -> None:
 
     rows = [_row(fit) for fit in fits]
     writers: dict[str, Callable[[Path], None]] = {
-        "json": lambda target: report.save_json(target, devices=rows),
+        "json": lambda target: report.save_json(target, devices=rows, preprocessing=features and features.as_dict()),
         "csv": report.save_csv,
         "plot": plot,
     }

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mcubench.datamodules.loader import TensorLoader
+from mcubench.datamodules.scaling import Scaling, Standardised
 from mcubench.datamodules.splits import Split, SplitKind
 from mcubench.errors import UserError
+from mcubench.features import FeatureCost
 
 __all__ = ["Arrays", "Part", "TensorDataModule"]
 
@@ -73,9 +75,6 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
     num_classes: int
     class_names: tuple[str, ...]
 
-    scaled = True
-    """Whether samples are scaled by the training part; a subclass whose samples come scaled says no."""
-
     def __init__(
         self,
         batch_size: int = 100,
@@ -95,7 +94,7 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         self.split = Split(split, val_fraction, folds, fold, split_seed)
         self.seed = seed
         self._parts: dict[str, Arrays] = {}
-        self._scaling: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._scaling: Scaling | None = None
         self._resident: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
         self._training: TensorLoader | None = None
         self._resume: dict[str, int] | None = None
@@ -108,45 +107,44 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
             The training set (of which validation is a part) and the official test set.
         """
 
+    def fit_scaling(self, train: Arrays) -> Scaling:
+        """Learns from the training part how samples become inputs: here, every channel (axis 1) is standardised."""
+        return Standardised.fit(train.x)
+
     def setup(self, stage: str | None = None) -> None:
         """Loads, splits and scales, once."""
         if self._parts:
             return
         full, test = self.load()
         for arrays in (full, test):
-            self._check(arrays)
+            self._check_labels(arrays)
         train, val = (full.take(indices) for indices in self.split.indices(full.y, full.subjects))
         absent = sorted(set(range(self.num_classes)) - set(val.y.tolist()))
         if absent:
             names = ", ".join(self.class_names[index] for index in absent)
             log.warning("The validation part has no sample of %s; its macro-F1 is over the other classes.", names)
-        if self.scaled:
-            self._scaling = _mean_and_std(train.x)
-        self._parts = {
-            name: Arrays(self._scale(part.x), part.y, part.subjects)
+        scaling = self.fit_scaling(train)
+        parts = {
+            name: Arrays(scaling(part.x), part.y, part.subjects)
             for name, part in (("train", train), ("val", val), ("test", test))
         }
+        for part in parts.values():
+            if part.x.shape[1:] != self.input_shape:
+                raise UserError(
+                    f"{type(self).__name__}.load gave samples of shape {part.x.shape[1:]}; its input_shape is "
+                    f"{self.input_shape}"
+                )
+        self._scaling, self._parts = scaling, parts
 
-    def _check(self, arrays: Arrays) -> None:
-        """Holds what `load` returned against what the module says of itself."""
-        if arrays.x.shape[1:] != self.input_shape or len(arrays.x) != len(arrays.y):
-            raise UserError(
-                f"{type(self).__name__}.load gave samples of shape {arrays.x.shape} and labels of shape "
-                f"{arrays.y.shape}; its input_shape is {self.input_shape}"
-            )
+    def _check_labels(self, arrays: Arrays) -> None:
+        """Holds the labels that `load` returned against what the module says of itself."""
+        if len(arrays.x) != len(arrays.y):
+            raise UserError(f"{type(self).__name__}.load gave {len(arrays.x)} samples and {len(arrays.y)} labels")
         if len(arrays.y) and not 0 <= arrays.y.min() <= arrays.y.max() < self.num_classes:
             raise UserError(
                 f"{type(self).__name__}.load gave labels {arrays.y.min()} to {arrays.y.max()}; with num_classes "
                 f"{self.num_classes} they must be 0 to {self.num_classes - 1}"
             )
-
-    def _scale(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        if self._scaling is None:
-            return x.astype(np.float32, copy=False)
-        mean, std = self._scaling
-        scaled: NDArray[np.float32] = np.subtract(x, mean, dtype=np.float32)
-        scaled /= std
-        return scaled
 
     def arrays(self, part: Part) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """One part as numpy arrays, scaled as the batches are.
@@ -189,15 +187,15 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
     def describe(self) -> dict[str, Any]:
         """What a result row says of the data: shape, scaling, split and sizes, as plain values."""
         sizes = {part: len(self._part(part).y) for part in ("train", "val", "test")}
-        scaling = None
-        if self._scaling is not None:
-            scaling = {
-                name: values.ravel().tolist() for name, values in zip(("mean", "std"), self._scaling, strict=True)
-            }
+        assert self._scaling is not None
         return {
-            "inputs": {"shape": list(self.input_shape), "scaling": scaling},
+            "inputs": {"shape": list(self.input_shape), "scaling": self._scaling.describe()},
             "split": {**self.split.describe(), "sizes": sizes},
         }
+
+    def preprocessing(self) -> FeatureCost | None:
+        """What computing an input from a sensor's samples costs on a device; ``None`` where samples are the input."""
+        return None
 
     def train_dataloader(self) -> TensorLoader:
         """Shuffled batches of the training part, this process's shard."""
@@ -258,16 +256,3 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         seed = torch.initial_seed() if self.seed is None else self.seed
         # Processes that were not seeded alike must still agree on one order, or their shards would overlap.
         return seed if self.trainer is None else int(self.trainer.strategy.broadcast(seed))
-
-
-def _mean_and_std(x: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of each channel (axis 1), summed in float64; 1 for a channel that is constant.
-
-    The deviations are float32 temporaries: float64 ones of a whole data set would take seconds and gigabytes.
-    """
-    axes = (0, *range(2, x.ndim))
-    mean = x.mean(axes, np.float64, keepdims=True)[0].astype(np.float32)
-    deviations = np.subtract(x, mean, dtype=np.float32)
-    np.square(deviations, out=deviations)
-    std = np.sqrt(deviations.mean(axes, np.float64, keepdims=True))[0]
-    return mean, np.where(std > 0, std, 1).astype(np.float32)

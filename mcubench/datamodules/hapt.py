@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
+
 from mcubench.datamodules.base import Arrays, TensorDataModule
 from mcubench.datamodules.hapt_archive import find_or_fetch
-from mcubench.datamodules.hapt_windows import FEATURES, WINDOW, load_features, load_windows
+from mcubench.datamodules.hapt_features import load_features, source_of
+from mcubench.datamodules.hapt_windows import load_windows
 from mcubench.datamodules.roots import data_root
+from mcubench.datamodules.scaling import MinMax, Scaling, k_best
 from mcubench.datamodules.splits import SplitKind
 from mcubench.errors import UserError
+from mcubench.features import WINDOW, Column, FeatureCost, columns, feature_cost, original, select
 
 __all__ = ["HAPT"]
 
@@ -24,7 +29,14 @@ class HAPT(TensorDataModule):
     Args:
         root: The data root; not set, ``$MCUBENCH_DATA``, else the user's cache folder. It may be read-only.
         inputs: ``raw``: windows of shape (6, 128), accelerometer x, y, z in g then gyroscope in rad/s, 50 Hz, each
-            channel scaled by the training part. ``features``: the published 561 features, where the copy has them.
+            channel standardised by the training part. ``features``: the 561 features, each scaled to [-1, 1]: the
+            official ones where the copy has them, else the same computed from the recordings (docs/hapt.md).
+        features: Take only some of them: signals (``tBodyAcc``), statistics (``mean``), both (``tBodyAcc-mean``) or
+            columns (``tBodyAcc-mean-X``), with ``*`` and ``?``.
+        k_best: Take only so many of these, chosen on the training part by how far the classes' means are apart (F of
+            an analysis of variance); exact copies are left out.
+        scaling: Of features: ``train`` by the ranges of the training part; ``published`` by those of training and test
+            windows together, as in the official matrices. That leaks; it is here to compare with papers only.
         batch_size: Samples a batch.
         split: How validation samples are chosen: ``subject`` keeps people apart, as the test set does. ``random`` and
             ``stratified`` put overlapping windows of one recording on both sides; they are here to show that leak.
@@ -37,6 +49,9 @@ class HAPT(TensorDataModule):
         self,
         root: str | None = None,
         inputs: Literal["raw", "features"] = "raw",
+        features: list[str] | None = None,
+        k_best: int | None = None,
+        scaling: Literal["train", "published"] = "train",
         batch_size: int = 64,
         split: SplitKind = "subject",
         val_fraction: float = 0.2,
@@ -45,10 +60,21 @@ class HAPT(TensorDataModule):
         super().__init__(batch_size=batch_size, split=split, val_fraction=val_fraction, **options)
         if inputs not in ("raw", "features"):
             raise UserError(f"inputs must be 'raw' or 'features', got {inputs!r}")
+        if scaling not in ("train", "published"):
+            raise UserError(f"scaling must be 'train' or 'published', got {scaling!r}")
+        if inputs == "raw" and (features is not None or k_best is not None or scaling == "published"):
+            raise UserError("features, k_best and scaling 'published' are for --data.inputs features")
         self.root = data_root(root)
         self.inputs = inputs
-        self.scaled = inputs == "raw"
-        self.input_shape = (6, WINDOW) if inputs == "raw" else (FEATURES,)
+        self.scaling = scaling
+        self.k_best = k_best
+        self._selected = select(features)
+        if k_best is not None:
+            self._selected = tuple(column for column in self._selected if original(column) == column)
+            if not 1 <= k_best <= len(self._selected):
+                most = len(self._selected)
+                raise UserError(f"k_best must be 1 to {most}, the features to choose from without copies; got {k_best}")
+        self.input_shape = (6, WINDOW) if inputs == "raw" else (k_best or len(self._selected),)
         self.class_names = _ACTIVITIES
         self.num_classes = len(_ACTIVITIES)
 
@@ -57,9 +83,48 @@ class HAPT(TensorDataModule):
         find_or_fetch(self.root)
 
     def load(self) -> tuple[Arrays, Arrays]:
-        """Reads the windows or the features; raises what `load_windows` and `load_features` raise."""
+        """Reads the windows, or reads or computes the features; raises what these raise."""
         archive = find_or_fetch(self.root)
-        return load_windows(archive) if self.inputs == "raw" else load_features(archive)
+        if self.inputs == "raw":
+            return load_windows(archive)
+        train, test = load_features(archive)
+        self._published = MinMax.fit(np.concatenate([train.x, test.x]), range(len(columns())), "train and test")
+        return train, test
+
+    def fit_scaling(self, train: Arrays) -> Scaling:
+        """Learns scaling, and which features are best, from the training part."""
+        if self.inputs == "raw":
+            return super().fit_scaling(train)
+        chosen = [column.index for column in self._selected]
+        if self.k_best is not None:
+            chosen = k_best(train.x, train.y, chosen, self.k_best).tolist()
+        self._selected = tuple(columns()[index] for index in chosen)
+        if self.scaling == "published":
+            return self._published.take(chosen)
+        return MinMax.fit(train.x, chosen, "train")
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The features that are inputs, in order; none of raw windows. With `k_best` they are known after `setup`."""
+        if self.inputs == "raw":
+            return ()
+        if self.k_best is not None:
+            self.setup()
+        return self._selected
+
+    def preprocessing(self) -> FeatureCost | None:
+        """What the features cost on a device, for one window; ``None`` for raw windows."""
+        return feature_cost(self.columns) if self.inputs == "features" else None
+
+    def describe(self) -> dict[str, Any]:
+        """Adds to `TensorDataModule.describe` where features are from, and which they are."""
+        row = super().describe()
+        if self.inputs == "features":
+            row["inputs"] |= {
+                "source": source_of(find_or_fetch(self.root)),
+                "features": [column.name for column in self.columns],
+            }
+        return row
 
 
 # activity_labels.txt of the data set

@@ -9,6 +9,7 @@ import zlib
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
+from mcubench.datamodules.hapt_tables import first_fault
 from mcubench.datamodules.roots import fetch
 from mcubench.errors import CorruptDataError, MissingDataError
 
@@ -80,9 +81,12 @@ class HaptArchive:
         else:
             expected, found = self.hashes[name], hashlib.sha256(content).hexdigest()
         if found != expected:
+            # All but the names of the activities are numbers.
+            fault = first_fault(content) if "/" in name else None
+            fault = fault or f"it has {len(content.splitlines()):,} lines; some are altered or missing"
             raise CorruptDataError(
                 f"{name} in {self.path} is not the original file (hash {found[:12]}..., expected {expected[:12]}...): "
-                "it is truncated, corrupt or altered. Replace it by a good copy."
+                f"{fault}. Replace it by a good copy."
             )
         return content
 

@@ -73,13 +73,13 @@ class FeatureCost:
 
     Attributes:
         features: Number of features.
-        copies: How many of them repeat another one of them.
+        copies: Those that repeat another one of them, and which one, by name.
         stages: The stages in order.
         memory: RAM.
     """
 
     features: int
-    copies: int
+    copies: dict[str, str]
     stages: tuple[StageCost, ...]
     memory: FeatureMemory
 
@@ -130,7 +130,11 @@ def feature_cost(wanted: Sequence[Column] | None = None) -> FeatureCost:
     sums["scaling"] = Operations(multiplications=1, additions=1) * len(wanted)
     return FeatureCost(
         features=len(wanted),
-        copies=len(wanted) - len(distinct),
+        copies={
+            column.name: original(column).name
+            for column in wanted
+            if original(column) in wanted and original(column) != column
+        },
         stages=tuple(StageCost(name, operations) for name, operations in sums.items()),
         memory=_memory(rules, len(wanted)),
     )

@@ -47,5 +47,6 @@ def _names(column: Column) -> tuple[str, ...]:
 
 
 def _known() -> list[str]:
-    known = {column.signal for column in columns()} | {column.statistic for column in columns()}
-    return sorted(known) + [column.name for column in columns()]
+    single = {name for column in columns() for name in (column.signal, column.statistic)}
+    both = {f"{column.signal}-{column.statistic}" for column in columns()}
+    return [*sorted(single), *sorted(both), *(column.name for column in columns())]

@@ -29,7 +29,7 @@ class Samples:
 
     def __init__(self, x: Array) -> None:
         self.x = x
-        self.n = x.shape[-1]
+        self.n: int = x.shape[-1]
 
     @functools.cached_property
     def mean(self) -> Array:

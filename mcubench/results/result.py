@@ -30,6 +30,7 @@ class Result:
         model: ``name``, ``class_path`` and ``init_args`` of the module.
         data: The same of the data module; ``null`` where the module brings its own data.
         inputs: ``shape`` of a sample and its ``scaling`` (``mean`` and ``std`` per channel), or ``null``.
+        preprocessing: What computing an input from a sensor's samples costs on a device; ``null`` where samples are it.
         split: How validation was chosen, and ``sizes`` of the parts; ``null`` for foreign data.
         seed: What ``seed_everything`` was given.
         accuracy: Of ``train``, ``val`` and ``test``, in 0 .. 1.
@@ -54,6 +55,7 @@ class Result:
     model: dict[str, Any]
     data: dict[str, Any] | None
     inputs: dict[str, Any] | None
+    preprocessing: dict[str, Any] | None
     split: dict[str, Any] | None
     seed: int | None
     accuracy: PerPart

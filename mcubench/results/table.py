@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -51,6 +52,8 @@ def print_result(result: Result, folder: Path, seconds_in_all: float, hints: Seq
 
 def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[str, str]]:
     facts = [("parameters", f"{result.params:,}"), ("costs", _costs(result))]
+    if result.preprocessing:
+        facts += _features(result.inputs or {}, result.preprocessing)
     val, test = result.accuracy.get("val"), result.accuracy.get("test")
     if val is not None and test is not None:
         facts.append(("validation - test", f"{100 * (val - test):+.2f} points of accuracy ({_split(result)})"))
@@ -77,6 +80,23 @@ def _costs(result: Result) -> str:
         f"{known(result.macs, '{:,}'.format)} MACs, {known(result.flash_bytes, bytes_text)} flash, "
         f"{known(result.ram_bytes, bytes_text)} RAM ({bits})"
     )
+
+
+def _features(inputs: dict[str, Any], cost: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where features are from, how they are scaled, and what they cost on top of the model."""
+    scaled = f"scaled by the ranges of {inputs['scaling']['fitted_on']}"
+    if inputs["scaling"]["fitted_on"] != "train":
+        scaled += ", which leaks: compare with papers only"
+    copies = f", {len(cost['copies'])} of them copies of others" if cost["copies"] else ""
+    other = sum(cost["operations"].values()) - cost["operations"]["macs"]
+    return [
+        ("features", f"{cost['features']} {inputs['source']}{copies}; {scaled}"),
+        (
+            "they cost",
+            f"{cost['operations']['macs']:,} MACs and {other:,} other operations a window, "
+            f"{bytes_text(cost['ram_bytes'])} RAM (float32), before the model's",
+        ),
+    ]
 
 
 def _split(result: Result) -> str:

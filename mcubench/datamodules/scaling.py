@@ -1,0 +1,124 @@
+"""How samples become inputs: scaled by constants that were learned from other samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_selection import f_classif
+
+from mcubench.errors import UserError
+
+__all__ = ["MinMax", "Scaling", "Standardised", "k_best"]
+
+
+class Scaling(Protocol):
+    """Turns samples, shape (N, ...), into inputs, float32."""
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Scales samples."""
+        ...
+
+    def describe(self) -> dict[str, Any] | None:
+        """The constants as plain values, for a result row; ``None`` if there are none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """Every channel with mean 0 and standard deviation 1.
+
+    Attributes:
+        mean: float32, shape (channels, 1, ...).
+        std: The same; 1 for a channel that is constant.
+    """
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, x: NDArray[Any]) -> Standardised:
+        """Learns the constants of each channel (axis 1), summed in float64.
+
+        The deviations are float32 temporaries: float64 ones of a whole data set would take seconds and gigabytes.
+        """
+        axes = (0, *range(2, x.ndim))
+        mean = x.mean(axes, np.float64, keepdims=True)[0].astype(np.float32)
+        deviations = np.subtract(x, mean, dtype=np.float32)
+        np.square(deviations, out=deviations)
+        std = np.sqrt(deviations.mean(axes, np.float64, keepdims=True))[0]
+        return cls(mean, np.where(std > 0, std, 1).astype(np.float32))
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Scales samples."""
+        scaled: NDArray[np.float32] = np.subtract(x, self.mean, dtype=np.float32)
+        scaled /= self.std
+        return scaled
+
+    def describe(self) -> dict[str, Any]:
+        """``mean`` and ``std`` of each channel."""
+        return {"mean": self.mean.ravel().tolist(), "std": self.std.ravel().tolist()}
+
+
+@dataclass(frozen=True)
+class MinMax:
+    """Some columns of a matrix, each mapped so that its range becomes [-1, 1].
+
+    Attributes:
+        columns: Which ones, int64, shape (k,).
+        minimum: float64, shape (k,), of what it was fitted on.
+        maximum: The same.
+        fitted_on: What that was, in words.
+    """
+
+    columns: NDArray[np.int64]
+    minimum: NDArray[np.float64]
+    maximum: NDArray[np.float64]
+    fitted_on: str
+
+    @classmethod
+    def fit(cls, x: NDArray[Any], columns: Sequence[int] | NDArray[np.int64], fitted_on: str) -> MinMax:
+        """Learns the range of each of the columns of x, shape (N, all columns)."""
+        chosen = x[:, columns]
+        return cls(np.asarray(columns), chosen.min(0), chosen.max(0), fitted_on)
+
+    def take(self, columns: Sequence[int]) -> MinMax:
+        """The same for some of its columns, named by where they stand in the matrix."""
+        places = np.searchsorted(self.columns, columns)
+        return MinMax(self.columns[places], self.minimum[places], self.maximum[places], self.fitted_on)
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Scales samples, in float64: a feature's range may be tiny beside its values."""
+        width = self.maximum - self.minimum
+        scaled = 2 * (x[:, self.columns] - self.minimum) / np.where(width > 0, width, 1) - 1
+        return scaled.astype(np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        """``minimum`` and ``maximum`` of each column, and what they were taken of."""
+        return {"minimum": self.minimum.tolist(), "maximum": self.maximum.tolist(), "fitted_on": self.fitted_on}
+
+
+def k_best(x: NDArray[Any], y: NDArray[np.int64], columns: Sequence[int], k: int) -> NDArray[np.int64]:
+    """Chooses the columns whose means differ most between classes: the F statistic of an analysis of variance.
+
+    Args:
+        x: Samples, shape (N, all columns).
+        y: Their classes, shape (N,).
+        columns: Those to choose from.
+        k: How many to take.
+
+    Returns:
+        The chosen columns in their order; of equal ones, those that come first.
+
+    Raises:
+        UserError: If there are fewer than `k`.
+    """
+    if k > len(columns):
+        raise UserError(f"k_best must be at most {len(columns)}, the number of features to choose from, got {k}")
+    with np.errstate(divide="ignore", invalid="ignore"):  # of a column that is constant
+        score, _ = f_classif(x[:, columns], y)
+    best = np.argsort(-np.nan_to_num(score), kind="stable")[:k]
+    return np.sort(np.asarray(columns)[best])

@@ -218,7 +218,11 @@ def _hints(result: Result) -> list[str]:
     if images and model == "MLP":
         hints.append(f"python -m mcubench fit --model CNN --data {data}")
     elif data == "HAPT" and result.split and result.split["kind"] == "subject":
-        hints.append(f"python -m mcubench fit --model {model} --data HAPT --data.split random    # see how it leaks")
+        features = " --data.inputs features" if result.preprocessing else ""
+        again = f"python -m mcubench fit --model {model} --data HAPT{features}"
+        if result.preprocessing and result.preprocessing["features"] > 40:
+            hints.append(f"{again} --data.k_best 40    # fewer features cost less")
+        hints.append(f"{again} --data.split random    # see how it leaks")
     if data == "Digits":
         hints.append(f"python -m mcubench fit --model {model} --data MNIST")
     if (path := result.checkpoint["path"]) is not None:

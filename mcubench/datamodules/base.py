@@ -139,7 +139,9 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
     def _check_labels(self, arrays: Arrays) -> None:
         """Holds the labels that `load` returned against what the module says of itself."""
         if len(arrays.x) != len(arrays.y):
-            raise UserError(f"{type(self).__name__}.load gave {len(arrays.x)} samples and {len(arrays.y)} labels")
+            raise UserError(
+                f"{type(self).__name__}.load gave samples of shape {arrays.x.shape}, labels of shape {arrays.y.shape}"
+            )
         if len(arrays.y) and not 0 <= arrays.y.min() <= arrays.y.max() < self.num_classes:
             raise UserError(
                 f"{type(self).__name__}.load gave labels {arrays.y.min()} to {arrays.y.max()}; with num_classes "

@@ -7,11 +7,12 @@ from typing import Any, Literal
 import numpy as np
 
 from mcubench.datamodules.base import Arrays, TensorDataModule
+from mcubench.datamodules.filters import k_best as best_columns
 from mcubench.datamodules.hapt_archive import find_or_fetch
 from mcubench.datamodules.hapt_features import load_features, source_of
 from mcubench.datamodules.hapt_windows import load_windows
 from mcubench.datamodules.roots import data_root
-from mcubench.datamodules.scaling import MinMax, Scaling, k_best
+from mcubench.datamodules.scaling import MinMax, Scaling
 from mcubench.datamodules.splits import SplitKind
 from mcubench.errors import UserError
 from mcubench.features import WINDOW, Column, FeatureCost, columns, feature_cost, original, select
@@ -33,8 +34,8 @@ class HAPT(TensorDataModule):
             official ones where the copy has them, else the same computed from the recordings (docs/hapt.md).
         features: Take only some of them: signals (``tBodyAcc``), statistics (``mean``), both (``tBodyAcc-mean``) or
             columns (``tBodyAcc-mean-X``), with ``*`` and ``?``.
-        k_best: Take only so many of these, chosen on the training part by how far the classes' means are apart (F of
-            an analysis of variance); exact copies are left out.
+        k_best: Take only so many of these, chosen on the training part: those whose means differ most between classes
+            (F of an analysis of variance) and that do not correlate by 0.95 or more with a better one.
         scaling: Of features: ``train`` by the ranges of the training part; ``published`` by those of training and test
             windows together, as in the official matrices. That leaks; it is here to compare with papers only.
         batch_size: Samples a batch.
@@ -97,7 +98,7 @@ class HAPT(TensorDataModule):
             return super().fit_scaling(train)
         chosen = [column.index for column in self._selected]
         if self.k_best is not None:
-            chosen = k_best(train.x, train.y, chosen, self.k_best).tolist()
+            chosen = best_columns(train.x, train.y, chosen, self.k_best).tolist()
         self._selected = tuple(columns()[index] for index in chosen)
         if self.scaling == "published":
             return self._published.take(chosen)

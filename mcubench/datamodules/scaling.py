@@ -8,11 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_selection import f_classif
 
-from mcubench.errors import UserError
-
-__all__ = ["MinMax", "Scaling", "Standardised", "k_best"]
+__all__ = ["MinMax", "Scaling", "Standardised"]
 
 
 class Scaling(Protocol):
@@ -99,26 +96,3 @@ class MinMax:
     def describe(self) -> dict[str, Any]:
         """``minimum`` and ``maximum`` of each column, and what they were taken of."""
         return {"minimum": self.minimum.tolist(), "maximum": self.maximum.tolist(), "fitted_on": self.fitted_on}
-
-
-def k_best(x: NDArray[Any], y: NDArray[np.int64], columns: Sequence[int], k: int) -> NDArray[np.int64]:
-    """Chooses the columns whose means differ most between classes: the F statistic of an analysis of variance.
-
-    Args:
-        x: Samples, shape (N, all columns).
-        y: Their classes, shape (N,).
-        columns: Those to choose from.
-        k: How many to take.
-
-    Returns:
-        The chosen columns in their order; of equal ones, those that come first.
-
-    Raises:
-        UserError: If there are fewer than `k`.
-    """
-    if k > len(columns):
-        raise UserError(f"k_best must be at most {len(columns)}, the number of features to choose from, got {k}")
-    with np.errstate(divide="ignore", invalid="ignore"):  # of a column that is constant
-        score, _ = f_classif(x[:, columns], y)
-    best = np.argsort(-np.nan_to_num(score), kind="stable")[:k]
-    return np.sort(np.asarray(columns)[best])

@@ -41,7 +41,8 @@ class CNN1d(Classifier):
         if len(input_shape) != 2 or input_shape[1] >> len(channels) == 0:
             raise UserError(
                 f"CNN1d with {len(channels)} blocks needs signals of shape (channels, samples), at least "
-                f"{1 << len(channels)} samples; got {tuple(input_shape)}. For images use CNN or DSCNN."
+                f"{1 << len(channels)} samples; got {tuple(input_shape)}. For images use CNN or DSCNN, for features "
+                "MLP."
             )
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise UserError(f"kernel_size must be odd, got {kernel_size}")

@@ -30,7 +30,6 @@ class Result:
         model: ``name``, ``class_path`` and ``init_args`` of the module.
         data: The same of the data module; ``null`` where the module brings its own data.
         inputs: ``shape`` of a sample and its ``scaling`` (``mean`` and ``std`` per channel), or ``null``.
-        preprocessing: What computing an input from a sensor's samples costs on a device; ``null`` where samples are it.
         split: How validation was chosen, and ``sizes`` of the parts; ``null`` for foreign data.
         seed: What ``seed_everything`` was given.
         accuracy: Of ``train``, ``val`` and ``test``, in 0 .. 1.
@@ -49,13 +48,13 @@ class Result:
         versions: Of python and the packages that compute.
         command: The command line, word by word.
         git_commit: Of the working folder, where it is in a repository; with ``-dirty`` if files differ.
+        preprocessing: What computing an input from a sensor's samples costs on a device; ``null`` where samples are it.
         notes: What could not be computed, and why.
     """
 
     model: dict[str, Any]
     data: dict[str, Any] | None
     inputs: dict[str, Any] | None
-    preprocessing: dict[str, Any] | None
     split: dict[str, Any] | None
     seed: int | None
     accuracy: PerPart
@@ -73,6 +72,7 @@ class Result:
     versions: dict[str, str]
     command: list[str]
     git_commit: str | None
+    preprocessing: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
 

@@ -152,7 +152,7 @@ def test_arrays_are_read_only_because_training_shares_them() -> None:
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        (np.zeros((40, 2, 4)), np.zeros(40, int), r"samples of shape \(40, 2, 4\)"),
+        (np.zeros((40, 2, 4)), np.zeros(40, int), r"samples of shape \(2, 4\); its input_shape is \(2, 5\)"),
         (np.zeros((50, 2, 5)), np.zeros(40, int), r"labels of shape \(40,\)"),
         (np.zeros((40, 2, 5)), np.arange(40) % 4, "labels 0 to 3; with num_classes 3"),
         (np.zeros((40, 2, 5)), np.arange(40) % 2 - 1, "labels -1 to 0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 
 from mcubench.datamodules import HAPT, hapt_archive, hapt_windows
 from mcubench.datamodules.hapt_archive import HaptArchive, find_or_fetch, manifest
-from mcubench.datamodules.hapt_windows import load_features, load_windows
+from mcubench.datamodules.hapt_features import load_features, source_of
+from mcubench.datamodules.hapt_windows import load_windows
 from mcubench.errors import CorruptDataError, MissingDataError, UserError
+from mcubench.features import recording_features
 from tests.datamodules.test_mnist import listing
 
 Files = dict[str, bytes]
@@ -70,7 +73,7 @@ def test_the_cache_is_used_and_made_anew_when_damaged(tmp_path: Path, monkeypatc
     made = archive(tmp_path, made_files())
     first = load_windows(made)[0].x
     (cached,) = (tmp_path / "cache" / "mcubench").iterdir()
-    monkeypatch.setattr(hapt_windows, "_cut", lambda archive: pytest.fail("the cache was not used"))
+    monkeypatch.setattr(hapt_windows, "_compute", lambda *args: pytest.fail("the cache was not used"))
     assert np.array_equal(load_windows(made)[0].x, first)
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -97,24 +100,77 @@ def changed(name: str, content: bytes) -> Files:
     [
         (changed("RawData/acc_exp01_user01.txt", b"1 2 3\n1 nan 3\n"), "line 2, column 2: nan is not a finite number"),
         (changed("RawData/acc_exp01_user01.txt", b"1 2 3\n1 -inf 3\n"), "-inf is not a finite number"),
-        (changed("RawData/acc_exp01_user01.txt", b"1 2 3\n1 x 3\n"), "acc_exp01_user01.txt is not a table of numbers"),
-        (changed("RawData/acc_exp01_user01.txt", b"1 2\n3 4\n"), "has 2 columns, expected 3"),
-        (changed("RawData/acc_exp01_user01.txt", b""), "acc_exp01_user01.txt is not a table of numbers"),
-        (changed("RawData/acc_exp01_user01.txt", b"1 2 3\n"), "1 and 500 samples"),
+        (
+            changed("RawData/acc_exp01_user01.txt", b"1 2 3\n1 x 3\n"),
+            "acc_exp01_user01.txt, line 2, column 2: 'x' is not a n",
+        ),
+        (
+            changed("RawData/gyro_exp01_user01.txt", b"1 2 3\n\n3 4\n"),
+            "gyro_exp01_user01.txt, line 3: 2 columns, expected 3",
+        ),
+        (changed("RawData/acc_exp01_user01.txt", b""), "acc_exp01_user01.txt, line 1: the file is empty"),
+        (
+            changed("RawData/acc_exp01_user01.txt", b"1 2 3\n"),
+            "acc_exp01_user01.txt ends at line 1, RawData/gyro_exp01_user01.txt at line 500",
+        ),
+        (changed("RawData/labels.txt", b"1 1 5 11 600\n"), "acc_exp01_user01.txt ends at line 500, labels.txt goes on"),
         (changed("Train/y_train.txt", b"5\n4\n4\n"), "do not agree with Train/y_train.txt"),
         (changed("Test/subject_id_test.txt", b"2\n2\n2\n2\n"), "do not agree with Test/y_test.txt"),
     ],
-    ids=["nan", "inf", "text", "columns", "empty", "lengths", "labels", "subjects"],
+    ids=["nan", "inf", "text", "columns", "empty", "lengths", "segment", "labels", "subjects"],
 )
-def test_wrong_content_is_named(tmp_path: Path, files: Files, message: str) -> None:
+@pytest.mark.parametrize("load", [load_windows, load_features])
+def test_wrong_content_is_named(
+    tmp_path: Path, load: Callable[[HaptArchive], object], files: Files, message: str
+) -> None:
     with pytest.raises(CorruptDataError, match=message):
-        load_windows(archive(tmp_path, files))
+        load(archive(tmp_path, files))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "mcubench"
+
+
+@pytest.mark.parametrize("load", [load_windows, load_features])
+@pytest.mark.parametrize("content", [b"1 2 3\n1 nan 3\n", b"1 2 3\n1 x 3\n", b"1 2 3\n", None])
+def test_nothing_is_cached_of_a_malformed_recording(
+    tmp_path: Path, cache: Path, load: Callable[[HaptArchive], object], content: bytes | None
+) -> None:
+    name = "RawData/gyro_exp02_user02.txt"
+    files = {key: value for key, value in made_files().items() if key != name}
+    if content is not None:
+        files[name] = content
+    with pytest.raises(CorruptDataError, match=r"gyro_exp02_user02\.txt"):
+        load(archive(tmp_path, files, hashes=made_files() if content is None else None))
+    assert not cache.exists() or not list(cache.iterdir())
+
+
+def test_a_dead_sensor_is_named(tmp_path: Path, cache: Path) -> None:
+    rows = made_files()["RawData/acc_exp02_user02.txt"].decode().splitlines()
+    rows = [f"0 0 {row.split()[2]}" if number >= 129 else row for number, row in enumerate(rows)]
+    files = changed("RawData/acc_exp02_user02.txt", "\n".join(rows).encode())
+    # The filters' state decays for ever in theory, and to nothing in arithmetic: a stretch of 4,000 constant samples.
+    files["RawData/acc_exp02_user02.txt"] += b"\n0 0 0" * 12000
+    files["RawData/gyro_exp02_user02.txt"] += b"\n0 0 0" * 12000
+    files["RawData/labels.txt"] = files["RawData/labels.txt"].replace(b"2 2 12 130 450", b"2 2 12 12001 12321")
+    with pytest.raises(
+        CorruptDataError, match=r"acc_exp02_user02\.txt, lines \d+ to \d+: \S+ is not defined: a signal is"
+    ):
+        load_features(archive(tmp_path, files))
+    assert not list(cache.glob("*features*"))
 
 
 def test_an_altered_file_is_named(tmp_path: Path) -> None:
     altered = changed("RawData/gyro_exp02_user02.txt", made_files()["RawData/gyro_exp02_user02.txt"] + b" ")
-    with pytest.raises(CorruptDataError, match=r"RawData/gyro_exp02_user02\.txt in .* is not the original file"):
+    with pytest.raises(
+        CorruptDataError, match=r"RawData/gyro_exp02_user02\.txt in .* is not the original file.*500 lines"
+    ):
         load_windows(archive(tmp_path, altered, hashes=made_files()))
+    wrong = changed("RawData/gyro_exp02_user02.txt", b"1 2 3\n4 five 6\n")
+    with pytest.raises(CorruptDataError, match=r"not the original file .*line 2, column 2: 'five' is not a number"):
+        load_windows(archive(tmp_path, wrong, hashes=made_files()))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -168,7 +224,7 @@ def test_features_where_the_copy_has_them(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(hapt_archive, "FEATURE_BLOBS", blobs)
     train, test = load_features(archive(tmp_path, {**made_files(), **tables}, hashes=made_files()))
     assert train.x.shape == (3, 561)
-    assert train.x[2, 5] == np.float32(0.007)
+    assert train.x[2, 5] == 0.007
     assert test.y.tolist() == [0, 11, 11, 11, 11]
 
 
@@ -176,9 +232,18 @@ def git_blob(content: bytes) -> str:
     return hashlib.sha1(b"blob " + str(len(content)).encode() + b"\0" + content).hexdigest()
 
 
-def test_features_of_a_raw_only_copy(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"needs Train/X_train\.txt and Test/X_test\.txt, which .*some\.zip lacks"):
-        load_features(archive(tmp_path, made_files()))
+def test_features_of_a_raw_only_copy_are_computed(tmp_path: Path) -> None:
+    files = made_files()
+    made = archive(tmp_path, files)
+    assert source_of(made) == "recomputed"
+    train, test = load_features(made)
+    assert (train.x.shape, test.x.shape) == ((3, 561), (5, 561))
+    sensors = [
+        np.loadtxt(files[f"RawData/{sensor}_exp01_user01.txt"].decode().splitlines()) for sensor in ("acc", "gyro")
+    ]
+    # first - 1, one step of 64 later, the last segment
+    assert np.array_equal(train.x, recording_features(np.concatenate(sensors, axis=1), [10, 74, 299]))
+    assert train.y.tolist() == [4, 4, 3]
 
 
 def test_other_zips_beside_the_data_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +352,3 @@ class TestRealArchive:
         module = HAPT(root=str(real_data), split="random")
         train, val = (set(module.subjects(part).tolist()) for part in ("train", "val"))  # type: ignore[union-attr]
         assert len(train & val) == 21
-
-    def test_features_are_not_in_this_copy(self, real_data: Path) -> None:
-        with pytest.raises(UserError, match="raw-only copy"):
-            HAPT(root=str(real_data), inputs="features").setup()

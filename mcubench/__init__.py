@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mcubench import callbacks as callbacks
     from mcubench import cost as cost
     from mcubench import datamodules as datamodules
+    from mcubench import features as features
     from mcubench import graph as graph
     from mcubench import models as models
     from mcubench import parity as parity
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {"mend_torchvision": "mcubench._compat", "UserError": "mcubench.errors"}
-_SUBPACKAGES = ("callbacks", "cost", "datamodules", "graph", "models", "parity", "testing")
+_SUBPACKAGES = ("callbacks", "cost", "datamodules", "features", "graph", "models", "parity", "testing")
 
 __all__ = [
     "UserError",
@@ -30,6 +31,7 @@ __all__ = [
     "callbacks",
     "cost",
     "datamodules",
+    "features",
     "graph",
     "mend_torchvision",
     "models",

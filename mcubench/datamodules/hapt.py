@@ -113,6 +113,27 @@ class HAPT(TensorDataModule):
             self.setup()
         return self._selected
 
+    def state_dict(self) -> dict[str, Any]:
+        """Adds to `TensorDataModule.state_dict` which features are the inputs."""
+        return super().state_dict() | {"features": [column.name for column in self.columns]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Sees that the inputs are the features that the checkpoint's model was trained on.
+
+        Raises:
+            UserError: If they are others: with `k_best`, another split chooses others.
+        """
+        trained_on = state_dict.get("features", [])
+        given = [column.name for column in self.columns]
+        if trained_on != given:
+            differ = sorted(set(trained_on) ^ set(given))
+            raise UserError(
+                f"the model was trained on {len(trained_on)} features, here are {len(given)}, and they differ in "
+                f"{len(differ)}, as in {differ[0]}: give --data.inputs, --data.features, --data.k_best and the split "
+                "as they were in its run"
+            )
+        super().load_state_dict(state_dict)
+
     def preprocessing(self) -> FeatureCost | None:
         """What the features cost on a device, for one window; ``None`` for raw windows."""
         return feature_cost(self.columns) if self.inputs == "features" else None

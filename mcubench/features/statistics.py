@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from mcubench.features.catalogue import AR_ORDER, BANDS
 
@@ -57,7 +56,7 @@ def spectrum(x: Array) -> Array:
         Shape (windows, axes, 64).
     """
     n = x.shape[-1]
-    magnitude: Array = np.abs(fft.rfft(x, axis=-1)[..., 1:]) * (2 / n)
+    magnitude: Array = np.abs(np.fft.rfft(x, axis=-1)[..., 1:]) * (2 / n)
     return magnitude
 
 

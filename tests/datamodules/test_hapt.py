@@ -222,7 +222,9 @@ def test_features_where_the_copy_has_them(tmp_path: Path, monkeypatch: pytest.Mo
         load_features(archive(tmp_path, {**made_files(), **tables}, hashes=made_files()))
     blobs = {name: git_blob(content) for name, content in tables.items()}
     monkeypatch.setattr(hapt_archive, "FEATURE_BLOBS", blobs)
-    train, test = load_features(archive(tmp_path, {**made_files(), **tables}, hashes=made_files()))
+    made = archive(tmp_path, {**made_files(), **tables}, hashes=made_files())
+    assert source_of(made) == "official"
+    train, test = load_features(made)
     assert train.x.shape == (3, 561)
     assert train.x[2, 5] == 0.007
     assert test.y.tolist() == [0, 11, 11, 11, 11]

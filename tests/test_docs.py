@@ -25,7 +25,7 @@ COMMAND = re.compile(r"^ *python -m mcubench (.*?)(?:\s{2,}.*|\s+#.*)?$", re.MUL
 
 
 def commands() -> list[str]:
-    pages = ("data.md", "result.md", "parity.md")
+    pages = ("data.md", "result.md", "parity.md", "hapt.md")
     texts = [README, OVERVIEW, *((REPOSITORY / "docs" / name).read_text("utf-8") for name in pages)]
     found = {match for text in texts for match in COMMAND.findall(text)}
     return sorted(command for command in found if command.split()[0] in VERBS and "my_file" not in command)
@@ -67,6 +67,7 @@ def test_every_field_of_the_result_is_documented() -> None:
         "mcubench",
         "mcubench.models",
         "mcubench.datamodules",
+        "mcubench.features",
         "mcubench.callbacks",
         "mcubench.graph",
         "mcubench.cost",

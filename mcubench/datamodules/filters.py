@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +32,8 @@ def k_best(x: NDArray[Any], y: NDArray[np.int64], columns: Sequence[int], k: int
         The chosen columns in their order.
     """
     chosen_from = np.asarray(columns)
-    with np.errstate(divide="ignore", invalid="ignore"):  # of a column that is constant
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore", UserWarning)  # a column that is constant scores nothing, and so it should
         score, _ = f_classif(x[:, chosen_from], y)
         alike = np.abs(np.corrcoef(x[:, chosen_from], rowvar=False)).reshape(len(columns), -1) >= ALIKE
     by_score = np.argsort(-np.nan_to_num(score), kind="stable").tolist()

@@ -103,7 +103,7 @@ class Column:
         """The axes of the signal that it is computed from."""
         own = SIGNALS[self.signal].parts
         named = self.part.split("-")[0]
-        return tuple(axis for axis in own if axis in named) if named and own != ("",) else own
+        return tuple(axis for axis in own if axis in named) if named else own
 
 
 def statistics_of(signal: Signal) -> tuple[str, ...]:

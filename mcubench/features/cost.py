@@ -118,8 +118,10 @@ def feature_cost(wanted: Sequence[Column] | None = None) -> FeatureCost:
         wanted: The columns; not given, all 561.
     """
     wanted = columns() if wanted is None else wanted
-    distinct = sorted({original(column) for column in wanted}, key=lambda column: column.index)
-    rules = closure(map(step_of, distinct))
+    first: dict[Column, Column] = {}
+    for column in sorted(wanted, key=lambda column: column.index):
+        first.setdefault(original(column), column)
+    rules = closure(map(step_of, first))
     order = [*_BEFORE, *dict.fromkeys(column.statistic for column in columns()), "length"]
     sums: dict[str, Operations] = {}
     for kind in order:
@@ -130,11 +132,7 @@ def feature_cost(wanted: Sequence[Column] | None = None) -> FeatureCost:
     sums["scaling"] = Operations(multiplications=1, additions=1) * len(wanted)
     return FeatureCost(
         features=len(wanted),
-        copies={
-            column.name: original(column).name
-            for column in wanted
-            if original(column) in wanted and original(column) != column
-        },
+        copies={column.name: first[original(column)].name for column in wanted if first[original(column)] != column},
         stages=tuple(StageCost(name, operations) for name, operations in sums.items()),
         memory=_memory(rules, len(wanted)),
     )

@@ -138,7 +138,7 @@ def _autoregression(samples: Samples) -> Array:
         coefficients[..., : step + 1] = past + reflection[..., None] * past[..., ::-1]
         k = reflection[..., None]
         forward, backward = (forward + k * backward)[..., 1:], (backward + k * forward)[..., :-1]
-    return coefficients[..., 1:].reshape(len(samples.x), -1)
+    return coefficients[..., 1:].reshape(len(samples.x), samples.x.shape[1] * AR_ORDER)
 
 
 def _correlation(samples: Samples) -> Array:
@@ -170,7 +170,7 @@ def _bands_energy(samples: Samples) -> Array:
     """Sums of squares over 14 bands of bins, axis by axis."""
     squares = np.square(samples.x)
     bands = [squares[..., first - 1 : last].sum(-1) for first, last in BANDS]
-    return np.stack(bands, axis=-1).reshape(len(squares), -1)
+    return np.stack(bands, axis=-1).reshape(len(squares), squares.shape[1] * len(BANDS))
 
 
 STATISTICS: dict[str, Callable[[Samples], Array]] = {

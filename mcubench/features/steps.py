@@ -166,9 +166,9 @@ def _quartiles(step: Step) -> Rule:
 
 
 def _entropy(step: Step) -> Rule:
-    """Clip, scale, round and count each value; then a term from the table for each of 256 levels."""
-    each = Operations(comparisons=2, multiplications=1, additions=2)
-    once = Operations(additions=_LEVELS + 1, multiplications=1)
+    """Clip, scale and round (255 x + 0.5), and count each value; then a table's term for each of 256 levels."""
+    each = Operations(comparisons=2, macs=1, additions=1)
+    once = Operations(macs=1, additions=_LEVELS)  # log2 n - sum / n
     operations = each * _length(step) + once
     return Rule(operations, _values(step, [step.part]), scratch=_LEVELS * _COUNTER_BYTES)
 

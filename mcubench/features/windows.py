@@ -27,8 +27,8 @@ def window_features(signals: Array, wanted: Sequence[Column] | None = None) -> A
         wanted: The columns; not given, all 561.
 
     Returns:
-        Shape (windows, columns), not scaled. A statistic that a window has none of (the correlation with a constant)
-        is NaN.
+        Shape (windows, columns), not scaled. A statistic that a window has none of, as the correlation with zeros, is
+        NaN.
     """
     signals = np.ascontiguousarray(signals)  # sums are rounded alike, however the windows were cut
 

@@ -1,0 +1,458 @@
+"""The features of one window in plain loops, sample by sample, on numbers that count what is done with them.
+
+A second way to the values and to the operations that `mcubench.features` states: of the package it uses the columns'
+names and the record that counts are put in. What a device would compute for some columns is computed here for them,
+each quantity once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial, wraps
+from typing import Any
+
+from scipy.signal import butter
+
+from mcubench.features.catalogue import Column
+from mcubench.features.operations import Operations
+
+WINDOW, STEP, BINS = 128, 64, 64
+AXES = ("X", "Y", "Z")
+
+
+class Tally:
+    """How often each operation was done, by stage."""
+
+    def __init__(self) -> None:
+        self.stages: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.running: Counter[str] = self.stages["nothing"]
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Counts for a stage, until it ends or another one begins within."""
+        outer, self.running = self.running, self.stages[name]
+        yield
+        self.running = outer
+
+
+class Counted:
+    """A number; a product that is the very next thing added or subtracted becomes one MAC with that."""
+
+    __slots__ = ("fresh", "tally", "value")
+
+    def __init__(self, value: float, tally: Tally, fresh: bool = False) -> None:
+        self.value, self.tally, self.fresh = value, tally, fresh
+
+    def _done(self, operation: str, value: float, fresh: bool = False) -> Counted:
+        self.tally.running[operation] += 1
+        return Counted(value, self.tally, fresh)
+
+    def _added(self, other: Any, value: float) -> Counted:
+        for each in (self, other):
+            if isinstance(each, Counted) and each.fresh:
+                each.fresh = False
+                self.tally.running["multiplications"] -= 1
+                return self._done("macs", value)
+        return self._done("additions", value)
+
+    def __add__(self, other: Any) -> Counted:
+        return self._added(other, self.value + float(other))
+
+    def __radd__(self, other: float) -> Counted:
+        return self._added(other, other + self.value)
+
+    def __sub__(self, other: Any) -> Counted:
+        return self._added(other, self.value - float(other))
+
+    def __rsub__(self, other: float) -> Counted:
+        return self._added(other, other - self.value)
+
+    def __mul__(self, other: Any) -> Counted:
+        return self._done("multiplications", self.value * float(other), fresh=True)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Counted:
+        return self._done("divisions", self.value / float(other))
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self._done("comparisons", self.value < float(other)).value)
+
+    def __gt__(self, other: Any) -> bool:
+        return bool(self._done("comparisons", self.value > float(other)).value)
+
+    def __abs__(self) -> Counted:
+        return self._done("comparisons", abs(self.value))
+
+    def __float__(self) -> float:
+        return self.value
+
+    def sqrt(self) -> Counted:
+        return self._done("roots", math.sqrt(self.value))
+
+    def acos(self) -> Counted:
+        return self._done("arccosines", math.acos(self.value))
+
+
+def sqrt(x: Any) -> Any:
+    """The square root, of what is counted and of what is not."""
+    return x.sqrt() if isinstance(x, Counted) else math.sqrt(x)
+
+
+def settle(found: Any) -> Any:
+    """What is stored is no fresh product any more, wherever it is added later."""
+    for each in found if isinstance(found, list) else [found]:
+        if isinstance(each, Counted):
+            each.fresh = False
+    return found
+
+
+def stage(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A quantity that is computed once and counted as part of a stage."""
+
+    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def once(self: Plain, *of: str) -> Any:
+            key = (method.__name__, *of)
+            if key not in self.known:
+                with self.tally.stage(name):
+                    self.known[key] = settle(method(self, *of))
+            return self.known[key]
+
+        return once
+
+    return decorate
+
+
+def median_of_3(a: Any, b: Any, c: Any) -> Any:
+    """Three comparisons: the first orders two."""
+    if b < a:
+        a, b = b, a
+    b = min(b, c)
+    return a if b < a else b
+
+
+def sections(order: int, hertz: float) -> list[list[float]]:
+    """A Butterworth filter's b0, b1, b2, a1, a2: its zeros all lie at -1, and a real pole has a section of its own."""
+    _, poles, gain = butter(order, hertz, fs=50.0, output="zpk")
+    found = [[1.0, 2.0, 1.0, -2 * float(p.real), float(abs(p)) ** 2] for p in poles if p.imag > 1e-9]
+    found += [[1.0, 1.0, 0.0, -float(p.real), 0.0] for p in poles if abs(p.imag) <= 1e-9]
+    found[0][:3] = [float(gain) * b for b in found[0][:3]]
+    return found
+
+
+class LowPass:
+    """Sections in transposed direct form II, one sample after the other."""
+
+    def __init__(self, order: int, hertz: float) -> None:
+        self.sections = sections(order, hertz)
+        self.states: list[list[Any]] = [[0.0, 0.0] for _ in self.sections]
+
+    def __call__(self, x: Any) -> Any:
+        for (b0, b1, b2, a1, a2), state in zip(self.sections, self.states, strict=True):
+            first, second = state
+            y = b0 * x + first
+            if b2 == a2 == 0:  # of first order
+                state[0] = b1 * x - a1 * y
+            else:
+                state[0] = b1 * x + second - a1 * y
+                state[1] = b2 * x - a2 * y
+            x = y
+        return x
+
+
+def batcher(n: int) -> Iterator[tuple[int, int]]:
+    """The comparisons of odd-even merge sort, as Batcher drew it: two halves sorted, then merged."""
+
+    def merge(first: int, length: int, apart: int) -> Iterator[tuple[int, int]]:
+        twice = 2 * apart
+        if twice < length:
+            yield from merge(first, length, twice)
+            yield from merge(first + apart, length, twice)
+            yield from ((i, i + apart) for i in range(first + apart, first + length - apart, twice))
+        else:
+            yield first, first + apart
+
+    def sort(first: int, length: int) -> Iterator[tuple[int, int]]:
+        if length > 1:
+            yield from sort(first, length // 2)
+            yield from sort(first + length // 2, length // 2)
+            yield from merge(first, length, 1)
+
+    return sort(0, n)
+
+
+def transform(x: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Radix-2 transform of 64 complex points, real and imaginary parts: even samples and odd ones of 128."""
+    bits = BINS.bit_length() - 1
+    order = [int(f"{k:0{bits}b}"[::-1], 2) for k in range(BINS)]
+    re, im = [x[2 * k] for k in order], [x[2 * k + 1] for k in order]
+    half = 1
+    while half < BINS:
+        for first in range(0, BINS, 2 * half):
+            for k in range(half):
+                c, s = math.cos(math.pi * k / half), -math.sin(math.pi * k / half)
+                i, j = first + k, first + k + half
+                turned_re, turned_im = c * re[j] - s * im[j], c * im[j] + s * re[j]
+                re[i], re[j] = re[i] + turned_re, re[i] - turned_re
+                im[i], im[j] = im[i] + turned_im, im[i] - turned_im
+        half *= 2
+    return re, im
+
+
+class Plain:
+    """One window of a recording, at the end of what has come of it.
+
+    Args:
+        samples: All raw samples since the recording began, to the second one behind the window; shape (T, 6).
+    """
+
+    def __init__(self, samples: Sequence[Sequence[float]]) -> None:
+        self.raw = [[float(value) for value in channel] for channel in zip(*samples, strict=True)]
+        self.tally = Tally()
+        self.known: dict[tuple[str, ...], Any] = {}
+
+    def row(self, wanted: Iterable[Column], offset: float = 0.0, factor: float = 1.0) -> list[float]:
+        """The columns' values, scaled."""
+        values = [self.feature(column) for column in wanted]
+        with self.tally.stage("scaling"):
+            return [float((value - offset) * factor) for value in values]
+
+    def feature(self, column: Column) -> Counted:
+        """A column's value, not scaled."""
+        # The published gravity magnitude is the body's once more.
+        signal = "tBodyAccMag" if column.signal == "tGravityAccMag" else column.signal
+        part = column.part.split("-")
+        if column.statistic == "sma":
+            return self.mean(signal, "") if signal.endswith("Mag") else self.sma(signal)
+        if column.statistic == "angle":
+            return self.inclination(part[0]) if part[0] else self.angle(signal)
+        if column.statistic == "correlation":
+            return self.correlation(signal, *column.part)
+        if column.statistic == "arCoeff":
+            return self.burg(signal, "".join(part[:-1]))[int(part[-1]) - 1]
+        of = [""] * signal.endswith("Mag") + part if column.statistic == "bandsEnergy" else part
+        return getattr(self, column.statistic)(signal, *of)
+
+    @property
+    def counts(self) -> dict[str, Operations]:
+        """What was done, by stage."""
+        return {name: Operations(**counts) for name, counts in self.tally.stages.items() if any(counts.values())}
+
+    def number(self, value: float) -> Counted:
+        return Counted(value, self.tally)
+
+    # Sample by sample
+
+    def each(self, function: Callable[..., Any], *streams: Sequence[float]) -> list[float]:
+        """Runs along streams from the beginning of the recording; the last 64 steps are this window's and count."""
+        uncounted = len(streams[0]) - STEP
+        found = []
+        for time, values in enumerate(zip(*streams, strict=True)):
+            found.append(float(function(*(values if time < uncounted else map(self.number, values)))))
+        return found
+
+    @stage("median of 3")
+    def median(self, sensor: str, axis: str) -> list[float]:
+        raw = self.raw[3 * (sensor == "gyro") + AXES.index(axis)]
+        return self.each(median_of_3, [0.0, *raw[:-2]], raw[:-1], raw[1:])
+
+    @stage("low-pass 20 Hz")
+    def noiseless(self, sensor: str, axis: str) -> list[float]:
+        return self.each(LowPass(10, 20.0), self.median(sensor, axis))
+
+    @stage("low-pass 0.3 Hz")
+    def gravity(self, axis: str) -> list[float]:
+        return self.each(LowPass(3, 0.3), self.noiseless("acc", axis))
+
+    @stage("low-pass 0.1 Hz")
+    def drift(self, axis: str) -> list[float]:
+        return self.each(LowPass(2, 0.1), self.noiseless("gyro", axis))
+
+    @stage("body, jerk, magnitudes")
+    def stream(self, signal: str, axis: str) -> list[float]:
+        if signal.endswith("Mag"):
+            x, y, z = (self.stream(signal.removesuffix("Mag"), each) for each in AXES)
+            return self.each(lambda a, b, c: sqrt(self.zero(a) + a * a + b * b + c * c), x, y, z)
+        if signal.endswith("Jerk"):
+            x = self.stream(signal.removesuffix("Jerk"), axis)
+            return self.each(lambda now, then: then - now, x[:-1], x[1:])
+        if signal == "tGravityAcc":
+            return self.gravity(axis)
+        slow = self.gravity(axis) if signal == "tBodyAcc" else self.drift(axis)
+        return self.each(lambda a, b: a - b, self.noiseless("acc" if signal == "tBodyAcc" else "gyro", axis), slow)
+
+    def zero(self, like: Any) -> Any:
+        return self.number(0.0) if isinstance(like, Counted) else 0.0
+
+    # Once a window
+
+    def values(self, signal: str, axis: str) -> list[Counted]:
+        """The 128 samples of a time signal, or the 64 bins of a spectrum."""
+        if signal.startswith("f"):
+            return self.spectrum(signal, axis)
+        end = len(self.raw[0]) - 2  # where the jerk ends, too
+        return [self.number(value) for value in self.stream(signal, axis)[end - WINDOW : end]]
+
+    @stage("spectra")
+    def spectrum(self, signal: str, axis: str) -> list[Counted]:
+        re, im = transform(self.values(f"t{signal[1:]}", axis))
+        half = 0.5 * 2 / WINDOW  # each bin's sum of even and odd samples is twice itself
+        bins = []
+        for k in range(1, BINS):
+            even_re, even_im = re[k] + re[BINS - k], im[k] - im[BINS - k]
+            odd_re, odd_im = im[k] + im[BINS - k], re[BINS - k] - re[k]
+            c, s = math.cos(math.pi * k / BINS), -math.sin(math.pi * k / BINS)
+            real = even_re + c * odd_re - s * odd_im
+            imaginary = even_im + c * odd_im + s * odd_re
+            bins.append((real * real + imaginary * imaginary).sqrt() * half)
+        return [*bins, abs(re[0] - im[0]) * (2 / WINDOW)]
+
+    def clip(self, x: Counted, low: float, high: float) -> Counted:
+        raised = low if x < low else float(x)
+        return self.number(high if self.number(raised) > high else raised)
+
+    def sum_of(self, terms: Iterable[Any]) -> Counted:
+        total = self.number(0.0)
+        for term in terms:
+            total = total + term
+        return total
+
+    @stage("mean")
+    def sum(self, signal: str, axis: str) -> Counted:
+        return self.sum_of(self.values(signal, axis))
+
+    @stage("mean")
+    def mean(self, signal: str, axis: str) -> Counted:
+        return self.sum(signal, axis) * (1 / len(self.values(signal, axis)))
+
+    @stage("std")
+    def squares(self, signal: str, axis: str) -> Counted:
+        mean = self.mean(signal, axis)
+        deviations = (x - mean for x in self.values(signal, axis))
+        return self.sum_of(d * d for d in deviations)
+
+    @stage("std")
+    def std(self, signal: str, axis: str) -> Counted:
+        return (self.squares(signal, axis) * (1 / (len(self.values(signal, axis)) - 1))).sqrt()
+
+    @stage("mad")
+    def mad(self, signal: str, axis: str) -> Counted:
+        x, mean = self.values(signal, axis), self.mean(signal, axis)
+        return self.sum_of(abs(value - mean) for value in x) * (1 / len(x))
+
+    @stage("max")
+    def max(self, signal: str, axis: str) -> Counted:
+        return max(self.values(signal, axis))
+
+    @stage("min")
+    def min(self, signal: str, axis: str) -> Counted:
+        return min(self.values(signal, axis))
+
+    @stage("sma")
+    def sma(self, signal: str) -> Counted:
+        if signal.startswith("f"):  # has no negative values
+            x, y, z = (self.mean(signal, axis) for axis in AXES)
+            return x + y + z
+        return self.sum_of(abs(x) for axis in AXES for x in self.values(signal, axis)) * (1 / WINDOW)
+
+    @stage("energy")
+    def energy(self, signal: str, axis: str) -> Counted:
+        x = self.values(signal, axis)
+        return self.sum_of(value * value for value in x) * (1 / len(x))
+
+    @stage("iqr")
+    def iqr(self, signal: str, axis: str) -> Counted:
+        x = list(self.values(signal, axis))
+        for i, j in batcher(len(x)):
+            if x[j] < x[i]:
+                x[i], x[j] = x[j], x[i]
+        quarter = len(x) // 4
+        return ((x[-quarter - 1] + x[-quarter]) - (x[quarter - 1] + x[quarter])) * 0.5
+
+    @stage("entropy")
+    def entropy(self, signal: str, axis: str) -> Counted:
+        x = self.values(signal, axis)
+        counts = [self.number(0.0) for _ in range(256)]
+        for value in x:
+            level = int(float(self.clip(value, 0.0, 1.0) * 255.0 + 0.5))
+            counts[level] = counts[level] + 1
+        table = [0.0, *(c * math.log2(c) for c in range(1, len(x) + 1))]
+        return math.log2(len(x)) - self.sum_of(table[int(float(count))] for count in counts) * (1 / len(x))
+
+    @stage("arCoeff")
+    def burg(self, signal: str, axis: str) -> list[Counted]:
+        x = self.values(signal, axis)
+        forward, backward = x[1:], x[:-1]
+        a: list[Counted] = []
+        for order in range(1, 5):
+            both = list(zip(forward, backward, strict=True))
+            product = self.sum_of(f * b for f, b in both)
+            power = self.sum_of(term for f, b in both for term in (f * f, b * b))
+            k = -2.0 * product / power
+            a = [*(one + k * other for one, other in zip(a, a[::-1], strict=True)), k]
+            if order < 4:
+                forward, backward = [f + k * b for f, b in both[1:]], [b + k * f for f, b in both[:-1]]
+        return a
+
+    @stage("correlation")
+    def correlation(self, signal: str, one: str, other: str) -> Counted:
+        means = self.mean(signal, one), self.mean(signal, other)
+        pairs = zip(self.values(signal, one), self.values(signal, other), strict=True)
+        products = self.sum_of((a - means[0]) * (b - means[1]) for a, b in pairs)
+        return products / (self.squares(signal, one) * self.squares(signal, other)).sqrt()
+
+    @stage("maxInds")
+    def maxInds(self, signal: str, axis: str) -> Counted:  # noqa: N802
+        x = self.values(signal, axis)
+        return self.number(max(range(len(x)), key=x.__getitem__) + 1.0)
+
+    @stage("meanFreq")
+    def meanFreq(self, signal: str, axis: str) -> Counted:  # noqa: N802
+        x = self.values(signal, axis)
+        return self.sum_of(float(k) * value for k, value in enumerate(x, 1)) / self.sum(signal, axis)
+
+    def moment(self, power: Callable[[Counted], Counted], signal: str, axis: str) -> Counted:
+        mean = self.mean(signal, axis)
+        deviations = (x - mean for x in self.values(signal, axis))
+        return self.sum_of(power(d) for d in deviations) * (1 / len(self.values(signal, axis)))
+
+    def variance(self, signal: str, axis: str) -> Counted:
+        return self.squares(signal, axis) * (1 / len(self.values(signal, axis)))
+
+    @stage("skewness")
+    def skewness(self, signal: str, axis: str) -> Counted:
+        variance = self.variance(signal, axis)
+        return self.moment(lambda d: d * d * d, signal, axis) / (variance * variance.sqrt())
+
+    @stage("kurtosis")
+    def kurtosis(self, signal: str, axis: str) -> Counted:
+        def fourth(d: Counted) -> Counted:
+            square = d * d
+            return square * square
+
+        variance = self.variance(signal, axis)
+        return self.moment(fourth, signal, axis) / (variance * variance)
+
+    @stage("bandsEnergy")
+    def bandsEnergy(self, signal: str, axis: str, first: str, last: str) -> Counted:  # noqa: N802
+        bins = self.values(signal, axis)[int(first) - 1 : int(last)]
+        return self.sum_of(value * value for value in bins)
+
+    @stage("angle")
+    def squared_length(self, signal: str) -> Counted:
+        return self.sum_of(mean * mean for mean in map(partial(self.mean, signal), AXES))
+
+    @stage("angle")
+    def angle(self, signal: str) -> Counted:
+        dot = self.sum_of(self.mean(signal, axis) * self.mean("tGravityAcc", axis) for axis in AXES)
+        cosine = dot / (self.squared_length(signal) * self.squared_length("tGravityAcc")).sqrt()
+        return self.clip(cosine, -1.0, 1.0).acos()
+
+    @stage("angle")
+    def inclination(self, axis: str) -> Counted:
+        cosine = self.mean("tGravityAcc", axis) / self.squared_length("tGravityAcc").sqrt()
+        return self.clip(cosine, -1.0, 1.0).acos()

@@ -1,0 +1,303 @@
+"""Costs and values against an evaluation in plain loops that counts (plain.py), and RAM against hand counts."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcubench.features import Column, Operations, columns, feature_cost, recording_features, select, steps
+from mcubench.features.steps import Rule, Step
+from tests.features.plain import Counted, LowPass, Plain, Tally, batcher, median_of_3, sqrt, stage, transform
+from tests.features.recordings import read_archive, recording
+
+# The first window of a random recording: a sample behind it for the jerk, another for the median.
+SAMPLES = recording(128 + 2)
+
+
+def stated(wanted: tuple[Column, ...] | list[Column]) -> dict[str, Operations]:
+    return {each.name: each.operations for each in feature_cost(wanted).stages}
+
+
+@functools.cache
+def counted(wanted: tuple[Column, ...]) -> dict[str, Operations]:
+    plain = Plain(SAMPLES.tolist())
+    plain.row(wanted)
+    return plain.counts
+
+
+def differences(wanted: tuple[Column, ...] | list[Column]) -> dict[str, tuple[Operations | None, Operations | None]]:
+    """Stages whose counts differ: what is stated, what was counted."""
+    one, other = stated(wanted), counted(tuple(wanted))
+    return {name: (one.get(name), other.get(name)) for name in {**one, **other} if one.get(name) != other.get(name)}
+
+
+class TestCounting:
+    """The counting itself, by hand."""
+
+    @staticmethod
+    def done(tally: Tally) -> Operations:
+        return Operations(**tally.running)
+
+    def test_operations(self) -> None:
+        tally = Tally()
+        a, b, c = (Counted(value, tally) for value in (2.0, 3.0, 4.0))
+        assert float(a + b * c) == 14
+        assert self.done(tally) == Operations(macs=1)
+        assert float(a * b - c * a) == -2  # a product and a MAC
+        assert self.done(tally) == Operations(macs=2, multiplications=1)
+        assert float(1 + a - c) == -1
+        assert self.done(tally) == Operations(macs=2, multiplications=1, additions=2)
+        assert float(a * b * c) == 24  # the second product is no sum
+        assert self.done(tally) == Operations(macs=2, multiplications=3, additions=2)
+        assert float(max(a, min(b, c))) == 3
+        assert float(abs(a)) == 2
+        assert float((a / c).sqrt()) == math.sqrt(0.5)
+        assert float((a / c).acos()) == math.acos(0.5)
+        assert self.done(tally) == Operations(2, 3, 2, comparisons=3, divisions=2, roots=1, arccosines=1)
+
+    def test_a_product_is_one_mac_only(self) -> None:
+        tally = Tally()
+        a, b = Counted(2.0, tally), Counted(3.0, tally)
+        product = a * b
+        assert float((a + product) + (b + product)) == 17
+        assert self.done(tally) == Operations(macs=1, additions=2)
+
+    def test_a_stored_product_is_none(self) -> None:
+        class Quantity(Plain):
+            @stage("mean")
+            def product(self) -> Counted:
+                return self.number(2.0) * 3.0
+
+            @stage("std")
+            def total(self) -> Counted:
+                return self.product() + self.product() + 1.0
+
+        quantity = Quantity([[0.0] * 6] * 3)
+        assert float(quantity.total()) == 13
+        assert quantity.counts == {"mean": Operations(multiplications=1), "std": Operations(additions=2)}
+
+    @given(values=st.lists(st.floats(-9, 9), min_size=3, max_size=3))
+    def test_median_takes_three_comparisons(self, values: list[float]) -> None:
+        tally = Tally()
+        assert float(median_of_3(*(Counted(value, tally) for value in values))) == sorted(values)[1]
+        assert self.done(tally) == Operations(comparisons=3)
+
+    @pytest.mark.parametrize(("n", "comparators"), [(2, 1), (4, 5), (8, 19), (16, 63), (64, 543), (128, 1471)])
+    def test_batcher(self, n: int, comparators: int) -> None:
+        # Knuth 5.3.4: 63 for 16, then 191, 543 and 1471. The 0-1 principle: a network that sorts all zeros and ones
+        # sorts everything; of 64 and more, random ones.
+        network = list(batcher(n))
+        assert len(network) == comparators
+        random = np.random.default_rng(0)
+        rows = np.array([[i >> k & 1 for k in range(n)] for i in range(2**n)]) if n <= 16 else random.random((500, n))
+        for i, j in network:
+            rows[:, i], rows[:, j] = np.minimum(rows[:, i], rows[:, j]), np.maximum(rows[:, i], rows[:, j])
+        assert (np.diff(rows, axis=1) >= 0).all()
+
+    def test_transform(self) -> None:
+        x = np.random.default_rng(0).normal(size=128)
+        re, im = transform(x.tolist())
+        np.testing.assert_allclose(np.array(re) + 1j * np.array(im), np.fft.fft(x[::2] + 1j * x[1::2]), atol=1e-12)
+
+    def test_root(self) -> None:
+        assert sqrt(9.0) == 3 == float(sqrt(Counted(9.0, Tally())))
+
+
+class TestValues:
+    @pytest.mark.parametrize("start", [0, 64, 200])
+    def test_of_a_random_recording(self, start: int) -> None:
+        samples = recording(400, seed=start)
+        found = Plain(samples[: start + 130].tolist()).row(columns())
+        np.testing.assert_allclose(found, recording_features(samples, [start])[0], rtol=1e-9, atol=1e-11)
+
+    @pytest.mark.real_data
+    def test_of_a_real_recording(self, real_data: Path) -> None:
+        samples = read_archive(real_data, experiments=[1]).samples[1]
+        for start in (249, 7600):  # the first labelled window, standing; walking
+            found = Plain(samples[: start + 130].tolist()).row(columns())
+            np.testing.assert_allclose(found, recording_features(samples, [start])[0], rtol=1e-8, atol=1e-10)
+
+    def test_alone_and_together_are_the_same(self) -> None:
+        together = Plain(SAMPLES.tolist()).row(columns())
+        for column in columns()[::17]:
+            assert Plain(SAMPLES.tolist()).row([column]) == [together[column.index]], column.name
+
+    def test_are_scaled(self) -> None:
+        wanted = columns()[:3]
+        row = Plain(SAMPLES.tolist()).row(wanted)
+        scaled = Plain(SAMPLES.tolist()).row(wanted, offset=0.5, factor=4.0)
+        assert scaled == [(value - 0.5) * 4 for value in row]
+
+
+class TestCounts:
+    def test_of_all(self) -> None:
+        assert not differences(columns())
+
+    def test_of_every_column_alone(self) -> None:
+        wrong = {}
+        for column in columns():
+            found = differences([column])
+            if found:
+                wrong[column.name] = found
+        assert not wrong
+
+    @settings(max_examples=30, deadline=None)
+    @given(indices=st.sets(st.integers(0, 560), min_size=1, max_size=30))
+    def test_of_some(self, indices: set[int]) -> None:
+        assert not differences([columns()[index] for index in sorted(indices)])
+
+    @pytest.mark.parametrize(
+        "terms", [["mean"], ["energy", "angle"], ["tGravityAccMag"], ["f*"], ["tBodyGyroJerkMag-*", "fBodyAcc-iqr"]]
+    )
+    def test_of_groups(self, terms: list[str]) -> None:
+        assert not differences(select(terms))
+
+    def test_entropy(self) -> None:
+        # Of each value: two comparisons, a MAC (times 255, a half added), one added to its bin. Then 256 terms of the
+        # table added, and one MAC, as their sum's 1/n is taken from log2 n. 19 times 128 values, 13 times 64.
+        each, once = Operations(comparisons=2, macs=1, additions=1), Operations(additions=256, macs=1)
+        assert counted(columns())["entropy"] == each * (19 * 128 + 13 * 64) + once * 32
+
+    def test_total(self) -> None:
+        assert feature_cost().operations == sum(counted(columns()).values(), Operations())
+
+    @pytest.mark.parametrize("kind", sorted(set(steps._RULES) - {"buffer"}))
+    def test_any_rule_off_by_one_is_seen(self, kind: str) -> None:
+        """An addition more in any rule, and its stage differs."""
+        right = steps._RULES[kind]
+
+        def wrong(step: Step) -> Rule:
+            rule = right(step)
+            return Rule(rule.operations + Operations(additions=1), rule.needs, rule.kept, rule.scratch)
+
+        with patch.dict(steps._RULES, {kind: wrong}):
+            assert differences(columns())
+
+    @pytest.mark.parametrize(("kind", "columns_of"), [("correlation", "tBodyAcc-correlation"), ("std", "tBodyAcc-std")])
+    def test_a_missing_need_is_seen(self, kind: str, columns_of: str) -> None:
+        right = steps._RULES[kind]
+        with patch.dict(steps._RULES, {kind: lambda step: Rule(right(step).operations)}):
+            assert differences(select([columns_of])).keys() >= {"median of 3", "mean"}
+
+    def test_a_copy_that_is_paid_for_is_seen(self) -> None:
+        with patch("mcubench.features.cost.original", lambda column: column):
+            assert "max" in differences(select(["tBodyAccMag-max", "tGravityAccMag-max"]))
+
+
+class TestHandCounts:
+    def test_a_mean(self) -> None:
+        # 64 samples through the median, 5 sections of second order, one of second and one of first order; 128 added.
+        assert stated(select(["tGravityAcc-mean-X"])) == {
+            "median of 3": Operations(comparisons=64 * 3),
+            "low-pass 20 Hz": Operations(macs=64 * 5 * 4, multiplications=64 * 5),
+            "low-pass 0.3 Hz": Operations(macs=64 * (4 + 2), multiplications=64 * 2),
+            "mean": Operations(additions=128, multiplications=1),
+            "scaling": Operations(additions=1, multiplications=1),
+        }
+
+    def test_an_energy_of_a_spectrum(self) -> None:
+        # 6 stages of 32 butterflies: a complex product (2 MACs, 2 multiplications), 2 complex sums. 63 bins unpacked:
+        # 4 sums, 4 MACs; their magnitudes: a product, a MAC, a root, a scale. The last bin: a difference, its absolute
+        # value, a scale.
+        found = stated(select(["fBodyGyro-energy-Y"]))
+        assert found["spectra"] == Operations(
+            macs=192 * 2 + 63 * 5,
+            multiplications=192 * 2 + 63 * 2 + 1,
+            additions=192 * 4 + 63 * 4 + 1,
+            comparisons=1,
+            roots=63,
+        )
+        assert found["energy"] == Operations(macs=64, multiplications=1)
+        assert found["low-pass 0.1 Hz"] == Operations(macs=64 * 4, multiplications=64)
+        assert found["body, jerk, magnitudes"] == Operations(additions=64)
+
+    def test_nothing(self) -> None:
+        assert feature_cost([]).operations == Operations()
+
+
+class TestMemory:
+    """State, buffers, scratch and features, in floats of 4 B, by hand."""
+
+    @pytest.mark.parametrize(
+        ("terms", "state", "buffers", "scratch", "features"),
+        [
+            # 6 channels of 2 for the median and 10 for 20 Hz, 3 of 3 for gravity, 3 of 2 for drift, 6 of 1 for the
+            # jerk: 72 + 9 + 6 + 6 = 93. 5 signals of 3 axes and 4 magnitudes, as gravity's is a copy: 19 of 128.
+            # Burg's forward and backward errors: 256.
+            (None, 4 * 93, 4 * 19 * 128, 4 * 256, 4 * 561),
+            # 2 + 10 + 3; its own 128; nothing.
+            (["tGravityAcc-mean-X"], 4 * 15, 4 * 128, 0, 4),
+            # 2 + 10 + 3; body acceleration; the transform's 64 complex points.
+            (["fBodyAcc-energy-X"], 4 * 15, 4 * 128, 4 * 128, 4),
+            # 2 + 10 + 2; angular velocity; sorting 64 beside the 64 bins is 128, as the transform; 256 counters of 2 B
+            # beside the bins are 192.
+            (["fBodyGyro-iqr-Z"], 4 * 14, 4 * 128, 4 * 128, 4),
+            (["fBodyGyro-entropy-Z"], 4 * 14, 4 * 128, 4 * 192, 4),
+            # 3 channels of 2 + 10 + 2 + 1; one magnitude; sorting 128.
+            (["tBodyGyroJerkMag-iqr"], 4 * 45, 4 * 128, 4 * 128, 4),
+            # Angle of jerk and gravity: 3 of 2 + 10 + 3 + 1; jerk and gravity, three axes each.
+            (["tBodyAccJerk-angle"], 4 * 48, 4 * 6 * 128, 0, 4),
+            # The copy and what it copies: 3 of 2 + 10 + 3, one buffer, two features.
+            (["tBodyAccMag-mean", "tGravityAccMag-mean"], 4 * 45, 4 * 128, 0, 8),
+        ],
+    )
+    def test_by_hand(self, terms: list[str] | None, state: int, buffers: int, scratch: int, features: int) -> None:
+        memory = feature_cost(select(terms)).memory
+        assert (memory.state, memory.buffers, memory.scratch, memory.features) == (state, buffers, scratch, features)
+        assert memory.total == state + buffers + scratch + features
+
+    def test_of_all_in_bytes(self) -> None:
+        assert feature_cost().memory.total == 372 + 9728 + 1024 + 2244 == 13368
+
+    def test_filters_hold_what_is_stated(self) -> None:
+        # States of the plain filters that are ever other than zero.
+        for order, hertz in ((10, 20.0), (3, 0.3), (2, 0.1)):
+            low_pass = LowPass(order, hertz)
+            for value in SAMPLES[:, 0]:
+                low_pass(float(value))
+            assert sum(each != 0 for state in low_pass.states for each in state) == order
+
+
+class TestRecord:
+    def test_of_all(self) -> None:
+        cost = feature_cost()
+        found = json.loads(json.dumps(cost.as_dict()))
+        assert found["features"] == 561
+        assert len(found["copies"]) == 21  # test_catalogue.py has which
+        assert found["copies"]["tGravityAccMag-arCoeff-3"] == "tBodyAccMag-arCoeff-3"
+        assert found["copies"]["tGravityAccMag-sma"] == "tBodyAccMag-mean"
+        assert found["ram_bytes"] == sum(found["ram"].values()) == 13368
+        assert found["operations"] == asdict(cost.operations)
+        for operation, total in found["operations"].items():
+            assert sum(each[operation] for each in found["stages"]) == total
+        assert cost.operations.other == sum(found["operations"].values()) - found["operations"]["macs"]
+
+    def test_stages_are_in_the_order_of_the_work(self) -> None:
+        assert [each.name for each in feature_cost().stages] == [
+            *("median of 3", "low-pass 20 Hz", "low-pass 0.3 Hz", "low-pass 0.1 Hz", "body, jerk, magnitudes"),
+            *("spectra", "mean", "std", "mad", "max", "min", "sma", "energy", "iqr", "entropy", "arCoeff"),
+            *("correlation", "maxInds", "meanFreq", "skewness", "kurtosis", "bandsEnergy", "angle", "scaling"),
+        ]
+
+    def test_a_copy_costs_its_scaling(self) -> None:
+        one, both = (feature_cost(select(["tBodyAccMag-iqr", *more])) for more in ([], ["tGravityAccMag-iqr"]))
+        assert both.operations == one.operations + Operations(multiplications=1, additions=1)
+        assert (one.copies, both.copies) == ({}, {"tGravityAccMag-iqr": "tBodyAccMag-iqr"})
+
+    def test_a_copy_alone_repeats_nothing(self) -> None:
+        alone, other = (feature_cost(select([f"{name}-iqr"])) for name in ("tGravityAccMag", "tBodyAccMag"))
+        assert alone.copies == {}
+        assert (alone.operations, alone.memory) == (other.operations, other.memory)
+
+    def test_two_copies_of_what_is_not_chosen(self) -> None:
+        # Both are the mean of the body's magnitude, that nobody asked for.
+        assert feature_cost(select(["sma"])).copies == {"tGravityAccMag-sma": "tBodyAccMag-sma"}

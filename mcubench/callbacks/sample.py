@@ -28,8 +28,11 @@ def sample_known_before(trainer: pl.Trainer, module: pl.LightningModule, batch_d
     """A sample that is known before training: the module's ``example_input_array``, or zeros of the data's shape.
 
     Returns:
-        The arguments of forward, as `mcubench.graph.trace` takes them; ``None`` if there is neither.
+        The arguments of forward, as `mcubench.graph.trace` takes them; ``None`` if there is neither, or if what the
+        module costs is known only once it is fitted.
     """
+    if not getattr(module, "is_fitted", True):
+        return None
     if module.example_input_array is not None:
         return one_sample(module.example_input_array, batch_dim)
     shape = getattr(getattr(trainer, "datamodule", None), "input_shape", None)

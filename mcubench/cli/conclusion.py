@@ -21,7 +21,7 @@ from mcubench.datamodules import TensorDataModule
 from mcubench.datamodules.base import Part
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
-from mcubench.models import Classifier
+from mcubench.models.scored import ScoredModule
 from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import load_checkpoint
 from mcubench.results.evaluation import NotScorableError, Scores, score
@@ -160,7 +160,7 @@ def _score_parts(fit: FinishedFit, notes: list[str]) -> dict[str, Scores | None]
         notes.append(f"accuracy and macro-F1 are not known: {type(source).__name__} has no attribute num_classes")
         return dict.fromkeys(_PARTS)
     device = fit.trainer.strategy.root_device
-    ours = isinstance(source, TensorDataModule) and isinstance(fit.model, Classifier)
+    ours = isinstance(source, TensorDataModule) and isinstance(fit.model, ScoredModule)
 
     def prepare(batch: Any) -> Any:  # the transfer hooks of a foreign data module may change batches
         return fit.model._apply_batch_transfer_handler(batch, device=device)

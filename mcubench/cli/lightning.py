@@ -29,7 +29,7 @@ from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_mode
 from mcubench.cli.resume import DEFAULT_ROOT, does_not_fit, with_run_options
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
-from mcubench.models import Classifier
+from mcubench.models.scored import ScoredModule
 from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from mcubench.results.metrics_log import MetricsLog
@@ -239,7 +239,7 @@ class BenchCLI(LightningCLI):
         return [self.costs, budget] if any(budget.limits.values()) else [self.costs]
 
     def _checkpoints(self, options: Any) -> list[Callback]:
-        monitor = options.monitor or ("val/accuracy" if isinstance(self.model, Classifier) else None)
+        monitor = options.monitor or ("val/accuracy" if isinstance(self.model, ScoredModule) else None)
         self.last = LastCheckpoint(options.every_n_train_steps)
         if monitor is None:
             return [self.last]
@@ -300,7 +300,7 @@ class BenchCLI(LightningCLI):
         """Predicts the test set and writes predictions.csv beside the checkpoint's run."""
         if self.trainer.world_size > 1:
             raise UserError("predict writes one file in order: use --trainer.devices 1")
-        if not isinstance(model, Classifier) and type(model).predict_step is pl.LightningModule.predict_step:
+        if not isinstance(model, ScoredModule) and type(model).predict_step is pl.LightningModule.predict_step:
             raise UserError(
                 f"predict needs {type(model).__name__}.predict_step, which says what is predicted of a batch"
             )

@@ -13,6 +13,7 @@ import yaml
 from mcubench.errors import UserError, did_you_mean
 
 __all__ = [
+    "BASELINES",
     "DATA",
     "FROM_DATA",
     "MODELS",
@@ -28,13 +29,26 @@ Kind = Literal["model", "data"]
 
 # Written out, so that help and typing errors need no import of torch; a test holds them against the packages.
 MODELS = ("MLP", "CNN", "CNN1d", "DSCNN")
+BASELINES = (
+    "DecisionTree",
+    "RandomForest",
+    "ExtraTrees",
+    "LinearSVM",
+    "SVM",
+    "LogisticRegression",
+    "KNN",
+    "GaussianNB",
+    "SklearnMLP",
+    "Sklearn",
+)
 DATA = ("Digits", "MNIST", "HAPT")
 
 # What a model takes from the data module where it has these arguments and they are not given.
 FROM_DATA = ("input_shape", "num_classes")
 
 _SHORT = {
-    "model": {name: f"mcubench.models.{name}" for name in MODELS},
+    "model": {name: f"mcubench.models.{name}" for name in MODELS}
+    | {name: f"mcubench.baselines.{name}" for name in BASELINES},
     "data": {name: f"mcubench.datamodules.{name}" for name in DATA},
 }
 

@@ -1,0 +1,77 @@
+"""Any classifier of scikit-learn's, or a pipeline that ends with one."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import all_estimators
+
+from mcubench.baselines.base import Baseline
+from mcubench.errors import UserError, did_you_mean
+
+__all__ = ["Sklearn"]
+
+
+class Sklearn(Baseline):
+    """Any classifier of scikit-learn's by its path, with transformers in front if asked for.
+
+    Args:
+        estimator: Its class, as in ``sklearn.ensemble.HistGradientBoostingClassifier``.
+        arguments: What it is made with, by name, as in ``{max_depth: 4}``.
+        before: Classes of transformers in front of it, in order, as in ``[sklearn.decomposition.PCA]``.
+        before_arguments: What each of these is made with, as in ``[{n_components: 30}]``.
+        **options: ``class_weights``, ``max_samples`` and ``seed`` of `Baseline`.
+    """
+
+    def __init__(
+        self,
+        estimator: str,
+        arguments: dict[str, Any] | None = None,
+        before: list[str] | None = None,
+        before_arguments: list[dict[str, Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        before = before or []
+        given = before_arguments or [{}] * len(before)
+        if len(given) != len(before):
+            raise UserError(f"before_arguments has {len(given)} entries, and before {len(before)}; give {{}} for none")
+        self.steps = [*zip(before, given, strict=True), (estimator, arguments or {})]
+        if not is_classifier(self.make()):
+            raise UserError(f"estimator {estimator} is no classifier")
+
+    def make(self) -> BaseEstimator:
+        """A new estimator; a pipeline, if there is something in front of it."""
+        made = [self._one(path, arguments) for path, arguments in self.steps]
+        return made[0] if len(made) == 1 else make_pipeline(*made)
+
+    def _one(self, path: str, arguments: dict[str, Any]) -> BaseEstimator:
+        kind = _class_of(path)
+        takes = inspect.signature(kind).parameters
+        for name in arguments:
+            if name not in takes:
+                raise UserError(f"{path} takes no {name!r}.{did_you_mean(name, takes)} It takes {', '.join(takes)}")
+        seeded = {"random_state": self.seed} if "random_state" in takes else {}
+        return kind(**{**seeded, **arguments})
+
+
+def _class_of(path: str) -> type[BaseEstimator]:
+    module, _, name = path.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module), name) if module else None
+    except (ImportError, AttributeError):
+        kind = None
+    if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
+        known = [
+            f"{each.__module__.rpartition('._')[0] or each.__module__}.{each_name}"
+            for each_name, each in all_estimators()
+        ]
+        raise UserError(
+            f"there is no estimator {path!r}.{did_you_mean(path, known)} Give a class of scikit-learn's with its "
+            "module, as in sklearn.ensemble.HistGradientBoostingClassifier"
+        )
+    return kind

@@ -17,6 +17,7 @@ from mcubench.baselines.estimators import (  # noqa: E402
     RandomForest,
     SklearnMLP,
 )
+from mcubench.baselines.numpy_mlp import NumpyMLP  # noqa: E402
 from mcubench.baselines.storage import TRUSTED  # noqa: E402
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "GaussianNB",
     "LinearSVM",
     "LogisticRegression",
+    "NumpyMLP",
     "RandomForest",
     "Sklearn",
     "SklearnMLP",

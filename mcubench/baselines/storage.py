@@ -18,6 +18,7 @@ __all__ = ["TRUSTED", "read_estimator", "write_estimator"]
 # What fitted estimators hold beside the types that skops trusts by itself: compiled parts of scikit-learn, all plain
 # data. Anything else in a file is refused.
 TRUSTED = (
+    "mcubench.baselines.numpy_mlp.NumpyNetwork",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.metrics._dist_metrics.ManhattanDistance64",

@@ -39,6 +39,7 @@ BASELINES = (
     "KNN",
     "GaussianNB",
     "SklearnMLP",
+    "NumpyMLP",
     "Sklearn",
 )
 DATA = ("Digits", "MNIST", "HAPT")

@@ -39,13 +39,17 @@ def run_profile(args: Sequence[str]) -> None:
     parts = list(devices().values()) if "all" in config.device else [find_device(name) for name in config.device]
     model, data = subject.instantiate()
     used = data if subject.data_given else None
-    sample = _sample(model, used, subject.shape)
+    if getattr(model, "is_fitted", False) and isinstance(used, TensorDataModule) and subject.shape is None:
+        sample = torch.from_numpy(used.arrays("val")[0].copy())  # what trees do on average depends on real samples
+    else:
+        sample = _sample(model, used, subject.shape)
     features = used.preprocessing() if isinstance(used, TensorDataModule) else None
     report = profile(model, sample, widths, config.count_bias)
     flash, ram, macs = report.flash_bytes, report.ram_bytes, report.macs
     fits = []
     if flash is not None and ram is not None and macs is not None:
-        fits = [Fit(part, flash, ram, macs) for part in parts]
+        timed = None if report.comparisons or report.functions else macs
+        fits = [Fit(part, flash, ram, timed) for part in parts]
     console = Console()
     print_report(report, console, fits)
     if features is not None:

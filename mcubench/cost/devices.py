@@ -73,13 +73,13 @@ class Fit:
         device: The device.
         flash: What the model's weights take, in bytes.
         ram: What its activations take at their peak, in bytes.
-        macs: Multiply-accumulates of one inference.
+        macs: Multiply-accumulates of one inference; ``None`` if it does much else, which cycles per MAC say nothing of.
     """
 
     device: Device
     flash: int
     ram: int
-    macs: int
+    macs: int | None
 
     @property
     def fits(self) -> bool:
@@ -98,8 +98,8 @@ class Fit:
 
     @property
     def latency(self) -> tuple[float, float] | None:
-        """The range for one int8 inference in seconds, or None where the core has no published figures."""
-        return self.device.latency(self.macs)
+        """The range for one int8 inference in seconds; None without published figures or MACs that say it."""
+        return None if self.macs is None else self.device.latency(self.macs)
 
     def describe(self) -> str:
         """One line: whether it fits (or what is over, and by how much), the shares of the memories, the latency."""
@@ -114,6 +114,8 @@ class Fit:
 
     def _latency_text(self) -> str:
         cycles, seconds = self.device.cycles_per_mac, self.latency
+        if self.macs is None:
+            return "latency ? (cycles per MAC say nothing of comparisons and functions)"
         if cycles is None or seconds is None:
             return f"latency ? (no published cycles per MAC for the core {self.device.core})"
         return (

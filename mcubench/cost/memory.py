@@ -10,7 +10,7 @@ from mcubench.cost.macs import Unsupported
 from mcubench.cost.size import BitWidths, unknown_ops
 from mcubench.graph import Graph, Node, Value, ops
 
-__all__ = ["Buffer", "MemoryPlan", "Placement", "place", "plan_memory"]
+__all__ = ["Buffer", "MemoryPlan", "Placement", "place", "plan_buffers", "plan_memory"]
 
 ALIGNMENT = 16  # bytes, of every buffer's start: MicroArenaBufferAlignment() of TFLite Micro
 
@@ -93,11 +93,15 @@ def plan_memory(graph: Graph, widths: BitWidths | None = None) -> MemoryPlan:
         widths: Activations are priced at ``widths.activation`` bits; integers and booleans at their own.
     """
     bits = (widths or BitWidths()).activation
-    buffers, steps = _buffers(graph, bits)
+    return plan_buffers(*_buffers(graph, bits), unknown_ops(graph))
+
+
+def plan_buffers(buffers: Sequence[Buffer], steps: tuple[str, ...], unsupported: tuple[Unsupported, ...]) -> MemoryPlan:
+    """Plans the arena for buffers whose lives are known; `steps` and `unsupported` are those of `MemoryPlan`."""
     placements = place(buffers)
     live = tuple(sum(each.size for each in buffers if each.first <= step <= each.last) for step in range(len(steps)))
     peak = max((each.end for each in placements), default=0)
-    return MemoryPlan(tuple(placements), steps, live, peak, unknown_ops(graph))
+    return MemoryPlan(tuple(placements), steps, live, peak, unsupported)
 
 
 def place(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> list[Placement]:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from mcubench.cost.macs import MacCount, Unsupported, count_macs
 from mcubench.cost.memory import MemoryPlan, plan_memory
 from mcubench.cost.size import BitWidths, FlashSize, flash_size
+from mcubench.errors import UserError
 from mcubench.files import atomic_path
 from mcubench.graph import Graph, Unknown, deploy, ops, trace
 from mcubench.graph.ops.common import by
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 __all__ = ["CostReport", "LayerCost", "profile", "profile_graph"]
 
@@ -32,6 +37,9 @@ class LayerCost:
         macs: Multiply-accumulates; ``None`` if they are not known.
         flash_bytes: What is stored for it; ``None`` if that is not known.
         ram_bytes: What all activations that are needed in this step occupy.
+        comparisons: Of a classical model, at worst; activations and pooling count none. ``None`` if not known.
+        functions: Exponentials, powers, hyperbolic tangents, cosines, roots and divisions of a classical model; those
+            of a network's activations count none. ``None`` if not known.
     """
 
     path: str
@@ -41,6 +49,8 @@ class LayerCost:
     macs: int | None
     flash_bytes: int | None
     ram_bytes: int
+    comparisons: int | None = 0
+    functions: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class CostReport:
         flash: What is stored, line by line.
         memory: The plan of the activation arena.
         notes: What is worth knowing.
+        mean_comparisons: Of trees, for the samples that were given; ``None`` without.
     """
 
     model: str
@@ -68,11 +79,22 @@ class CostReport:
     flash: FlashSize
     memory: MemoryPlan
     notes: tuple[str, ...]
+    mean_comparisons: float | None = None
 
     @property
     def macs(self) -> int | None:
         """Multiply-accumulates; ``None`` if some operator has no count."""
         return None if self.mac_count.unsupported else self.mac_count.counted
+
+    @property
+    def comparisons(self) -> int | None:
+        """Comparisons of a classical model at worst, 0 for a network; ``None`` if some operator has no count."""
+        return None if self.mac_count.unsupported else sum(layer.comparisons or 0 for layer in self.layers)
+
+    @property
+    def functions(self) -> int | None:
+        """Other functions of a classical model, 0 for a network; ``None`` if some operator has no count."""
+        return None if self.mac_count.unsupported else sum(layer.functions or 0 for layer in self.layers)
 
     @property
     def flash_bytes(self) -> int | None:
@@ -113,11 +135,17 @@ class CostReport:
             if bits <= 8
             else f"weights and biases as {bits}-bit floats{others}"
         )
+        classical = []
+        if self.comparisons:
+            classical.append("Compares: comparisons at worst; a tree takes its depth, the choice among C scores C - 1")
+        if self.functions:
+            classical.append("Functions: exp, pow, tanh, cos, roots and divisions, one each whatever it takes")
         return [
             "MACs: multiply-accumulates for one sample; biases, activations, pooling, normalisation, elementwise: 0",
             f"Flash: {stored}; batch norm folded where it can be; no code",
             f"RAM: arena of activations at {activation} bits, input and output included, planned greedily as TFLite "
             f"Micro does (no plan takes less than {self.memory.lower_bound:,} B); no stack, no scratch of kernels",
+            *classical,
         ]
 
     def as_dict(self) -> dict[str, Any]:
@@ -126,6 +154,9 @@ class CostReport:
             "model": self.model,
             "inputs": [list(shape) for shape in self.inputs],
             "macs": self.macs,
+            "comparisons": self.comparisons,
+            "mean_comparisons": self.mean_comparisons,
+            "functions": self.functions,
             "params": self.params,
             "unused_params": self.unused_params,
             "flash_bytes": self.flash_bytes,
@@ -158,25 +189,40 @@ class CostReport:
 
 
 def profile(
-    module: nn.Module,
+    module: nn.Module | BaseEstimator,
     example_input: Any,
     widths: BitWidths | None = None,
     count_bias: bool = False,
     batch_dim: int | None = 0,
 ) -> CostReport:
-    """Prices a module.
+    """Prices a module or an estimator.
 
     Args:
-        module: Any module.
-        example_input: One sample, as `mcubench.graph.trace` takes it.
+        module: Any module; a fitted scikit-learn estimator; or a module that has one as its ``estimator``.
+        example_input: One sample, as `mcubench.graph.trace` takes it; for an estimator, any number of samples.
         widths: The bit widths to price it at; 8 and 8 by default.
         count_bias: Count the addition of a bias as one MAC.
         batch_dim: Where the batch stands in the example.
 
     Raises:
-        UserError: If the module can't be traced, or `widths` name a layer that is not there.
+        UserError: If the module can't be traced or its estimator is not fitted, or `widths` name a layer that is not
+            there.
     """
-    return profile_graph(trace(module, example_input, batch_dim), type(module).__name__, widths, count_bias)
+    name = type(module).__name__
+    if not getattr(module, "is_fitted", True):
+        raise UserError(f"{name} is not fitted yet: its cost is known after fit")
+    estimator = getattr(module, "estimator", None) if isinstance(module, nn.Module) else module
+    if _is_estimator(estimator):
+        from mcubench.cost.estimators import profile_estimator
+
+        return profile_estimator(estimator, example_input, name, widths, count_bias, batch_dim)
+    return profile_graph(trace(module, example_input, batch_dim), name, widths, count_bias)
+
+
+def _is_estimator(found: object) -> bool:
+    """Whether it is one of scikit-learn's; where nobody has imported scikit-learn, nothing is."""
+    sklearn = sys.modules.get("sklearn.base")
+    return sklearn is not None and isinstance(found, sklearn.BaseEstimator)
 
 
 def profile_graph(graph: Graph, model: str, widths: BitWidths | None = None, count_bias: bool = False) -> CostReport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from mcubench.cost.macs import Unsupported
@@ -59,10 +59,17 @@ class BitWidths:
         Raises:
             UserError: If one is not.
         """
-        paths = {node.path for node in graph.nodes if any(node.op.weights())}
+        self.check_paths({node.path for node in graph.nodes if any(node.op.weights())})
+
+    def check_paths(self, paths: Collection[str]) -> None:
+        """Checks that every path in `per_layer` leads to one of those that have weights.
+
+        Raises:
+            UserError: If one does not.
+        """
         for path in self.per_layer:
             if not any(each == path or each.startswith(f"{path}.") for each in paths):
-                known = ", ".join(sorted(paths))
+                known = ", ".join(each or "the outermost, which weight_bits are for" for each in sorted(paths))
                 raise UserError(
                     f"there is no layer {path!r} with weights.{did_you_mean(path, paths)} There are {known}"
                 )

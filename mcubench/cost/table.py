@@ -53,13 +53,17 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
         table.add_column(heading, _known(value, f"{counted:,}"), justify="right", no_wrap=True)
         if bars:
             table.add_column("", min_width=_BAR)
-    for layer in report.layers:
+    others = _other_counts(report)
+    for heading, (value, parts) in others.items():
+        table.add_column(heading, _known(value, f"{sum(filter(None, parts)):,}"), justify="right", no_wrap=True)
+    for index, layer in enumerate(report.layers):
         costs = ((layer.macs, macs), (layer.flash_bytes, flash), (layer.ram_bytes, ram))
         cells: list[str | Text] = []
         for cost, whole in costs:
             cells.append(_number(cost))
             if bars:
                 cells.append(_bar(cost or 0, whole))
+        cells += [_number(parts[index]) for _, parts in others.values()]
         named = (Text(layer.path or "(root)"), Text(layer.op), _shape(layer.output_shape), _number(layer.params))
         table.add_row(*named, *cells)
     if report.unused_params:
@@ -70,6 +74,10 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
         f"flash {_known(report.flash_bytes, bytes_text(flash))}",
         f"RAM {_known(report.ram_bytes, bytes_text(report.memory.peak))}, needed in {report.peak_layer}",
     ]
+    if report.comparisons:
+        mean = report.mean_comparisons
+        average = "" if mean is None else f" at worst, {mean:,.1f} on average for these samples"
+        totals.append(f"{report.comparisons:,} comparisons{average}")
     say(console, " · ".join(totals), style="bold")
     for each in report.unsupported:
         say(console, f"not counted: {each}", style="yellow")
@@ -79,6 +87,15 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
             say(console, f"  {fit.device.note}", style="dim")
     for line in (*report.notes, *report.conventions()):
         say(console, line, style="dim")
+
+
+def _other_counts(report: CostReport) -> dict[str, tuple[int | None, list[int | None]]]:
+    """What classical models do beside MACs, if anything: the total, and the count of each layer."""
+    counts = {
+        "compares": (report.comparisons, [layer.comparisons for layer in report.layers]),
+        "functions": (report.functions, [layer.functions for layer in report.layers]),
+    }
+    return {heading: found for heading, found in counts.items() if any(found[1])}
 
 
 def _known(value: int | None, text: str) -> str:

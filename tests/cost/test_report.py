@@ -48,6 +48,7 @@ class Net(nn.Module):
 # By hand: 64 pixels * 9 * 4 and 64 * 10; 36 + 4, 640 + 10 and, unused, 35 + 7; 12 B beside the weights for each of 4
 # and 10 channels; 64 input pixels beside 4 * 64, and these beside 4 * 16.
 MACS, PARAMS, UNUSED, FLASH, RAM = 2304 + 640, 40 + 650 + 42, 42, 36 + 48 + 640 + 120, 320
+OTHERS = {"comparisons": 0, "functions": 0}  # classical models have them
 
 
 @pytest.fixture(scope="module")
@@ -86,15 +87,15 @@ class TestAsDict:
         assert report.as_dict()["layers"] == [
             {
                 **{"path": "body.0", "op": "Conv 3x3 + relu", "output_shape": (8, 8, 4), "params": 40},
-                **{"macs": 2304, "flash_bytes": 36 + 48, "ram_bytes": 64 + 256},
+                **{"macs": 2304, "flash_bytes": 36 + 48, "ram_bytes": 64 + 256, **OTHERS},
             },
             {
                 **{"path": "body.2", "op": "MaxPool 2x2", "output_shape": (4, 4, 4), "params": 0},
-                **{"macs": 0, "flash_bytes": 0, "ram_bytes": 256 + 64},
+                **{"macs": 0, "flash_bytes": 0, "ram_bytes": 256 + 64, **OTHERS},
             },
             {
                 **{"path": "head", "op": "Dense", "output_shape": (10,), "params": 650},
-                **{"macs": 640, "flash_bytes": 640 + 120, "ram_bytes": 64 + 10},
+                **{"macs": 640, "flash_bytes": 640 + 120, "ram_bytes": 64 + 10, **OTHERS},
             },
         ]
 
@@ -160,11 +161,12 @@ class TestFiles:
         with (tmp_path / "costs.csv").open(newline="") as file:
             found = list(csv.DictReader(file))
         assert [list(row.values()) for row in found] == [
-            ["body.0", "Conv 3x3 + relu", "8x8x4", "40", "2304", "84", "320"],
-            ["body.2", "MaxPool 2x2", "4x4x4", "0", "0", "0", "320"],
-            ["head", "Dense", "10", "650", "640", "760", "74"],
+            ["body.0", "Conv 3x3 + relu", "8x8x4", "40", "2304", "84", "320", "0", "0"],
+            ["body.2", "MaxPool 2x2", "4x4x4", "0", "0", "0", "320", "0", "0"],
+            ["head", "Dense", "10", "650", "640", "760", "74", "0", "0"],
         ]
-        assert list(found[0]) == ["path", "op", "output_shape", "params", "macs", "flash_bytes", "ram_bytes"]
+        costs = ["params", "macs", "flash_bytes", "ram_bytes", "comparisons", "functions"]
+        assert list(found[0]) == ["path", "op", "output_shape", *costs]
 
     def test_csv_of_unknown_costs_has_empty_cells(self, unknown: CostReport, tmp_path: Path) -> None:
         unknown.save_csv(tmp_path / "costs.csv")

@@ -1,0 +1,25 @@
+"""What predicting one sample with a scikit-learn estimator costs: the one producer of a report that reads no graph."""
+
+# Each of these registers what it prices.
+from mcubench.cost.estimators import bayes, linear, neighbours, network, pipelines, scaling, svm, trees  # noqa: F401
+from mcubench.cost.estimators.network import perceptron_stages
+from mcubench.cost.estimators.pricing import profile_estimator
+from mcubench.cost.estimators.stages import (
+    NotPricedError,
+    Stage,
+    Stored,
+    classifying,
+    dense,
+    transforming,
+)
+
+__all__ = [
+    "NotPricedError",
+    "Stage",
+    "Stored",
+    "classifying",
+    "dense",
+    "perceptron_stages",
+    "profile_estimator",
+    "transforming",
+]

@@ -34,7 +34,7 @@ from benchmarks.hapt_conventions import CONVENTIONS
 from benchmarks.hapt_costs import cost_tables
 from benchmarks.tables import table, write_tables
 from mcubench.datamodules.hapt_archive import HaptArchive, find_or_fetch
-from mcubench.datamodules.hapt_windows import Recording, each_recording, part_labels
+from mcubench.datamodules.hapt_windows import Recording, Walk, each_recording, part_labels
 from mcubench.datamodules.roots import data_root
 from mcubench.errors import MissingDataError, UserError
 from mcubench.features import WINDOW, Column, columns, original, recording_features
@@ -78,7 +78,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Walk:
+class Recordings:
     """All recordings, and which of their windows are whose.
 
     Attributes:
@@ -90,13 +90,11 @@ class Walk:
     training: NDArray[np.int64]
 
     @classmethod
-    def of(cls, archive: HaptArchive) -> Walk:
+    def of(cls, archive: HaptArchive) -> Recordings:
         """Reads a copy of HAPT."""
-        recordings = [each for each in each_recording(archive, "read HAPT's recordings") if each.rows.size]
-        subject = np.empty(sum(len(each.rows) for each in recordings), np.int64)
-        for each in recordings:
-            subject[each.rows] = each.user
-        return cls(recordings, np.flatnonzero(np.isin(subject, part_labels(archive, "Train")[1])))
+        walk = Walk.of(archive)
+        recordings = list(each_recording(archive, walk, "read HAPT's recordings"))
+        return cls(recordings, np.flatnonzero(np.isin(walk.subjects, part_labels(archive, "Train")[1])))
 
     def features(self, compute: Callable[[Recording], Array], recordings: Iterable[Recording]) -> Array:
         """Features of some recordings' windows, in their place among all; NaN elsewhere."""
@@ -127,9 +125,9 @@ def shown(r: float) -> str:
     return f"{r:.6f}" if r < CORRELATION else f"1 - {max(1 - r, 0):.0e}"
 
 
-def agreement(features: Array, walk: Walk, reference: Reference) -> tuple[dict[str, str], bool]:
+def agreement(features: Array, data: Recordings, reference: Reference) -> tuple[dict[str, str], bool]:
     """The tables by statistic and by signal with the verdict, and whether the target is met."""
-    training = features[walk.training]
+    training = features[data.training]
     ours = training[reference.rows]
     r = correlations(ours, reference.values)
     apart = np.abs(scaled(ours, features) - reference.values)
@@ -173,13 +171,13 @@ def agreement(features: Array, walk: Walk, reference: Reference) -> tuple[dict[s
     return found, bool(good.all())
 
 
-def conventions(walk: Walk, reference: Reference) -> str:
+def conventions(data: Recordings, reference: Reference) -> str:
     """One wrong convention at a time, on the recordings that the original rows are of."""
-    wanted = set(walk.training[reference.rows].tolist())
-    recordings = [each for each in walk.recordings if wanted.intersection(each.rows.tolist())]
+    wanted = set(data.training[reference.rows].tolist())
+    recordings = [each for each in data.recordings if wanted.intersection(each.rows.tolist())]
     rows = []
     for each in track(CONVENTIONS, description="wrong conventions", transient=True):
-        ours = walk.features(each.compute, recordings)[walk.training][reference.rows]
+        ours = data.features(each.compute, recordings)[data.training][reference.rows]
         r = correlations(ours, reference.values)
         worst = int(np.argmin(np.nan_to_num(r, nan=-np.inf)))
         counts = (r >= 0.99).sum(), (r >= CORRELATION).sum()
@@ -190,9 +188,9 @@ def conventions(walk: Walk, reference: Reference) -> str:
     return table(head, rows)
 
 
-def copies(features: Array, walk: Walk, reference: Reference) -> dict[str, str]:
+def copies(features: Array, data: Recordings, reference: Reference) -> dict[str, str]:
     """Columns that repeat another, and pairs that nearly do."""
-    x = features[walk.training]
+    x = features[data.training]
     repeated: dict[str, list[str]] = {}
     for column in columns():
         if original(column) != column:
@@ -220,12 +218,12 @@ def copies(features: Array, walk: Walk, reference: Reference) -> dict[str, str]:
     }
 
 
-def plot(walk: Walk, folder: Path) -> Path:
+def plot(data: Recordings, folder: Path) -> Path:
     """Draws one window of walking and one of sitting down, stage by stage."""
     mpl.use("Agg")
 
     def window(activity: int) -> tuple[Recording, int]:
-        for each in walk.recordings:
+        for each in data.recordings:
             (found,) = np.nonzero(each.activities == activity)
             if found.size:
                 return each, int(each.starts[found[len(found) // 2]])
@@ -277,26 +275,26 @@ def plot(walk: Walk, folder: Path) -> Path:
 def run(options: argparse.Namespace) -> int:
     root = data_root(options.root)
     reference = Reference.read(options.rows or root / "HAPT" / "x_train_rows_2_to_250.csv")
-    walk = Walk.of(find_or_fetch(root))
+    data = Recordings.of(find_or_fetch(root))
     begun = time.perf_counter()
-    recordings = track(walk.recordings, description="compute all windows", transient=True)
-    features = walk.features(lambda each: recording_features(each.samples, each.starts), recordings)
+    recordings = track(data.recordings, description="compute all windows", transient=True)
+    features = data.features(lambda each: recording_features(each.samples, each.starts), recordings)
     seconds = time.perf_counter() - begun
-    tables, met = agreement(features, walk, reference)
+    tables, met = agreement(features, data, reference)
     if options.conventions:
-        tables["conventions"] = conventions(walk, reference)
+        tables["conventions"] = conventions(data, reference)
     if options.copies:
-        tables |= copies(features, walk, reference)
+        tables |= copies(features, data, reference)
     if options.cost:
         tables |= cost_tables()
     if options.plot:
-        print(f"drawn: {plot(walk, options.plot)}")
+        print(f"drawn: {plot(data, options.plot)}")
     verdict = tables["verdict"]
     if options.write:
         write_tables(options.write, tables)
     else:
         print(*(content for name, content in tables.items() if name != "verdict"), sep="\n\n", end="\n\n")
-    print(f"{len(features):,} windows of {len(walk.recordings)} recordings computed in {seconds:.1f} s")
+    print(f"{len(features):,} windows of {len(data.recordings)} recordings computed in {seconds:.1f} s")
     print(verdict.splitlines()[0] if options.write else verdict)
     return 0 if met else 1
 

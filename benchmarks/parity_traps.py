@@ -23,8 +23,8 @@ from rich.progress import track
 from scipy import stats
 from torch import Tensor, nn
 
+from benchmarks.tables import write_tables
 from mcubench.datamodules import Digits
-from mcubench.files import atomic_path
 from mcubench.models import CNN
 from mcubench.parity import compare, default_effects, load_keras, train_both
 from mcubench.parity.building import Adapt
@@ -280,13 +280,7 @@ def main() -> None:
     if options.write is None:
         print(versions, *tables.values(), sep="\n\n")
         return
-    text = options.write.read_text("utf-8")
-    for name, table in {**tables, "versions": f"Measured with {versions}."}.items():
-        before, _, rest = text.partition(f"<!-- {name} -->\n")
-        _, _, after = rest.partition("<!-- end -->")
-        text = f"{before}<!-- {name} -->\n{table}\n<!-- end -->{after}"
-    with atomic_path(options.write) as temporary:
-        temporary.write_text(text, "utf-8")
+    write_tables(options.write, tables | {"versions": f"Measured with {versions}."})
 
 
 if __name__ == "__main__":

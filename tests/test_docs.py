@@ -15,8 +15,11 @@ import pytest
 import torch
 
 import mcubench
+from benchmarks.hapt_costs import cost_tables
 from mcubench.cli.help import OVERVIEW, VERBS
 from mcubench.cli.main import main
+from mcubench.cost.units import bytes_text
+from mcubench.features import feature_cost
 from mcubench.results.result import Result
 from tests.conftest import REPOSITORY
 
@@ -143,6 +146,25 @@ def test_tables_of_the_parity_page_are_there(table: str) -> None:
     assert block.strip(), "run python -m benchmarks.parity_traps --write docs/parity.md"
 
 
+@pytest.mark.parametrize("table", ["verdict", "agreement", "conventions", "copies", "near copies", "models", "gap"])
+def test_tables_of_the_hapt_page_are_there(table: str) -> None:
+    text = (REPOSITORY / "docs" / "hapt.md").read_text("utf-8")
+    (block,) = re.findall(rf"<!-- {table} -->\n(.*?)<!-- end -->", text, re.DOTALL)
+    assert block.strip(), "run the two commands at the end of docs/hapt.md"
+
+
+def test_the_prices_on_the_hapt_page_are_those_of_today() -> None:
+    text = (REPOSITORY / "docs" / "hapt.md").read_text("utf-8")
+    for name, table in cost_tables().items():
+        assert f"<!-- {name} -->\n{table}\n<!-- end -->" in text, name
+
+
+def test_the_example_of_the_hapt_page_runs() -> None:
+    text = (REPOSITORY / "docs" / "hapt.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(code, {})  # it asserts that both forms agree
+
+
 def test_own_module_example(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(REPOSITORY / "examples" / "own_module.py"), run_name="__main__")
     printed = capsys.readouterr().out
@@ -157,3 +179,10 @@ def test_own_classifier_example(workplace: Path, capsys: pytest.CaptureFixture[s
     assert main(["fit", *options]) == 0
     # 784 * 48 + 48 for value and gate, 24 * 10 + 10 for the output
     assert f"{784 * 48 + 48 + 24 * 10 + 10:,}" in capsys.readouterr().out
+
+
+def test_the_price_of_all_features_in_the_readme() -> None:
+    cost = feature_cost()
+    macs, other, ram = cost.operations.macs, cost.operations.other, bytes_text(cost.memory.total)
+    stated = f"{macs:,} multiply-accumulates, {other:,} other operations and {ram} of RAM a window"
+    assert stated in " ".join(README.split())

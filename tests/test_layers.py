@@ -83,6 +83,12 @@ def test_costs_import_costs_the_graph_and_what_has_no_subject(path: Path) -> Non
     assert parts_of(path) <= {"cost", "graph", "errors", "files", "console"}
 
 
+@pytest.mark.parametrize("path", each("features"))
+def test_features_import_features_and_errors(path: Path) -> None:
+    assert parts_of(path) <= {"features", "errors"}
+    assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN | {"torch", "sklearn"})
+
+
 @pytest.mark.parametrize("path", each("graph", "cost"))
 def test_neither_imports_a_framework_beside_torch(path: Path) -> None:
     assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shlex
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -218,8 +219,7 @@ def _hints(result: Result) -> list[str]:
     if images and model == "MLP":
         hints.append(f"python -m mcubench fit --model CNN --data {data}")
     elif data == "HAPT" and result.split and result.split["kind"] == "subject":
-        features = " --data.inputs features" if result.preprocessing else ""
-        again = f"python -m mcubench fit --model {model} --data HAPT{features}"
+        again = f"python -m mcubench fit --model {model} --data HAPT{_data_options(result.data)}"
         if result.preprocessing and result.preprocessing["features"] > 40:
             hints.append(f"{again} --data.k_best 40    # fewer features cost less")
         hints.append(f"{again} --data.split random    # see how it leaks")
@@ -228,6 +228,17 @@ def _hints(result: Result) -> list[str]:
     if (path := result.checkpoint["path"]) is not None:
         hints.append(f"python -m mcubench test --ckpt_path {Path(path).stem}")
     return hints
+
+
+def _data_options(data: dict[str, Any] | None) -> str:
+    """The options that say what HAPT's inputs are, as they were given."""
+    given = (data or {}).get("init_args", {})
+    words = [""]
+    for name, default in (("inputs", "raw"), ("features", None), ("k_best", None), ("scaling", "train")):
+        if (value := given.get(name, default)) != default:
+            text = f"[{','.join(value)}]" if isinstance(value, list) else str(value)
+            words.append(f"--data.{name} {shlex.quote(text)}")
+    return " ".join(words)
 
 
 def write_predictions(outputs: Any, source: object, checkpoint: Path) -> Path:

@@ -11,9 +11,9 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 from torch import nn
 
+from mcubench.cli.features_table import print_features
 from mcubench.cli.subject import check_targets, read_subject, write_targets
 from mcubench.cost import BitWidths, Fit, devices, find_device, profile
-from mcubench.cost.features_table import print_features
 from mcubench.cost.table import print_report
 from mcubench.datamodules import TensorDataModule
 from mcubench.errors import UserError

@@ -13,5 +13,6 @@ from mcubench.datamodules.digits import Digits  # noqa: E402
 from mcubench.datamodules.hapt import HAPT  # noqa: E402
 from mcubench.datamodules.loader import TensorLoader  # noqa: E402
 from mcubench.datamodules.mnist import MNIST  # noqa: E402
+from mcubench.datamodules.scaling import MinMax, Scaling, Standardised  # noqa: E402
 
-__all__ = ["HAPT", "MNIST", "Arrays", "Digits", "TensorDataModule", "TensorLoader"]
+__all__ = ["HAPT", "MNIST", "Arrays", "Digits", "MinMax", "Scaling", "Standardised", "TensorDataModule", "TensorLoader"]

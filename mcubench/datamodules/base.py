@@ -107,8 +107,11 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
             The training set (of which validation is a part) and the official test set.
         """
 
-    def fit_scaling(self, train: Arrays) -> Scaling:
-        """Learns from the training part how samples become inputs: here, every channel (axis 1) is standardised."""
+    def fit_scaling(self, train: Arrays) -> Scaling | None:
+        """Learns from the training part how samples become inputs: here, every channel (axis 1) is standardised.
+
+        A subclass may learn something else; ``None`` takes samples as they are.
+        """
         return Standardised.fit(train.x)
 
     def setup(self, stage: str | None = None) -> None:
@@ -117,7 +120,7 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
             return
         full, test = self.load()
         for arrays in (full, test):
-            self._check_labels(arrays)
+            self._check(arrays, full.x.shape[1:])
         train, val = (full.take(indices) for indices in self.split.indices(full.y, full.subjects))
         absent = sorted(set(range(self.num_classes)) - set(val.y.tolist()))
         if absent:
@@ -125,20 +128,20 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
             log.warning("The validation part has no sample of %s; its macro-F1 is over the other classes.", names)
         scaling = self.fit_scaling(train)
         parts = {
-            name: Arrays(scaling(part.x), part.y, part.subjects)
+            name: Arrays(part.x.astype(np.float32) if scaling is None else scaling(part.x), part.y, part.subjects)
             for name, part in (("train", train), ("val", val), ("test", test))
         }
-        for part in parts.values():
-            if part.x.shape[1:] != self.input_shape:
-                raise UserError(
-                    f"{type(self).__name__}.load gave samples of shape {part.x.shape[1:]}; its input_shape is "
-                    f"{self.input_shape}"
-                )
+        made = parts["train"].x.shape[1:]
+        if made != self.input_shape:
+            raise UserError(
+                f"{type(self).__name__}.load gave samples of shape {full.x.shape[1:]}, scaled to {made}; its "
+                f"input_shape is {self.input_shape}"
+            )
         self._scaling, self._parts = scaling, parts
 
-    def _check_labels(self, arrays: Arrays) -> None:
-        """Holds the labels that `load` returned against what the module says of itself."""
-        if len(arrays.x) != len(arrays.y):
+    def _check(self, arrays: Arrays, shape: tuple[int, ...]) -> None:
+        """Holds what `load` returned against itself, and against the number of classes."""
+        if len(arrays.x) != len(arrays.y) or arrays.x.shape[1:] != shape or not shape:
             raise UserError(
                 f"{type(self).__name__}.load gave samples of shape {arrays.x.shape}, labels of shape {arrays.y.shape}"
             )
@@ -189,9 +192,9 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
     def describe(self) -> dict[str, Any]:
         """What a result row says of the data: shape, scaling, split and sizes, as plain values."""
         sizes = {part: len(self._part(part).y) for part in ("train", "val", "test")}
-        assert self._scaling is not None
+        scaling = None if self._scaling is None else self._scaling.describe()
         return {
-            "inputs": {"shape": list(self.input_shape), "scaling": self._scaling.describe()},
+            "inputs": {"shape": list(self.input_shape), "scaling": scaling},
             "split": {**self.split.describe(), "sizes": sizes},
         }
 

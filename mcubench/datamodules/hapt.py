@@ -9,13 +9,13 @@ import numpy as np
 from mcubench.datamodules.base import Arrays, TensorDataModule
 from mcubench.datamodules.filters import k_best as best_columns
 from mcubench.datamodules.hapt_archive import find_or_fetch
-from mcubench.datamodules.hapt_features import load_features, source_of
+from mcubench.datamodules.hapt_features import Source, load_features, source_of
 from mcubench.datamodules.hapt_windows import load_windows
 from mcubench.datamodules.roots import data_root
 from mcubench.datamodules.scaling import MinMax, Scaling
 from mcubench.datamodules.splits import SplitKind
 from mcubench.errors import UserError
-from mcubench.features import WINDOW, Column, FeatureCost, columns, feature_cost, original, select
+from mcubench.features import WINDOW, Column, FeatureCost, columns, feature_cost, originals, select
 
 __all__ = ["HAPT"]
 
@@ -30,14 +30,16 @@ class HAPT(TensorDataModule):
     Args:
         root: The data root; not set, ``$MCUBENCH_DATA``, else the user's cache folder. It may be read-only.
         inputs: ``raw``: windows of shape (6, 128), accelerometer x, y, z in g then gyroscope in rad/s, 50 Hz, each
-            channel standardised by the training part. ``features``: the 561 features, each scaled to [-1, 1]: the
+            channel standardised by the training part. ``features``: the 561 features, each scaled by its range: the
             official ones where the copy has them, else the same computed from the recordings (docs/hapt.md).
-        features: Take only some of them: signals (``tBodyAcc``), statistics (``mean``), both (``tBodyAcc-mean``) or
-            columns (``tBodyAcc-mean-X``), with ``*`` and ``?``.
+        features: Take only some of them, as in ``[tBodyAcc,f*-energy]``: signals (``tBodyAcc``), statistics (``mean``),
+            both (``tBodyAcc-mean``) or columns (``tBodyAcc-mean-X``), with ``*`` and ``?``.
         k_best: Take only so many of these, chosen on the training part: those whose means differ most between classes
-            (F of an analysis of variance) and that do not correlate by 0.95 or more with a better one.
-        scaling: Of features: ``train`` by the ranges of the training part; ``published`` by those of training and test
-            windows together, as in the official matrices. That leaks; it is here to compare with papers only.
+            (F of an analysis of variance) and that do not correlate by 0.95 or more with a better one, as far as there
+            are so many.
+        scaling: Of features: ``train`` maps their ranges in the training part to [-1, 1], which other people may leave;
+            ``published`` those of training and test windows together, as in the official matrices. That leaks; it is
+            here to compare with papers only.
         batch_size: Samples a batch.
         split: How validation samples are chosen: ``subject`` keeps people apart, as the test set does. ``random`` and
             ``stratified`` put overlapping windows of one recording on both sides; they are here to show that leak.
@@ -50,7 +52,7 @@ class HAPT(TensorDataModule):
         self,
         root: str | None = None,
         inputs: Literal["raw", "features"] = "raw",
-        features: list[str] | None = None,
+        features: list[str] | str | None = None,
         k_best: int | None = None,
         scaling: Literal["train", "published"] = "train",
         batch_size: int = 64,
@@ -69,13 +71,16 @@ class HAPT(TensorDataModule):
         self.inputs = inputs
         self.scaling = scaling
         self.k_best = k_best
-        self._selected = select(features)
+        self._candidates = select(features)
         if k_best is not None:
-            self._selected = tuple(column for column in self._selected if original(column) == column)
-            if not 1 <= k_best <= len(self._selected):
-                most = len(self._selected)
+            self._candidates = tuple(originals(self._candidates).values())
+            most = len(self._candidates)
+            if type(k_best) is not int or not 1 <= k_best <= most:
                 raise UserError(f"k_best must be 1 to {most}, the features to choose from without copies; got {k_best}")
-        self.input_shape = (6, WINDOW) if inputs == "raw" else (k_best or len(self._selected),)
+        self._chosen = self._candidates
+        self._source: Source | None = None
+        self._published: MinMax | None = None
+        self.input_shape = (6, WINDOW) if inputs == "raw" else (k_best or len(self._candidates),)
         self.class_names = _ACTIVITIES
         self.num_classes = len(_ACTIVITIES)
 
@@ -89,20 +94,20 @@ class HAPT(TensorDataModule):
         if self.inputs == "raw":
             return load_windows(archive)
         train, test = load_features(archive)
-        self._published = MinMax.fit(np.concatenate([train.x, test.x]), range(len(columns())), "train and test")
+        self._source = source_of(archive)
+        if self.scaling == "published":
+            self._published = MinMax.fit(np.concatenate([train.x, test.x]), range(len(columns())), "train and test")
         return train, test
 
-    def fit_scaling(self, train: Arrays) -> Scaling:
+    def fit_scaling(self, train: Arrays) -> Scaling | None:
         """Learns scaling, and which features are best, from the training part."""
         if self.inputs == "raw":
             return super().fit_scaling(train)
-        chosen = [column.index for column in self._selected]
+        chosen = [column.index for column in self._candidates]
         if self.k_best is not None:
             chosen = best_columns(train.x, train.y, chosen, self.k_best).tolist()
-        self._selected = tuple(columns()[index] for index in chosen)
-        if self.scaling == "published":
-            return self._published.take(chosen)
-        return MinMax.fit(train.x, chosen, "train")
+        self._chosen = tuple(columns()[index] for index in chosen)
+        return MinMax.fit(train.x, chosen, "train") if self._published is None else self._published.take(chosen)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -111,28 +116,35 @@ class HAPT(TensorDataModule):
             return ()
         if self.k_best is not None:
             self.setup()
-        return self._selected
+        return self._chosen
 
     def state_dict(self) -> dict[str, Any]:
-        """Adds to `TensorDataModule.state_dict` which features are the inputs."""
-        return super().state_dict() | {"features": [column.name for column in self.columns]}
+        """Adds to `TensorDataModule.state_dict` which features are the inputs, and how they are scaled."""
+        return super().state_dict() | {"inputs": self._features()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Sees that the inputs are the features that the checkpoint's model was trained on.
+        """Sees that the inputs are the features that the checkpoint's model was trained on, scaled alike.
 
         Raises:
-            UserError: If they are others: with `k_best`, another split chooses others.
+            UserError: If they are not: another split chooses others by `k_best`, and has other ranges.
         """
-        trained_on = state_dict.get("features", [])
-        given = [column.name for column in self.columns]
-        if trained_on != given:
-            differ = sorted(set(trained_on) ^ set(given))
+        theirs, ours = state_dict.get("inputs"), self._features()
+        if theirs != ours:
+            scaled = theirs and ours and theirs["features"] == ours["features"]
             raise UserError(
-                f"the model was trained on {len(trained_on)} features, here are {len(given)}, and they differ in "
-                f"{len(differ)}, as in {differ[0]}: give --data.inputs, --data.features, --data.k_best and the split "
-                "as they were in its run"
+                f"the model was trained on {_told(theirs)}, here are {_told(ours)}"
+                f"{', but scaled by other constants' if scaled else ''}: give --data.inputs, --data.features, "
+                "--data.k_best, --data.scaling and the split as they were in its run"
             )
         super().load_state_dict(state_dict)
+
+    def _features(self) -> dict[str, Any] | None:
+        """Names and scaling of the features that are inputs; ``None`` for raw windows."""
+        if self.inputs == "raw":
+            return None
+        self.setup()
+        scaling = None if self._scaling is None else self._scaling.describe()
+        return {"features": [column.name for column in self.columns], "scaling": scaling}
 
     def preprocessing(self) -> FeatureCost | None:
         """What the features cost on a device, for one window; ``None`` for raw windows."""
@@ -141,12 +153,12 @@ class HAPT(TensorDataModule):
     def describe(self) -> dict[str, Any]:
         """Adds to `TensorDataModule.describe` where features are from, and which they are."""
         row = super().describe()
-        if self.inputs == "features":
-            row["inputs"] |= {
-                "source": source_of(find_or_fetch(self.root)),
-                "features": [column.name for column in self.columns],
-            }
+        row["inputs"] |= {"source": self._source, **features} if (features := self._features()) else {}
         return row
+
+
+def _told(inputs: dict[str, Any] | None) -> str:
+    return "raw windows" if inputs is None else f"{len(inputs['features'])} features ({inputs['features'][0]}, ...)"
 
 
 # activity_labels.txt of the data set

@@ -14,7 +14,9 @@ from mcubench.datamodules.hapt_windows import Recording, on_windows, part_labels
 from mcubench.errors import CorruptDataError
 from mcubench.features import WINDOW, columns, recording_features
 
-__all__ = ["Source", "load_features", "source_of"]
+__all__ = ["CACHED", "Source", "load_features", "source_of"]
+
+CACHED = "features-v1"  # counted up when features change, or old ones would be read; a test holds it
 
 Source = Literal["official", "recomputed"]
 
@@ -39,17 +41,23 @@ def load_features(archive: HaptArchive) -> tuple[Arrays, Arrays]:
     """
     if source_of(archive) == "official":
         return _official(archive, "Train"), _official(archive, "Test")
-    return on_windows(archive, "features-v1", _recomputed, "compute HAPT's features")
+    return on_windows(archive, CACHED, _recomputed, "compute HAPT's features")
 
 
 def _recomputed(recording: Recording) -> NDArray[np.float64]:
+    length = len(recording.samples)
+    if recording.starts.max() + WINDOW >= length:
+        raise CorruptDataError(
+            f"{recording.name} ends at line {length}: the jerk needs a sample behind the last window"
+        )
     features = recording_features(recording.samples, recording.starts)
     undefined = np.argwhere(~np.isfinite(features))
     if undefined.size:
         window, column = undefined[0]
         name, first = columns()[column].name, int(recording.starts[window])
+        file = recording.name.replace("/acc_", "/gyro_") if "Gyro" in name else recording.name
         raise CorruptDataError(
-            f"{recording.name}, lines {first + 1} to {first + WINDOW}: {name} is not defined: a signal is constant"
+            f"{file}, lines {first + 1} to {first + WINDOW}: {name} is not defined: a signal is constant"
         )
     return features
 

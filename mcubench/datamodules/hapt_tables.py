@@ -31,11 +31,12 @@ def parse_table(content: bytes, name: str, columns: int) -> NDArray[np.float64]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # an empty file is a warning to numpy
-            table = np.loadtxt(io.BytesIO(content), dtype=np.float64, ndmin=2)
+            table = np.loadtxt(io.BytesIO(content), dtype=np.float64, comments=None, ndmin=2)
     except (ValueError, UserWarning):
         table = None
     if table is None or table.shape[1] != columns or not np.isfinite(table).all():
-        raise CorruptDataError(f"{name}, {first_fault(content, columns) or 'is not a table of numbers'}")
+        fault = first_fault(content, columns)
+        raise CorruptDataError(f"{name}, {fault}" if fault else f"{name} is not a table of numbers")
     return table
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,11 @@ from mcubench.errors import CorruptDataError
 from mcubench.features import STEP, WINDOW
 from mcubench.files import atomic_path, cache_folder
 
-__all__ = ["Recording", "each_recording", "load_windows", "on_windows", "part_labels"]
+__all__ = ["Recording", "Walk", "each_recording", "load_windows", "on_windows", "part_labels"]
 
 log = logging.getLogger(__name__)
 
+_LABELS = "RawData/labels.txt"
 _RECORDING = re.compile(r"RawData/acc_exp(\d+)_user(\d+)\.txt")
 
 
@@ -51,12 +51,42 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class _Windows:
-    """All labelled windows in the order of ``labels.txt``: x (N, ...), activity and subject int64, shape (N,)."""
+class Walk:
+    """All labelled windows in the order of ``labels.txt``, each array int64 of shape (windows,).
 
-    x: NDArray[Any]
-    activity: NDArray[np.int64]
-    subject: NDArray[np.int64]
+    Attributes:
+        experiments: Which recording each lies in, together with its subject.
+        subjects: 1 to 30.
+        activities: 1 to 12.
+        starts: Sample that it starts at, from 0.
+    """
+
+    experiments: NDArray[np.int64]
+    subjects: NDArray[np.int64]
+    activities: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, archive: HaptArchive) -> Walk:
+        """Walks ``labels.txt``: windows lie wholly inside a segment ``[first, last]``, 1-based and inclusive.
+
+        Raises:
+            CorruptDataError: If a line is no segment of a recording.
+        """
+        table = parse_table(archive.read(_LABELS), _LABELS, 5)
+        recordings = set(_recordings(archive))
+        walk = []
+        for line, row in enumerate(table.tolist(), 1):
+            experiment, user, activity, first, last = map(int, row)
+            if [experiment, user, activity, first, last] != row or not (1 <= first <= last and 1 <= activity <= 12):
+                raise CorruptDataError(f"{_LABELS}, line {line}: no experiment, user, activity 1 to 12, first and last")
+            if (experiment, user) not in recordings:
+                raise CorruptDataError(
+                    f"{_LABELS}, line {line}: no recording is of experiment {experiment}, user {user}"
+                )
+            walk += [(experiment, user, activity, start) for start in range(first - 1, last - WINDOW + 1, STEP)]
+        experiments, subjects, activities, starts = np.array(walk, dtype=np.int64).reshape(-1, 4).T
+        return cls(experiments, subjects, activities, starts)
 
 
 def load_windows(archive: HaptArchive) -> tuple[Arrays, Arrays]:
@@ -91,23 +121,24 @@ def on_windows(
     Raises:
         CorruptDataError: If a file is missing, altered, not numeric or not finite, or windows and labels disagree.
     """
-    cached = cache_folder() / f"hapt-{name}-{archive.fingerprint()[:16]}.npz"
-    windows = _read_cache(cached)
-    if windows is None:
-        windows = _compute(archive, compute, description)
+    cached = cache_folder() / f"hapt-{name}-{archive.fingerprint()[:16]}.npy"
+    walk = Walk.of(archive)
+    parts = {part: part_labels(archive, part) for part in ("Train", "Test")}
+    rows = {part: np.isin(walk.subjects, subject) for part, (_, subject) in parts.items()}
+    for part, (activity, subject) in parts.items():
+        chosen = rows[part]
+        if not (np.array_equal(walk.activities[chosen], activity) and np.array_equal(walk.subjects[chosen], subject)):
+            raise CorruptDataError(f"the windows cut from {archive.path} do not agree with {part}/y_{part.lower()}.txt")
+    x = _read_cache(cached, len(walk.starts))
+    if x is None:
+        x = _compute(archive, walk, compute, description)
         try:
             with atomic_path(cached) as temporary, temporary.open("wb") as file:
-                np.savez(file, x=windows.x, activity=windows.activity, subject=windows.subject)
+                np.save(file, x)
         except OSError as error:  # the cache saves time, nothing else
             log.warning("%s is not cached: %s", cached.name, error)
-    parts = []
-    for part in ("Train", "Test"):
-        activity, subject = part_labels(archive, part)
-        rows = np.isin(windows.subject, subject)
-        if not (np.array_equal(windows.activity[rows], activity) and np.array_equal(windows.subject[rows], subject)):
-            raise CorruptDataError(f"the windows cut from {archive.path} do not agree with {part}/y_{part.lower()}.txt")
-        parts.append(Arrays(windows.x[rows], activity - 1, subject))
-    return parts[0], parts[1]
+    train, test = (Arrays(x[rows[part]], activity - 1, subject) for part, (activity, subject) in parts.items())
+    return train, test
 
 
 def part_labels(archive: HaptArchive, part: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -117,37 +148,36 @@ def part_labels(archive: HaptArchive, part: str) -> tuple[NDArray[np.int64], NDA
     return activity, subject
 
 
-def each_recording(archive: HaptArchive, description: str) -> Iterator[Recording]:
-    """Walks ``labels.txt``: windows lie wholly inside a segment ``[first, last]``, 1-based and inclusive.
+def each_recording(archive: HaptArchive, walk: Walk, description: str) -> Iterator[Recording]:
+    """Reads the recordings that have windows.
 
     Args:
         archive: A copy of HAPT.
+        walk: Its windows.
         description: What the progress bar says.
 
     Yields:
-        All recordings, by experiment.
+        The recordings, by experiment.
 
     Raises:
         CorruptDataError: As `on_windows` does.
     """
-    segments = parse_table(archive.read("RawData/labels.txt"), "RawData/labels.txt", 5).astype(np.int64)
-    walk = [
-        (experiment, user, activity, start)
-        for experiment, user, activity, first, last in segments.tolist()
-        for start in range(first - 1, last - WINDOW + 1, STEP)
-    ]
-    windows = np.array(walk, dtype=np.int64).reshape(-1, 4)
-    names = sorted(name for name in archive.hashes if _RECORDING.fullmatch(name))
-    for name in progress.track(names, description=description, transient=True):
-        match = _RECORDING.fullmatch(name)
-        assert match is not None
-        experiment, user = int(match[1]), int(match[2])
-        (rows,) = np.nonzero((windows[:, 0] == experiment) & (windows[:, 1] == user))
-        starts = windows[rows, 3]
-        samples = _samples(archive, name, name.replace("/acc_", "/gyro_"))
-        if rows.size and starts.max() + WINDOW > len(samples):
-            raise CorruptDataError(f"{name} ends at line {len(samples)}, labels.txt goes on behind it")
-        yield Recording(name, user, samples, rows, starts, windows[rows, 2])
+    names = _recordings(archive)
+    for experiment, user in progress.track(sorted(names), description=description, transient=True):
+        name = names[experiment, user]
+        (rows,) = np.nonzero((walk.experiments == experiment) & (walk.subjects == user))
+        if not rows.size:
+            continue
+        samples, starts = _samples(archive, name, name.replace("/acc_", "/gyro_")), walk.starts[rows]
+        if starts.max() + WINDOW > len(samples):
+            raise CorruptDataError(f"{name} ends at line {len(samples)}, {_LABELS} goes on behind it")
+        yield Recording(name, user, samples, rows, starts, walk.activities[rows])
+
+
+def _recordings(archive: HaptArchive) -> dict[tuple[int, int], str]:
+    """The accelerometer's file of each experiment and user."""
+    matches = filter(None, map(_RECORDING.fullmatch, archive.hashes))
+    return {(int(match[1]), int(match[2])): match[0] for match in matches}
 
 
 def _samples(archive: HaptArchive, *names: str) -> NDArray[np.float64]:
@@ -161,30 +191,24 @@ def _samples(archive: HaptArchive, *names: str) -> NDArray[np.float64]:
 
 
 def _compute(
-    archive: HaptArchive,
-    compute: Callable[[Recording], NDArray[Any]],
-    description: str,
-) -> _Windows:
-    recordings = [
-        (recording.rows, recording.activities, recording.user, compute(recording))
-        for recording in each_recording(archive, description)
-        if recording.rows.size
-    ]
-    order = np.argsort(np.concatenate([rows for rows, *_ in recordings]))
-    x = np.concatenate([values for *_, values in recordings])[order]
-    activity = np.concatenate([activities for _, activities, *_ in recordings])[order]
-    subject = np.concatenate([np.full(len(rows), user) for rows, _, user, _ in recordings])[order]
-    return _Windows(x, activity, subject)
+    archive: HaptArchive, walk: Walk, compute: Callable[[Recording], NDArray[Any]], description: str
+) -> NDArray[Any]:
+    """What is computed of every window, in the order of the walk."""
+    computed = [(each.rows, compute(each)) for each in each_recording(archive, walk, description)]
+    x = np.empty((len(walk.starts), *computed[0][1].shape[1:]), computed[0][1].dtype)
+    for rows, values in computed:
+        x[rows] = values
+    return x
 
 
 def _cut(recording: Recording) -> NDArray[np.float32]:
     return sliding_window_view(recording.samples.astype(np.float32), WINDOW, axis=0)[recording.starts]
 
 
-def _read_cache(path: Path) -> _Windows | None:
+def _read_cache(path: Path, windows: int) -> NDArray[Any] | None:
     """What was computed before, or ``None`` if there is nothing or the file can't be read (it is then made again)."""
     try:
-        with np.load(path, allow_pickle=False) as cached:
-            return _Windows(cached["x"], cached["activity"], cached["subject"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        x: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
         return None
+    return x if x.shape[:1] == (windows,) else None

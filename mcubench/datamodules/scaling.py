@@ -19,8 +19,8 @@ class Scaling(Protocol):
         """Scales samples."""
         ...
 
-    def describe(self) -> dict[str, Any] | None:
-        """The constants as plain values, for a result row; ``None`` if there are none."""
+    def describe(self) -> dict[str, Any]:
+        """The constants as plain values, for a result row."""
         ...
 
 

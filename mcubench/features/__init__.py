@@ -3,7 +3,7 @@
 Imports numpy and scipy only. docs/hapt.md has the conventions, and how well each agrees with the published values.
 """
 
-from mcubench.features.catalogue import SIGNALS, Column, columns, original
+from mcubench.features.catalogue import SIGNALS, Column, columns, original, originals
 from mcubench.features.conditioning import STEP, WINDOW
 from mcubench.features.cost import FeatureCost, FeatureMemory, StageCost, feature_cost
 from mcubench.features.operations import Operations
@@ -24,6 +24,7 @@ __all__ = [
     "columns",
     "feature_cost",
     "original",
+    "originals",
     "recording_features",
     "select",
 ]

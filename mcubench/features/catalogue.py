@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Signal",
     "columns",
     "original",
+    "originals",
     "statistics_of",
 ]
 
@@ -128,6 +129,14 @@ def original(column: Column) -> Column:
     signal = "tBodyAccMag" if column.signal == "tGravityAccMag" else column.signal
     statistic = "mean" if column.statistic == "sma" and SIGNALS[signal].axes == 1 else column.statistic
     return _by_name()["-".join(filter(None, (signal, statistic, column.part)))]
+
+
+def originals(chosen: Iterable[Column]) -> dict[Column, Column]:
+    """Of each group of columns with the same values the first that was chosen, by the group's original."""
+    first: dict[Column, Column] = {}
+    for column in sorted(chosen, key=lambda column: column.index):
+        first.setdefault(original(column), column)
+    return first
 
 
 @functools.cache

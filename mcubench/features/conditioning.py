@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import signal
 
 from mcubench.errors import UserError
@@ -93,38 +93,49 @@ class Conditioner:
         self._noise, self._gravity = _Cascade(noise, 6), _Cascade(gravity, 3)
         self._drift = None if drift is None else _Cascade(drift, 3)
         self._raw = np.zeros((1, 6))  # the median's memory; zeros stand before the first sample
+        self._finished = False
         self._base = np.empty((0, 9))  # body acceleration, gravity and angular velocity that the jerk has not passed
 
-    def push(self, samples: Array) -> Array:
+    def push(self, samples: ArrayLike) -> Array:
         """Takes further samples.
 
         Args:
-            samples: Shape (T, 6): acceleration x, y, z in g, angular velocity x, y, z in rad/s, at 50 Hz.
+            samples: Shape (T, 6) or (6,): acceleration x, y, z in g, angular velocity x, y, z in rad/s, at 50 Hz.
 
         Returns:
             The time signals at every sample that is now known, shape (T', 19), columns as in `CHANNELS`. In all there
             are two fewer than samples, as the median and the jerk look ahead.
 
         Raises:
-            UserError: If the shape is another one, or a value is not finite.
+            UserError: If the shape is another one, a value is not finite, or the recording was finished.
         """
-        if samples.ndim != 2 or samples.shape[1] != 6:
-            raise UserError(f"samples must have shape (T, 6), accelerometer then gyroscope; got {samples.shape}")
-        if not np.isfinite(samples).all():
+        try:
+            raw = np.atleast_2d(np.asarray(samples, dtype=np.float64))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"samples must be numbers, shape (T, 6): {error}") from None
+        raw = raw if raw.size else np.empty((0, 6))
+        if raw.ndim != 2 or raw.shape[1] != 6:
+            raise UserError(f"samples must have shape (T, 6), accelerometer then gyroscope; got {raw.shape}")
+        if not np.isfinite(raw).all():
             raise UserError("samples must be finite: a filter would carry NaN or infinity into everything that follows")
-        return self._differentiate(self._filter(np.concatenate([self._raw, samples])))
+        if self._finished:
+            raise UserError("this recording was finished: another one needs a new object, as filters start from zeros")
+        return self._differentiate(self._filter(np.concatenate([self._raw, raw])))
 
     def finish(self) -> Array:
         """Ends the recording: the last sample that the jerk is known at, shape (1, 19) or (0, 19).
 
-        Behind the last raw sample the median takes a zero, as before the first.
+        Behind the last raw sample the median takes a zero, as before the first. A recording ends once.
         """
+        if self._finished:
+            return np.empty((0, CHANNELS["tBodyGyroJerkMag"].stop))
+        self._finished = True
         end = np.zeros((min(len(self._raw) - 1, 1), 6))
         return self._differentiate(self._filter(np.concatenate([self._raw, end])))
 
     def _filter(self, raw: Array) -> Array:
         """Filters what has a neighbour on both sides; (T, 6) gives (max(T - 2, 0), 9)."""
-        self._raw = raw[-2:]
+        self._raw = raw[-2:].copy()
         median = np.median([raw[:-2], raw[1:-1], raw[2:]], axis=0) if len(raw) > 2 else np.empty((0, 6))
         smooth = self._noise(median)
         acceleration, velocity = smooth[:, :3], smooth[:, 3:]
@@ -136,7 +147,7 @@ class Conditioner:
     def _differentiate(self, base: Array) -> Array:
         """Adds jerk and magnitudes to all samples but the last, which waits for its successor."""
         known = np.concatenate([self._base, base])
-        self._base = known[-1:]
+        self._base = known[-1:].copy()
         # Forward differences, not multiplied by the rate.
         body, gravity, velocity = known[:-1, :3], known[:-1, 3:6], known[:-1, 6:]
         steps = np.diff(known, axis=0)

@@ -6,13 +6,13 @@ features share is computed once, and a column that copies another costs nothing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mcubench.features.catalogue import SPECTRA, Column, columns, original
+from mcubench.features.catalogue import SPECTRA, columns, original, originals
 from mcubench.features.conditioning import STEP, WINDOW
 from mcubench.features.operations import Operations
+from mcubench.features.selection import Terms, select
 from mcubench.features.steps import VALUE_BYTES, Rule, Step, closure, step_of
 
 __all__ = ["FeatureCost", "FeatureMemory", "StageCost", "feature_cost"]
@@ -104,23 +104,24 @@ class FeatureCost:
     def conventions() -> tuple[str, ...]:
         """What the figures mean, in a line each."""
         return (
-            f"Features: for one window of {WINDOW} samples, of which {STEP} are new to the filters; what is shared is "
-            "computed once, copies are free, scaling is included",
+            f"Features: for one window of {WINDOW} samples, of which {STEP} are new to the filters; sums, means and "
+            "spectra are computed once, copies are free, scaling is included",
             f"RAM of features: filters' state, {WINDOW} values of each time signal in use, the largest scratch, "
-            "the features; float32; no tables, no stack",
+            "the features; float32; no single values, no tables, no stack",
         )
 
 
-def feature_cost(wanted: Sequence[Column] | None = None) -> FeatureCost:
+def feature_cost(features: Terms = None) -> FeatureCost:
     """Prices features.
 
     Args:
-        wanted: The columns; not given, all 561.
+        features: Which ones, as `select` takes them; not given, all 561.
+
+    Raises:
+        UserError: If there are none of these names.
     """
-    wanted = columns() if wanted is None else wanted
-    first: dict[Column, Column] = {}
-    for column in sorted(wanted, key=lambda column: column.index):
-        first.setdefault(original(column), column)
+    wanted = select(features)
+    first = originals(wanted)
     rules = closure(map(step_of, first))
     order = [*_BEFORE, *dict.fromkeys(column.statistic for column in columns()), "length"]
     sums: dict[str, Operations] = {}

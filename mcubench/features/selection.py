@@ -8,27 +8,35 @@ from fnmatch import fnmatchcase
 from mcubench.errors import UserError, did_you_mean
 from mcubench.features.catalogue import Column, columns
 
-__all__ = ["select"]
+__all__ = ["Terms", "select"]
+
+Terms = Iterable[str | Column] | str | None
 
 
-def select(terms: Iterable[str] | None) -> tuple[Column, ...]:
+def select(terms: Terms) -> tuple[Column, ...]:
     """Chooses columns.
 
     Args:
         terms: Each a signal (``tBodyAcc``), a statistic (``mean``), both (``tBodyAcc-mean``) or a column
-            (``tBodyAcc-mean-X``), in any case, with ``*`` and ``?``: ``f*-energy`` is the energy of all spectra.
-            What any term names is taken. ``None`` takes all 561.
+            (``tBodyAcc-mean-X``, or the `Column` itself), in any case, with ``*`` and ``?``: ``f*-energy`` is the
+            energy of all spectra. One text may name several, with commas. What any term names is taken. ``None`` takes
+            all 561.
 
     Returns:
-        The columns, in the order of features.txt.
+        The columns, each once, in the order of features.txt.
 
     Raises:
         UserError: If a term names nothing, or there is none.
     """
     if terms is None:
         return columns()
+    if isinstance(terms, str):
+        terms = [term.strip() for term in terms.strip("[] ").split(",")]
     chosen: set[Column] = set()
     for term in terms:
+        if isinstance(term, Column):
+            chosen.add(term)
+            continue
         found = {column for column in columns() if any(fnmatchcase(name, term.lower()) for name in _names(column))}
         if not found:
             raise UserError(

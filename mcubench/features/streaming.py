@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from mcubench.errors import UserError
 from mcubench.features.conditioning import STEP, WINDOW, Conditioner
-from mcubench.features.selection import select
+from mcubench.features.selection import Terms, select
 from mcubench.features.windows import window_features
 
 __all__ = ["HaptFeatures"]
@@ -40,9 +38,9 @@ class HaptFeatures:
         columns: What the features are, in order.
     """
 
-    def __init__(self, features: Iterable[str] | None = None, first: int = 0) -> None:
-        if first < 0:
-            raise UserError(f"first must not be negative, got {first}")
+    def __init__(self, features: Terms = None, first: int = 0) -> None:
+        if type(first) is not int or first < 0:
+            raise UserError(f"first must be a number of samples, 0 or more; got {first!r}")
         self.columns = select(features)
         self._conditioner = Conditioner()
         self._skip = first
@@ -55,12 +53,13 @@ class HaptFeatures:
             samples: Shape (6,) or (T, 6): acceleration x, y, z in g, angular velocity x, y, z in rad/s, at 50 Hz.
 
         Returns:
-            A row for each window that is now complete, shape (windows, columns), not scaled; mostly there is none.
+            A row for each window that is now complete, shape (windows, columns), not scaled; mostly there is none. A
+            statistic that a window has none of, as the correlation of a sensor that gives zeros, is NaN.
 
         Raises:
-            UserError: If the shape is another one, or a value is not finite.
+            UserError: If the shape is another one, a value is not finite, or the recording was finished.
         """
-        return self._complete(self._conditioner.push(np.atleast_2d(np.asarray(samples, dtype=np.float64))))
+        return self._complete(self._conditioner.push(samples))
 
     def finish(self) -> Array:
         """Ends the recording: the row of a window that was one sample short of complete, if there is one."""
@@ -74,5 +73,5 @@ class HaptFeatures:
         if not ready:
             return np.empty((0, len(self.columns)))
         windows = sliding_window_view(self._signals, WINDOW, axis=0)[: ready * STEP : STEP]
-        self._signals = self._signals[ready * STEP :]
+        self._signals = self._signals[ready * STEP :].copy()
         return window_features(windows, self.columns)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mcubench.errors import UserError
 from mcubench.features.catalogue import ANGLE, SPECTRA, Column, columns
 from mcubench.features.conditioning import CHANNELS, WINDOW, Conditioner
+from mcubench.features.selection import Terms, select
 from mcubench.features.statistics import STATISTICS, Samples, angles, spectrum
 
 __all__ = ["recording_features", "window_features"]
@@ -55,9 +56,9 @@ def window_features(signals: Array, wanted: Sequence[Column] | None = None) -> A
 
 
 def recording_features(
-    samples: Array,
+    samples: ArrayLike,
     starts: Sequence[int] | NDArray[np.int64],
-    wanted: Sequence[Column] | None = None,
+    features: Terms = None,
     conditioner: Conditioner | None = None,
 ) -> Array:
     """Computes features of windows of one recording.
@@ -65,23 +66,27 @@ def recording_features(
     Args:
         samples: The whole recording, as filters run over all of it; shape (T, 6), see `Conditioner.push`.
         starts: Where windows of 128 samples start, from 0; the last may start at T - 129.
-        wanted: The columns; not given, all 561.
+        features: Which ones, as `mcubench.features.select` takes them; not given, all 561.
         conditioner: A fresh one with other filters.
 
     Returns:
-        Shape (windows, columns), not scaled.
+        Shape (windows, columns), in the order of features.txt, not scaled; NaN as in `window_features`.
 
     Raises:
         UserError: If a window does not lie in the recording, with the sample behind it that the jerk needs.
     """
+    wanted = select(features)
     conditioner = conditioner or Conditioner()
     signals = np.concatenate([conditioner.push(samples), conditioner.finish()])
-    starts = np.asarray(starts, dtype=np.intp)
+    starts = np.asarray(starts)
+    if starts.ndim != 1 or (starts.size and starts.dtype.kind not in "iu"):
+        raise UserError(f"starts must be whole numbers, one a window; got {starts.dtype} of shape {starts.shape}")
     last = len(signals) - WINDOW
     if starts.size and not 0 <= starts.min() <= starts.max() <= last:
+        where = f"at 0 to {last}" if last >= 0 else "nowhere"
         raise UserError(
-            f"windows of {WINDOW} samples must start at 0 to {last} in a recording of {len(samples)} samples (the jerk "
-            f"needs the sample behind a window); got {starts.min()} to {starts.max()}"
+            f"windows of {WINDOW} samples can start {where} in a recording of {len(np.asarray(samples))} samples (the "
+            f"jerk needs the sample behind a window); got {starts.min()} to {starts.max()}"
         )
     if not starts.size:
         return window_features(np.empty((0, signals.shape[1], WINDOW)), wanted)

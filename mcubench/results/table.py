@@ -84,13 +84,15 @@ def _costs(result: Result) -> str:
 
 def _features(inputs: dict[str, Any], cost: dict[str, Any]) -> list[tuple[str, str]]:
     """Where features are from, how they are scaled, and what they cost on top of the model."""
-    scaled = f"scaled by the ranges of {inputs['scaling']['fitted_on']}"
-    if inputs["scaling"]["fitted_on"] != "train":
+    source = f" {inputs['source']}" if "source" in inputs else ""
+    fitted_on = (inputs.get("scaling") or {}).get("fitted_on")
+    scaled = "" if fitted_on is None else f"; scaled by the ranges of {fitted_on}"
+    if fitted_on not in (None, "train"):
         scaled += ", which leaks: compare with papers only"
     copies = f", {len(cost['copies'])} of them copies of others" if cost["copies"] else ""
     other = sum(cost["operations"].values()) - cost["operations"]["macs"]
     return [
-        ("features", f"{cost['features']} {inputs['source']}{copies}; {scaled}"),
+        ("features", f"{cost['features']}{source}{copies}{scaled}"),
         (
             "they cost",
             f"{cost['operations']['macs']:,} MACs and {other:,} other operations a window, "

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
-from mcubench.datamodules import Arrays, TensorDataModule
+from mcubench.datamodules import Arrays, MinMax, TensorDataModule
 from mcubench.errors import UserError
 
 
@@ -45,6 +45,33 @@ def test_scaled_by_the_training_part_alone() -> None:
     assert np.allclose(scaling["mean"], mean, rtol=1e-5)
     assert np.allclose(scaling["std"], std, rtol=1e-5)
     assert np.allclose(module.arrays("test")[0], (raw_test.x - mean[:, None]) / std[:, None], rtol=1e-3)
+
+
+def test_samples_may_be_taken_as_they_are() -> None:
+    class AsTheyAre(Made):
+        def fit_scaling(self, train: Arrays) -> None:
+            return None
+
+    module = AsTheyAre()
+    assert np.array_equal(module.arrays("test")[0], module.load()[1].x)
+    assert module.describe()["inputs"] == {"shape": [2, 5], "scaling": None}
+
+
+def test_a_scaling_of_ones_own() -> None:
+    class First(Made):
+        def __init__(self) -> None:
+            super().__init__()
+            self.input_shape = (1,)
+
+        def load(self) -> tuple[Arrays, Arrays]:
+            return tuple(Arrays(part.x[:, :, 0], part.y) for part in super().load())  # type: ignore[return-value]
+
+        def fit_scaling(self, train: Arrays) -> MinMax:
+            return MinMax.fit(train.x, [1], "train")
+
+    x, _ = First().arrays("train")
+    assert x.shape[1:] == (1,)
+    assert (x.min(), x.max()) == (-1, 1)
 
 
 def test_a_constant_channel_is_left_at_zero() -> None:
@@ -152,7 +179,11 @@ def test_arrays_are_read_only_because_training_shares_them() -> None:
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        (np.zeros((40, 2, 4)), np.zeros(40, int), r"samples of shape \(2, 4\); its input_shape is \(2, 5\)"),
+        (
+            np.zeros((40, 2, 4)),
+            np.zeros(40, int),
+            r"shape \(2, 4\), scaled to \(2, 4\); its input_shape is \(2, 5\)",
+        ),
         (np.zeros((50, 2, 5)), np.zeros(40, int), r"labels of shape \(40,\)"),
         (np.zeros((40, 2, 5)), np.arange(40) % 4, "labels 0 to 3; with num_classes 3"),
         (np.zeros((40, 2, 5)), np.arange(40) % 2 - 1, "labels -1 to 0"),

@@ -12,11 +12,12 @@ import pytest
 
 from mcubench.datamodules import HAPT, hapt_archive, hapt_windows
 from mcubench.datamodules.hapt_archive import HaptArchive, find_or_fetch, manifest
-from mcubench.datamodules.hapt_features import load_features, source_of
+from mcubench.datamodules.hapt_features import CACHED, load_features, source_of
 from mcubench.datamodules.hapt_windows import load_windows
 from mcubench.errors import CorruptDataError, MissingDataError, UserError
 from mcubench.features import recording_features
 from tests.datamodules.test_mnist import listing
+from tests.features.recordings import recording
 
 Files = dict[str, bytes]
 
@@ -95,6 +96,15 @@ def changed(name: str, content: bytes) -> Files:
     return {**made_files(), name: content}
 
 
+def short_recording(lines: int) -> Files:
+    """Both sensors end early."""
+    files = made_files()
+    for sensor in ("acc", "gyro"):
+        name = f"RawData/{sensor}_exp01_user01.txt"
+        files[name] = b"\n".join(files[name].splitlines()[:lines])
+    return files
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -113,18 +123,46 @@ def changed(name: str, content: bytes) -> Files:
             changed("RawData/acc_exp01_user01.txt", b"1 2 3\n"),
             "acc_exp01_user01.txt ends at line 1, RawData/gyro_exp01_user01.txt at line 500",
         ),
-        (changed("RawData/labels.txt", b"1 1 5 11 600\n"), "acc_exp01_user01.txt ends at line 500, labels.txt goes on"),
+        (short_recording(400), "acc_exp01_user01.txt ends at line 400, RawData/labels.txt goes on behind it"),
+        (
+            changed("RawData/labels.txt", b"1 1 5 11 210\n3 1 7 250 376\n"),
+            "line 2: no recording is of experiment 3, user",
+        ),
+        (changed("RawData/labels.txt", b"1 1 5 0 210\n"), "labels.txt, line 1: no experiment, user, activity 1 to 12"),
+        (
+            changed("RawData/labels.txt", b"1 1 13 11 210\n"),
+            "labels.txt, line 1: no experiment, user, activity 1 to 12",
+        ),
+        (
+            changed("RawData/labels.txt", b"1 1 5 11.5 210\n"),
+            "labels.txt, line 1: no experiment, user, activity 1 to 12",
+        ),
         (changed("Train/y_train.txt", b"5\n4\n4\n"), "do not agree with Train/y_train.txt"),
         (changed("Test/subject_id_test.txt", b"2\n2\n2\n2\n"), "do not agree with Test/y_test.txt"),
     ],
-    ids=["nan", "inf", "text", "columns", "empty", "lengths", "segment", "labels", "subjects"],
+    ids=[
+        "nan",
+        "inf",
+        "text",
+        "columns",
+        "empty",
+        "lengths",
+        "end",
+        "experiment",
+        "zero",
+        "activity",
+        "part",
+        "y",
+        "who",
+    ],
 )
 @pytest.mark.parametrize("load", [load_windows, load_features])
 def test_wrong_content_is_named(
-    tmp_path: Path, load: Callable[[HaptArchive], object], files: Files, message: str
+    tmp_path: Path, cache: Path, load: Callable[[HaptArchive], object], files: Files, message: str
 ) -> None:
     with pytest.raises(CorruptDataError, match=message):
         load(archive(tmp_path, files))
+    assert not cache.exists() or not list(cache.iterdir()), "nothing of it is kept"
 
 
 @pytest.fixture
@@ -145,6 +183,13 @@ def test_nothing_is_cached_of_a_malformed_recording(
     with pytest.raises(CorruptDataError, match=r"gyro_exp02_user02\.txt"):
         load(archive(tmp_path, files, hashes=made_files() if content is None else None))
     assert not cache.exists() or not list(cache.iterdir())
+
+
+def test_features_need_a_sample_behind_the_last_window(tmp_path: Path, cache: Path) -> None:
+    made = archive(tmp_path, short_recording(427))  # where the last segment of experiment 1 ends
+    assert len(load_windows(made)[0].y) == 3
+    with pytest.raises(CorruptDataError, match=r"acc_exp01_user01\.txt ends at line 427: the jerk needs"):
+        load_features(made)
 
 
 def test_a_dead_sensor_is_named(tmp_path: Path, cache: Path) -> None:
@@ -246,6 +291,17 @@ def test_features_of_a_raw_only_copy_are_computed(tmp_path: Path) -> None:
     # first - 1, one step of 64 later, the last segment
     assert np.array_equal(train.x, recording_features(np.concatenate(sensors, axis=1), [10, 74, 299]))
     assert train.y.tolist() == [4, 4, 3]
+
+
+def test_the_name_in_the_cache_belongs_to_the_values() -> None:
+    """If this fails because features are meant to change, count the version in `CACHED` up and renew the numbers."""
+    features = recording_features(recording(600), [0, 100, 300])
+    weights = np.random.default_rng(1).uniform(1, 2, 561)
+    found = (np.sign(features) * np.log1p(np.abs(features))) @ weights
+    assert (CACHED, found.tolist()) == (
+        "features-v1",
+        pytest.approx([280.6527646181967, 258.05264082314693, 261.31839252640304], rel=1e-9),
+    )
 
 
 def test_other_zips_beside_the_data_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,31 @@ def test_the_cost_is_that_of_the_chosen(real_data: Path) -> None:
     assert HAPT(root=str(real_data)).columns == ()
 
 
+def test_copies_are_left_out_only_beside_what_they_copy(real_data: Path) -> None:
+    # All of tGravityAccMag copies tBodyAccMag, which was not asked for; of its 13 columns sma is mean.
+    module = HAPT(root=str(real_data), inputs="features", features=["tGravityAccMag"], k_best=12)
+    assert [column.name for column in module.columns] == [
+        column.name for column in select(["tGravityAccMag"]) if column.statistic != "sma"
+    ]
+
+
+def test_a_second_fit_chooses_among_all(real_data: Path) -> None:
+    module = HAPT(root=str(real_data), inputs="features", k_best=6)
+    train, _ = module.load()
+    one, other = (train.take(np.flatnonzero(train.subjects == subject)) for subject in (1, 30))  # type: ignore[operator]
+    module.fit_scaling(one)
+    module.fit_scaling(other)
+    fresh = HAPT(root=str(real_data), inputs="features", k_best=6)
+    fresh.load()
+    fresh.fit_scaling(other)
+    assert module._chosen == fresh._chosen
+
+
+def test_one_text_names_features_too() -> None:
+    for features in ("tBodyAcc-mean,tGravityAcc", ["tBodyAcc-mean", "tGravityAcc"]):
+        assert HAPT(inputs="features", features=features).input_shape == (3 + 43,)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -114,6 +139,7 @@ def test_the_cost_is_that_of_the_chosen(real_data: Path) -> None:
         ({"inputs": "features", "k_best": 0}, "k_best must be 1 to 540"),  # 561 less 21 copies
         ({"inputs": "features", "k_best": 541}, "k_best must be 1 to 540"),
         ({"inputs": "features", "features": ["tBodyAccMag"], "k_best": 13}, "k_best must be 1 to 12"),  # sma is mean
+        ({"inputs": "features", "k_best": 3.0}, "k_best must be 1 to 540, .* got 3.0"),
         ({"inputs": "features", "features": ["tBodyAc"]}, "no feature is named 'tBodyAc'. Did you mean 'tBodyAcc'"),
     ],
 )

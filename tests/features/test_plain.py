@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcubench.errors import UserError
 from mcubench.features import Column, Operations, columns, feature_cost, recording_features, select, steps
 from mcubench.features.steps import Rule, Step
 from tests.features.plain import Counted, LowPass, Plain, Tally, batcher, median_of_3, sqrt, stage, transform
@@ -189,7 +190,10 @@ class TestCounts:
             assert differences(select([columns_of])).keys() >= {"median of 3", "mean"}
 
     def test_a_copy_that_is_paid_for_is_seen(self) -> None:
-        with patch("mcubench.features.cost.original", lambda column: column):
+        def itself(column: Column) -> Column:
+            return column
+
+        with patch("mcubench.features.catalogue.original", itself), patch("mcubench.features.cost.original", itself):
             assert "max" in differences(select(["tBodyAccMag-max", "tGravityAccMag-max"]))
 
 
@@ -220,8 +224,12 @@ class TestHandCounts:
         assert found["low-pass 0.1 Hz"] == Operations(macs=64 * 4, multiplications=64)
         assert found["body, jerk, magnitudes"] == Operations(additions=64)
 
-    def test_nothing(self) -> None:
-        assert feature_cost([]).operations == Operations()
+    def test_nothing_is_an_error(self) -> None:
+        with pytest.raises(UserError, match="features is empty"):
+            feature_cost([])
+
+    def test_a_column_named_twice_is_paid_once(self) -> None:
+        assert feature_cost(["tBodyAcc-mean", "tBodyAcc", "tBodyAcc-mean-X"]) == feature_cost(["tBodyAcc"])
 
 
 class TestMemory:

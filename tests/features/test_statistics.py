@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mcubench.errors import UserError
 from mcubench.features import columns, recording_features, select
 from mcubench.features.catalogue import BANDS
 from mcubench.features.statistics import STATISTICS, Samples, angles, spectrum
@@ -271,11 +272,36 @@ class TestWindows:
         assert np.array_equal(together, alone)
 
     @settings(max_examples=25, deadline=None)
-    @given(indices=st.lists(st.integers(0, 560), max_size=12))
+    @given(indices=st.lists(st.integers(0, 560), min_size=1, max_size=12))
     def test_some_columns_are_those_of_all(self, indices: list[int]) -> None:
         samples, starts = recording(400), [0, 100, 271]
         some = recording_features(samples, starts, [columns()[index] for index in indices])
-        assert np.array_equal(some, recording_features(samples, starts)[:, indices])
+        assert np.array_equal(some, recording_features(samples, starts)[:, sorted(set(indices))])
+
+    def test_names_lists_and_columns_choose_alike(self) -> None:
+        samples, starts = recording(400), [0, 100]
+        expected = recording_features(samples, starts, select(["tBodyAcc-mean", "fBodyAccMag-energy"]))
+        assert expected.shape == (2, 4)
+        for chosen in ("tBodyAcc-mean, fBodyAccMag-energy", ["fBodyAccMag-energy", "tBodyAcc-mean"]):
+            assert np.array_equal(recording_features(samples.tolist(), starts, chosen), expected)
+
+    @pytest.mark.parametrize(
+        ("starts", "message"),
+        [
+            ([-1], "can start at 0 to 271 in a recording of 400 samples"),
+            ([272], "can start at 0 to 271 .* got 272 to 272"),
+            ([0.7], "starts must be whole numbers, one a window; got float64"),
+            ([True], "starts must be whole numbers"),
+            ([[0, 64]], r"one a window; got int64 of shape \(1, 2\)"),
+        ],
+    )
+    def test_windows_that_are_none(self, starts: list[int], message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            recording_features(recording(400), starts)
+
+    def test_a_recording_shorter_than_a_window(self) -> None:
+        with pytest.raises(UserError, match="can start nowhere in a recording of 50 samples"):
+            recording_features(recording(50), [0])
 
     @pytest.mark.parametrize("name", sorted(STATISTICS))
     def test_no_window(self, name: str) -> None:

@@ -115,8 +115,25 @@ class TestTime:
 
 
 class TestErrors:
+    def test_a_recording_ends_once(self) -> None:
+        form = HaptFeatures(["tBodyAcc-mean"])
+        form.push(recording(129))
+        assert len(form.finish()) == 1
+        assert sum(len(form.finish()) for _ in range(200)) == 0
+        with pytest.raises(UserError, match="this recording was finished"):
+            form.push(recording(1))
+
+    def test_what_is_no_samples(self) -> None:
+        form = HaptFeatures()
+        for wrong in (["a"] * 6, [[1, 2], [3]]):
+            with pytest.raises(UserError, match=r"samples must be numbers, shape \(T, 6\)"):
+                form.push(wrong)
+        assert form.push([]).shape == (0, 561)
+        with pytest.raises(UserError, match=r"first must be a number of samples, 0 or more; got 1\.5"):
+            HaptFeatures(first=1.5)  # type: ignore[arg-type]
+
     def test_negative_first(self) -> None:
-        with pytest.raises(UserError, match="first must not be negative, got -3"):
+        with pytest.raises(UserError, match="first must be a number of samples, 0 or more; got -3"):
             HaptFeatures(first=-3)
 
     @pytest.mark.parametrize("shape", [(5,), (10, 3), (2, 10, 6)])

@@ -18,6 +18,7 @@ from sklearn.metrics import confusion_matrix
 from torch import nn
 
 from mcubench.errors import UserError
+from mcubench.features import feature_cost
 from mcubench.files import atomic_path
 from mcubench.results.best_checkpoint import BestCheckpoint, mode_of
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
@@ -26,6 +27,7 @@ from mcubench.results.metrics_log import MetricsLog, read_metrics
 from mcubench.results.plots import plot_confusion, plot_curves
 from mcubench.results.result import git_commit
 from mcubench.results.run_folder import claim_run, config_of, resolve_checkpoint
+from mcubench.results.table import _features
 
 CPU = torch.device("cpu")
 
@@ -333,3 +335,17 @@ def test_result_is_plain_json(tmp_path: Path) -> None:
     assert row["schema_version"] == SCHEMA_VERSION
     assert row["accuracy"] == {"train": 0.5, "val": None, "test": 0.25}
     assert row["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({}, "33"),
+        ({"scaling": {"mean": [0.0], "std": [1.0]}}, "33"),
+        ({"source": "recomputed", "scaling": {"fitted_on": "train"}}, "33 recomputed; scaled by the ranges of train"),
+    ],
+)
+def test_features_of_any_data_module_are_told(inputs: dict[str, Any], said: str) -> None:
+    # Means: of 5 signals of 3 axes and 5 magnitudes in time, of 3 and 4 among spectra, less one copy.
+    (_, first), _ = _features(inputs, feature_cost("mean").as_dict())
+    assert first.replace(", 1 of them copies of others", "") == said

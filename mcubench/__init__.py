@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mcubench import baselines as baselines
     from mcubench import callbacks as callbacks
     from mcubench import cost as cost
     from mcubench import datamodules as datamodules
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {"mend_torchvision": "mcubench._compat", "UserError": "mcubench.errors"}
-_SUBPACKAGES = ("callbacks", "cost", "datamodules", "features", "graph", "models", "parity", "testing")
+_SUBPACKAGES = ("baselines", "callbacks", "cost", "datamodules", "features", "graph", "models", "parity", "testing")
 
 __all__ = [
     "UserError",
     "__version__",
+    "baselines",
     "callbacks",
     "cost",
     "datamodules",

@@ -28,7 +28,7 @@ COMMAND = re.compile(r"^ *python -m mcubench (.*?)(?:\s{2,}.*|\s+#.*)?$", re.MUL
 
 
 def commands() -> list[str]:
-    pages = ("data.md", "result.md", "parity.md", "hapt.md")
+    pages = ("data.md", "result.md", "parity.md", "hapt.md", "numpy_mlp.md")
     texts = [README, OVERVIEW, *((REPOSITORY / "docs" / name).read_text("utf-8") for name in pages)]
     found = {match for text in texts for match in COMMAND.findall(text)}
     return sorted(command for command in found if command.split()[0] in VERBS and "my_file" not in command)
@@ -48,7 +48,7 @@ def test_documented_commands_parse(command: str, workplace: Path, capsys: pytest
     with pytest.raises(SystemExit) as caught:
         main([*args, "--print_config"])
     assert caught.value.code == 0
-    assert "class_path: mcubench.models." in capsys.readouterr().out
+    assert re.search(r"class_path: mcubench\.(models|baselines)\.", capsys.readouterr().out)
 
 
 def test_examples_of_configuration_parse(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,6 +69,7 @@ def test_every_field_of_the_result_is_documented() -> None:
     [
         "mcubench",
         "mcubench.models",
+        "mcubench.baselines",
         "mcubench.datamodules",
         "mcubench.features",
         "mcubench.callbacks",

@@ -94,7 +94,7 @@ def test_neither_imports_a_framework_beside_torch(path: Path) -> None:
     assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN)
 
 
-@pytest.mark.parametrize("path", each("callbacks", "models", "datamodules", "results"))
+@pytest.mark.parametrize("path", each("baselines", "callbacks", "models", "datamodules", "results"))
 def test_nothing_imports_the_command_line(path: Path) -> None:
     assert "cli" not in parts_of(path)
 

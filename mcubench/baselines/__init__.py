@@ -17,8 +17,11 @@ from mcubench.baselines.estimators import (  # noqa: E402
     RandomForest,
     SklearnMLP,
 )
-from mcubench.baselines.numpy_mlp import NumpyMLP  # noqa: E402
+from mcubench.baselines.numpy_mlp import NumpyMLP, NumpyNetwork  # noqa: E402
 from mcubench.baselines.storage import TRUSTED  # noqa: E402
+from mcubench.cost.estimators import classifying, perceptron_stages  # noqa: E402
+
+classifying.register(NumpyNetwork, perceptron_stages)  # priced as scikit-learn's perceptron, which it resembles
 
 __all__ = [
     "KNN",

@@ -141,6 +141,11 @@ class Baseline(ScoredModule, abc.ABC):
             raise UserError(f"{type(last).__name__} takes no weights of samples: leave class_weights out")
         return {f"{prefix}sample_weight": self.loss_weight.cpu().double().numpy()[y]}
 
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Collects one batch's outcome; there is none in Lightning's sanity check, which runs before the fit."""
+        if not self.trainer.sanity_checking:
+            super().validation_step(batch, batch_idx)
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # type: ignore[override]
         """Does nothing but count one step, so that the checkpoint knows that something was trained."""
         if batch_idx == 0:

@@ -15,8 +15,8 @@ from mcubench.errors import UserError
 
 __all__ = ["TRUSTED", "read_estimator", "write_estimator"]
 
-# What fitted estimators hold beside the types that skops trusts by itself: compiled parts of scikit-learn, all plain
-# data. Anything else in a file is refused.
+# What fitted estimators hold beside the types that skops trusts by itself: compiled parts of scikit-learn and our own
+# network, all plain data. Anything else in a file is refused.
 TRUSTED = (
     "mcubench.baselines.numpy_mlp.NumpyNetwork",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",

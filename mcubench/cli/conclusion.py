@@ -91,7 +91,7 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         seed=config["seed_everything"],
         accuracy={part: each.accuracy if each else None for part, each in scores.items()},
         macro_f1={part: each.macro_f1 if each else None for part, each in scores.items()},
-        params=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        params=_params(model, fit.costs),
         **_costs(fit.costs, notes),
         epochs=len(fit.timer.epochs),
         steps=trainer.global_step,
@@ -110,6 +110,13 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         title = f"{type(model).__name__}, test set: {100 * test.accuracy:.2f} %"
         plot_confusion(test.confusion, names, title, folder / "confusion.png")
     print_result(result, folder, time.perf_counter() - fit.started, _hints(result), console)
+
+
+def _params(model: pl.LightningModule, costs: MACs) -> int:
+    """Trainable parameters; of an estimator, which has none for torch, the numbers that it stores."""
+    if getattr(model, "is_fitted", False) and costs.report is not None:
+        return costs.report.params
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def _costs(costs: MACs, notes: list[str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcubench.cli.names import DATA, MODELS
+from mcubench.cli.names import BASELINES, DATA, MODELS
 
 __all__ = ["OVERVIEW", "VERBS", "describe"]
 
@@ -23,6 +23,8 @@ Train and measure models small enough for microcontrollers.
 verbs:
 {"".join(f"  {verb:<10}{text}{chr(10)}" for verb, text in VERBS.items())}
 models:  {"  ".join(MODELS)}  or your own: my_file.MyNet
+         {"  ".join(BASELINES[:6])}
+         {"  ".join(BASELINES[6:])} (any classifier of scikit-learn's)
 data:    {"  ".join(DATA)}  or your own: my_file.MyData
 
 examples:
@@ -30,6 +32,7 @@ examples:
   python -m mcubench fit --model CNN --data MNIST --trainer.max_epochs 5
   python -m mcubench fit --model DSCNN --data HAPT --model.class_weights balanced
   python -m mcubench fit --model MLP --model.hidden [64,32] --model.learning_rate 0.01
+  python -m mcubench fit --model DecisionTree --data MNIST     classical models, too: same data, same table
   python -m mcubench fit --ckpt_path last                      go on where the newest run stopped
   python -m mcubench test --ckpt_path best                     the newest run's best model
   python -m mcubench profile --model CNN --data MNIST --device stm32f446
@@ -49,6 +52,7 @@ def describe(verb: str) -> str:
     if verb == "fit":
         examples = f"""\
 --model one of {", ".join(MODELS)}, or module.Class of your own; its options: --model.help CNN
+  or a classical one: {", ".join(BASELINES)}
 --data one of {", ".join(DATA)}, or module.Class of your own; its options: --data.help MNIST
 --trainer.max_epochs, --trainer.max_steps: how long; --trainer.accelerator: cpu, gpu, auto
 --config run.yaml: options from a file (every run folder has one); later options win

@@ -5,6 +5,7 @@ A new name in `mcubench.cli.names` is tested as it is; a baseline also needs a r
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
@@ -30,6 +32,7 @@ from mcubench.baselines.numpy_mlp import NumpyNetwork
 from mcubench.cli.main import main
 from mcubench.cli.names import BASELINES, MODELS
 from mcubench.datamodules import Arrays, Digits, TensorDataModule
+from mcubench.datamodules.base import Part
 
 HIST = "sklearn.ensemble.HistGradientBoostingClassifier"
 
@@ -48,6 +51,18 @@ class Waves(TensorDataModule):
         x = np.sin(phase + np.arange(32) * (y[:, None, None] + 1) / 4) + random.normal(0, 0.3, (300, 2, 32))
         data = Arrays(x.astype(np.float32), y.astype(np.int64))
         return data.take(np.arange(200)), data.take(np.arange(200, 300))
+
+
+@functools.cache
+def _read(kind: type[TensorDataModule]) -> TensorDataModule:
+    data = Digits(size=8) if kind is Digits else kind()
+    data.setup()
+    return data
+
+
+def digits(part: Part = "train") -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """A part of the digits of 8 x 8 pixels."""
+    return _read(Digits).arrays(part)
 
 
 @dataclass(frozen=True)
@@ -74,8 +89,8 @@ class Case:
         return [*args, "--data", f"{__name__}.{self.data.__name__}"]
 
     def read(self) -> TensorDataModule:
-        """Its data, as the command line makes them."""
-        return Digits(size=8) if self.data is Digits else self.data()
+        """Its data, as the command line makes them; read once, for looking only."""
+        return _read(self.data)
 
     @property
     def kind(self) -> type[Any]:

@@ -18,9 +18,9 @@ from sklearn.preprocessing import StandardScaler
 
 from mcubench.baselines import Sklearn
 from mcubench.cli.main import main
-from mcubench.datamodules import Digits
+from mcubench.datamodules.base import Part
 from mcubench.errors import UserError
-from tests.baselines.cases import HIST, failure
+from tests.baselines.cases import HIST, digits, failure
 
 QUIET = ("--trainer.enable_progress_bar", "false")
 TREE = "sklearn.tree.DecisionTreeClassifier"
@@ -34,8 +34,8 @@ def sklearn(estimator: str = TREE, **options: Any) -> Sklearn:
     return Sklearn(estimator=estimator, input_shape=(1, 8, 8), num_classes=10, **options)
 
 
-def digits(part: str) -> tuple[Any, Any]:
-    x, y = Digits(size=8).arrays(part)  # type: ignore[arg-type]
+def flat(part: Part) -> tuple[Any, Any]:
+    x, y = digits(part)
     return x.reshape(len(x), -1), y
 
 
@@ -72,7 +72,7 @@ class TestMake:
         assert sklearn(SGD, arguments={"random_state": 4}, seed=9).make().random_state == 4
 
     def test_another_seed_is_another_fit(self) -> None:
-        x, y = digits("train")
+        x, y = flat("train")
         one, two, again = (sklearn(SGD, seed=seed) for seed in (1, 2, 1))
         for module in (one, two, again):
             module.fit(x, y)
@@ -148,7 +148,7 @@ class TestMistakes:
     )
     def test_what_transforms_nothing(self, before: str) -> None:
         with pytest.raises(UserError, match=before.rpartition(".")[2]):
-            sklearn(before=[before]).fit(*digits("train"))
+            sklearn(before=[before]).fit(*flat("train"))
 
     @pytest.mark.parametrize(
         ("options", "parts"),
@@ -160,7 +160,7 @@ class TestMistakes:
     )
     def test_what_scikit_learn_refuses(self, options: dict[str, Any], parts: str) -> None:
         with pytest.raises(UserError, match=f"Sklearn can't be fitted: .*{parts}"):
-            sklearn(**options).fit(*digits("train"))
+            sklearn(**options).fit(*flat("train"))
 
     def test_misspelt_options_are_not_swallowed(self) -> None:
         with pytest.raises(TypeError, match="argument"):
@@ -178,7 +178,7 @@ def pca_boosting() -> float:
     plain = make_pipeline(
         PCA(12, random_state=0), HistGradientBoostingClassifier(max_iter=3, max_depth=3, random_state=0)
     )
-    return float(plain.fit(*digits("train")).score(*digits("test")))
+    return float(plain.fit(*flat("train")).score(*flat("test")))
 
 
 PIPELINE = {

@@ -43,7 +43,7 @@ from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
 from mcubench.cli.main import main
 from mcubench.datamodules import Arrays, Digits, TensorDataModule
 from mcubench.errors import UserError
-from tests.baselines.cases import ESTIMATORS, Case, failure
+from tests.baselines.cases import ESTIMATORS, Case, digits, failure
 from tests.foreign import MyData, MyHooks, loader
 
 QUIET = ("--trainer.enable_progress_bar", "false")
@@ -74,10 +74,6 @@ def fitted(kind: type[Baseline], **options: Any) -> Any:
     module = kind(input_shape=(4,), num_classes=3, **options)
     trainer().fit(module, Uneven())
     return module
-
-
-def digits(part: str = "train") -> tuple[Any, Any]:
-    return Digits(size=8).arrays(part)  # type: ignore[arg-type]
 
 
 def on_digits(kind: type[Baseline], **options: Any) -> Any:
@@ -205,9 +201,10 @@ class TestMaxSamples:
 
     @pytest.mark.parametrize("size", [6, 24, 120, 237])
     def test_shares_of_the_classes_are_kept(self, size: int) -> None:
-        x, y = self.drawn(size)
-        assert len(x) == size
-        assert np.bincount(y) == pytest.approx(size * np.array([1, 1, 4]) / 6, abs=1)
+        for seed in range(5):  # any draw comes close once
+            x, y = self.drawn(size, seed)
+            assert len(x) == size
+            assert np.bincount(y) == pytest.approx(size * np.array([1, 1, 4]) / 6, abs=0.9)
 
     def test_they_are_samples_of_the_training_part_each_once(self) -> None:
         x, y = Uneven().arrays("train")
@@ -329,11 +326,16 @@ class TestPlainLightning:
         predicted = torch.cat(run.predict(again, Digits(size=8)))  # type: ignore[arg-type]
         assert np.array_equal(predicted.argmax(1), plain.predict(x.reshape(len(x), -1)))
 
-    @pytest.mark.xfail(
-        strict=True, raises=UserError, reason="Lightning's sanity check validates before the first epoch"
-    )
-    def test_a_trainer_as_lightning_makes_it(self) -> None:
-        trainer(num_sanity_val_steps=2).fit(on_digits(DecisionTree), Digits(size=8))
+    def test_the_sanity_check_of_lightning_changes_nothing(self) -> None:
+        # Trainer() validates two batches before the first epoch, when nothing is fitted
+        logged = []
+        for steps in (0, 2):
+            run, module = trainer(num_sanity_val_steps=steps), on_digits(DecisionTree)
+            run.fit(module, Digits(size=8))
+            assert module.fitted_on == len(digits()[1])
+            logged.append({name: float(value) for name, value in run.logged_metrics.items()})
+        assert logged[0] == logged[1]
+        assert logged[0]["val/accuracy"] > 0.5
 
     def test_more_epochs_asked_for_by_min_epochs_fit_once(self) -> None:
         module = on_digits(DecisionTree)

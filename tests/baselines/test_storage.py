@@ -34,9 +34,8 @@ from torch import Tensor
 from mcubench.baselines import TRUSTED, DecisionTree
 from mcubench.baselines.storage import read_estimator, write_estimator
 from mcubench.cli.main import main
-from mcubench.datamodules import Digits
 from mcubench.errors import UserError
-from tests.baselines.cases import ESTIMATORS, Case, failure
+from tests.baselines.cases import ESTIMATORS, Case, digits, failure
 
 QUIET = ("--trainer.enable_progress_bar", "false")
 
@@ -46,7 +45,7 @@ def tensor(content: bytes) -> Tensor:
 
 
 def small() -> tuple[Any, Any]:
-    x, y = Digits(size=8).arrays("train")
+    x, y = digits()
     return x[:150].reshape(150, -1), y[:150]
 
 
@@ -109,11 +108,11 @@ class TestRoundTrip:
     def test_it_predicts_the_same(self, case: Case) -> None:
         # the reference is the estimator before it was written
         module = case.make()
-        module.fit(*Digits(size=8).arrays("train"))
+        module.fit(*digits())
         content = write_estimator(module.estimator)
         assert content.dtype == torch.uint8
         again: Any = read_estimator(content)
-        x = Digits(size=8).arrays("test")[0].reshape(-1, 64)
+        x = digits("test")[0].reshape(-1, 64)
         assert type(again) is type(module.estimator)
         assert np.array_equal(again.predict(x), module.estimator.predict(x))
         assert str(again.get_params()) == str(module.estimator.get_params())
@@ -127,7 +126,7 @@ class TestRoundTrip:
         again.load_state_dict(module.state_dict())
         assert again.is_fitted
         assert again.fitted_on == 150
-        x = torch.tensor(Digits(size=8).arrays("test")[0])
+        x = torch.tensor(digits("test")[0])
         assert torch.equal(again(x), module(x))
 
     def test_what_is_not_fitted(self) -> None:

@@ -112,10 +112,10 @@ def test_killed_while_the_cache_is_written(tmp_path: Path, real_data: Path) -> N
     wait_for(lambda: list(cache.glob(".*.tmp")), process)
     process.kill()
     finish(process, -9)
-    assert not list(cache.glob("*.npz"))
+    assert not list(cache.glob("*.npy"))
     assert not list(root.rglob("*.ckpt"))
     finish(start(*fit, **environment))
-    assert [path.suffix for path in cache.iterdir()] == [".npz"], "what the killed process left is swept away"
+    assert [path.suffix for path in cache.iterdir()] == [".npy"], "what the killed process left is swept away"
     assert result(root)["steps"] == 5
     assert listing(real_data) == before
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import Any
+from typing import Any, Literal
 
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.pipeline import make_pipeline
@@ -14,6 +14,8 @@ from mcubench.baselines.base import Baseline
 from mcubench.errors import UserError, did_you_mean
 
 __all__ = ["Sklearn"]
+
+Role = Literal["classifier", "transformer"]
 
 
 class Sklearn(Baseline):
@@ -41,37 +43,47 @@ class Sklearn(Baseline):
         if len(given) != len(before):
             raise UserError(f"before_arguments has {len(given)} entries, and before {len(before)}; give {{}} for none")
         self.steps = [*zip(before, given, strict=True), (estimator, arguments or {})]
+        for path in before:
+            if not hasattr(_class_of(path, "transformer"), "transform"):
+                raise UserError(f"{path} in before transforms nothing: give transformers, as sklearn.decomposition.PCA")
         if not is_classifier(self.make()):
             raise UserError(f"estimator {estimator} is no classifier")
 
     def make(self) -> BaseEstimator:
         """A new estimator; a pipeline, if there is something in front of it."""
-        made = [self._one(path, arguments) for path, arguments in self.steps]
+        last = len(self.steps) - 1
+        made = [
+            self._one(path, arguments, "classifier" if index == last else "transformer")
+            for index, (path, arguments) in enumerate(self.steps)
+        ]
         return made[0] if len(made) == 1 else make_pipeline(*made)
 
-    def _one(self, path: str, arguments: dict[str, Any]) -> BaseEstimator:
-        kind = _class_of(path)
+    def _one(self, path: str, arguments: dict[str, Any], role: Role) -> BaseEstimator:
+        kind = _class_of(path, role)
         takes = inspect.signature(kind).parameters
         for name in arguments:
             if name not in takes:
                 raise UserError(f"{path} takes no {name!r}.{did_you_mean(name, takes)} It takes {', '.join(takes)}")
-        seeded = {"random_state": self.seed} if "random_state" in takes else {}
-        return kind(**{**seeded, **arguments})
+        seeded = {"random_state": self.random_state} if "random_state" in takes else {}
+        try:
+            return kind(**{**seeded, **arguments})
+        except TypeError as error:  # abstract, or made of other estimators, which no option can give
+            raise UserError(f"{path} can't be made from options: {error}") from None
 
 
-def _class_of(path: str) -> type[BaseEstimator]:
+def _class_of(path: str, role: Role) -> type[BaseEstimator]:
     module, _, name = path.rpartition(".")
     try:
         kind = getattr(importlib.import_module(module), name) if module else None
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, TypeError, ValueError):
         kind = None
     if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
         known = [
             f"{each.__module__.rpartition('._')[0] or each.__module__}.{each_name}"
-            for each_name, each in all_estimators()
+            for each_name, each in all_estimators(type_filter=role)
         ]
         raise UserError(
-            f"there is no estimator {path!r}.{did_you_mean(path, known)} Give a class of scikit-learn's with its "
+            f"there is no {role} {path!r}.{did_you_mean(path, known)} Give a class of scikit-learn's with its "
             "module, as in sklearn.ensemble.HistGradientBoostingClassifier"
         )
     return kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,6 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
@@ -40,7 +40,7 @@ class Baseline(ScoredModule, abc.ABC):
         num_classes: Number of classes; taken from the data when it is not given.
         class_weights: Weights of the classes: ``balanced`` or one number a class; each sample gets its class's.
         max_samples: Fit on so many samples at most, drawn with `seed`, class shares kept; not set, on all.
-        seed: Seed of the draw and of the estimator.
+        seed: Seed of the draw and of the estimator; not set, it follows ``--seed_everything``.
 
     Attributes:
         estimator: The fitted estimator; ``None`` before.
@@ -55,7 +55,7 @@ class Baseline(ScoredModule, abc.ABC):
         num_classes: int,
         class_weights: ClassWeights = None,
         max_samples: int | None = None,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__(input_shape, num_classes, class_weights)
         self.save_hyperparameters()
@@ -75,13 +75,26 @@ class Baseline(ScoredModule, abc.ABC):
         """Whether there is an estimator to predict with, to save and to price."""
         return self.estimator is not None
 
-    def on_train_epoch_start(self) -> None:
-        """Fits the estimator; a resumed run that has done so has nothing left to do."""
-        super().on_train_epoch_start()
-        if self.estimator is None:
-            self.fit(*self._training_part())
-        else:
+    @property
+    def random_state(self) -> int:
+        """The seed that counts."""
+        return torch.initial_seed() % 2**32 if self.seed is None else self.seed
+
+    @property
+    def fit_notes(self) -> list[str]:
+        """What is worth knowing of the fit."""
+        drawn = self.is_fitted and self.max_samples is not None and self.fitted_on == self.max_samples
+        return [f"fitted on {self.fitted_on:,} samples, drawn from the training part"] if drawn else []
+
+    def on_train_start(self) -> None:
+        """Ends a resumed run whose estimator is fitted: there is nothing left to do."""
+        if self.is_fitted:
             self.trainer.should_stop = True
+
+    def on_train_epoch_start(self) -> None:
+        """Fits the estimator."""
+        super().on_train_epoch_start()
+        self.fit(*self._training_part())
 
     def on_train_epoch_end(self) -> None:
         """Stops: one epoch is all there is to do."""
@@ -105,7 +118,8 @@ class Baseline(ScoredModule, abc.ABC):
             warnings.simplefilter("always", ConvergenceWarning)
             try:
                 estimator.fit(x, y, **options)
-            except ValueError as error:  # scikit-learn's, of options and data that do not go together
+                estimator.predict(x[:1])  # some find out only here that they can't
+            except (ValueError, TypeError, IndexError) as error:  # of options and data that do not go together
                 raise UserError(f"{type(self).__name__} can't be fitted: {error}") from error
         self.estimator, self.fitted_on = estimator, len(x)
 
@@ -113,7 +127,8 @@ class Baseline(ScoredModule, abc.ABC):
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, TensorDataModule):
             return data.arrays("train")
-        batches = list(self.trainer.fit_loop._data_source.dataloader())
+        loader = self.trainer.fit_loop._data_source.dataloader()
+        batches = [self._apply_batch_transfer_handler(batch) for batch in loader]
         x, y = (torch.cat(part).cpu().numpy() for part in zip(*batches, strict=True))
         return x, y
 
@@ -121,13 +136,13 @@ class Baseline(ScoredModule, abc.ABC):
         """At most `max_samples` of the samples, with the shares of the classes kept."""
         if self.max_samples is None or len(x) <= self.max_samples:
             return x, y
-        try:
-            drawn, _ = train_test_split(
-                np.arange(len(x)), train_size=self.max_samples, stratify=y, random_state=self.seed
-            )
-        except ValueError as error:
-            raise UserError(f"max_samples {self.max_samples}: {error}") from None
-        drawn.sort()
+        # Each class in random order, spread evenly from 0 to 1: the lowest hold every class by its share.
+        order = np.random.default_rng(self.random_state).permutation(len(y))
+        place = np.empty(len(y))
+        for label in np.unique(y):
+            members = order[y[order] == label]
+            place[members] = (np.arange(len(members)) + 0.5) / len(members)
+        drawn = np.sort(order[np.argsort(place[order], kind="stable")[: self.max_samples]])
         return x[drawn], y[drawn]
 
     def _sample_weights(self, estimator: BaseEstimator, y: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
@@ -172,10 +187,13 @@ class Baseline(ScoredModule, abc.ABC):
         samples = x.detach().flatten(1).cpu().numpy()
         scores = np.zeros((len(samples), self.num_classes), np.float32)
         classes = self.estimator.classes_.astype(int)  # those that occurred in training
+        predicted = self.estimator.predict(samples).astype(int)
         if hasattr(self.estimator, "predict_proba"):
             scores[:, classes] = self.estimator.predict_proba(samples)
+            alone = scores.argmax(1) != predicted  # some estimate probabilities on the side: the prediction counts
         else:
-            scores[np.arange(len(samples)), self.estimator.predict(samples).astype(int)] = 1
+            alone = np.ones(len(samples), bool)
+        scores[alone] = np.eye(self.num_classes, dtype=np.float32)[predicted[alone]]
         return torch.from_numpy(scores).to(x.device)
 
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
@@ -191,10 +209,34 @@ class Baseline(ScoredModule, abc.ABC):
         """The fitted estimator, for ``state_dict``."""
         return {"estimator": write_estimator(self.estimator), "fitted_on": self.fitted_on}
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
+    def set_extra_state(self, state: Any) -> None:
         """Takes over a fitted estimator.
 
         Raises:
-            UserError: If it is damaged, or holds more than data.
+            UserError: If it is damaged, holds more than data, or is another model's.
         """
-        self.estimator, self.fitted_on = read_estimator(state["estimator"]), state["fitted_on"]
+        content = state.get("estimator") if isinstance(state, dict) else None
+        if not isinstance(content, Tensor) or not isinstance(state.get("fitted_on"), int):
+            raise UserError("the saved estimator is damaged: its bytes or the number of its samples are missing")
+        estimator: Any = read_estimator(content)
+        if estimator is not None:
+            self._check_fits(estimator)
+        self.estimator, self.fitted_on = estimator, state["fitted_on"]
+
+    def _check_fits(self, estimator: Any) -> None:
+        saved, made = _kinds(estimator), _kinds(self.make())
+        if saved != made:
+            raise UserError(f"the checkpoint does not fit this model: it holds {saved}, and this is {made}")
+        inputs, classes = estimator.n_features_in_, int(max(estimator.classes_)) + 1
+        if inputs != math.prod(self.input_shape) or classes > self.num_classes:
+            raise UserError(
+                f"the checkpoint does not fit this data: its estimator takes {inputs} values and knows {classes} "
+                f"classes; samples have shape {self.input_shape}, of {self.num_classes} classes"
+            )
+
+
+def _kinds(estimator: Any) -> str:
+    """The class of an estimator, or those of a pipeline's steps."""
+    if isinstance(estimator, Pipeline):
+        return " + ".join(_kinds(step) for _, step in estimator.steps)
+    return type(estimator).__name__

@@ -43,7 +43,7 @@ class DecisionTree(Baseline):
 
     def make(self) -> BaseEstimator:
         """A new tree."""
-        return tree.DecisionTreeClassifier(**self.options, random_state=self.seed)
+        return tree.DecisionTreeClassifier(**self.options, random_state=self.random_state)
 
 
 class RandomForest(Baseline):
@@ -66,7 +66,7 @@ class RandomForest(Baseline):
 
     def make(self) -> BaseEstimator:
         """A new forest."""
-        return self.forest(**self.options, random_state=self.seed, n_jobs=-1)
+        return self.forest(**self.options, random_state=self.random_state, n_jobs=-1)
 
 
 class ExtraTrees(RandomForest):
@@ -97,7 +97,7 @@ class LinearSVM(Baseline):
 
     def make(self) -> BaseEstimator:
         """A new machine."""
-        return svm.LinearSVC(**self.options, random_state=self.seed)
+        return svm.LinearSVC(**self.options, random_state=self.random_state)
 
 
 class SVM(Baseline):
@@ -128,7 +128,7 @@ class SVM(Baseline):
 
     def make(self) -> BaseEstimator:
         """A new machine."""
-        return svm.SVC(**self.options, random_state=self.seed)
+        return svm.SVC(**self.options, random_state=self.random_state)
 
 
 class LogisticRegression(Baseline):
@@ -146,7 +146,7 @@ class LogisticRegression(Baseline):
 
     def make(self) -> BaseEstimator:
         """A new regression."""
-        return linear_model.LogisticRegression(**self.options, random_state=self.seed)
+        return linear_model.LogisticRegression(**self.options, random_state=self.random_state)
 
 
 class KNN(Baseline):
@@ -211,7 +211,7 @@ class SklearnMLP(Baseline):
     ) -> None:
         super().__init__(**options)
         self.options = {
-            "hidden_layer_sizes": tuple(hidden or [42]),
+            "hidden_layer_sizes": tuple([42] if hidden is None else hidden),
             "activation": activation,
             "learning_rate_init": learning_rate,
             "alpha": alpha,
@@ -220,4 +220,4 @@ class SklearnMLP(Baseline):
 
     def make(self) -> BaseEstimator:
         """A new network."""
-        return neural_network.MLPClassifier(**self.options, random_state=self.seed)
+        return neural_network.MLPClassifier(**self.options, random_state=self.random_state)

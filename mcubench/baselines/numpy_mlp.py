@@ -146,4 +146,4 @@ class NumpyMLP(Baseline):
 
     def make(self) -> BaseEstimator:
         """A new network."""
-        return NumpyNetwork(*self.options, random_state=self.seed)
+        return NumpyNetwork(*self.options, random_state=self.random_state)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from typing import Any
 
 import numpy as np
 import skops.io
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from torch import Tensor
 
 from mcubench.errors import UserError
@@ -33,8 +32,18 @@ TRUSTED = (
 
 
 def write_estimator(estimator: BaseEstimator | None) -> Tensor:
-    """An estimator as bytes in a tensor, which a checkpoint of tensors and plain values can hold; none for ``None``."""
-    content = b"" if estimator is None else skops.io.dumps(estimator)
+    """An estimator as bytes in a tensor, which a checkpoint of tensors and plain values can hold; none for ``None``.
+
+    Raises:
+        UserError: If it could not be read back.
+    """
+    content = b""
+    if estimator is not None:
+        try:
+            content = skops.io.dumps(estimator)
+        except Exception as error:  # skops has no common base for what it can't write
+            raise UserError(f"{type(estimator).__name__} can't be saved: {error}") from error
+        _refuse_unknown(content, f"{type(estimator).__name__} can't be saved")
     return torch.from_numpy(np.frombuffer(content, np.uint8).copy())
 
 
@@ -42,23 +51,27 @@ def read_estimator(content: Tensor) -> BaseEstimator | None:
     """Reads what `write_estimator` wrote.
 
     Raises:
-        UserError: If it is damaged, or holds types that are not data of scikit-learn's.
+        UserError: If it is damaged, holds types that are not data of scikit-learn's, or is no fitted classifier.
     """
     data = content.cpu().numpy().tobytes()
     if not data:
         return None
     try:
-        unknown = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
-        if unknown:
-            raise UserError(
-                f"the saved estimator is refused: it holds {', '.join(unknown[:3])}, which is not among the types that "
-                "estimators are made of (mcubench.baselines.TRUSTED)"
-            )
+        _refuse_unknown(data, "the saved estimator is refused")
         estimator: Any = skops.io.loads(data, trusted=list(TRUSTED))
     except UserError:
         raise
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+    except Exception as error:  # a broken file breaks zipfile, json or skops in many ways, and nothing of ours is in it
         raise UserError(f"the saved estimator is damaged, or no skops file: {error}") from None
-    if not isinstance(estimator, BaseEstimator):
-        raise UserError(f"the saved estimator is a {type(estimator).__name__}, not one of scikit-learn's")
+    if not isinstance(estimator, BaseEstimator) or not is_classifier(estimator) or not hasattr(estimator, "classes_"):
+        raise UserError(f"the saved estimator is a {type(estimator).__name__}, not a fitted classifier")
     return estimator
+
+
+def _refuse_unknown(data: bytes, refusal: str) -> None:
+    unknown = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
+    if unknown:
+        raise UserError(
+            f"{refusal}: it holds {', '.join(unknown[:3])}, which is not among the types that estimators are made of "
+            "(mcubench.baselines.TRUSTED)"
+        )

@@ -128,7 +128,9 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
             log.warning("The validation part has no sample of %s; its macro-F1 is over the other classes.", names)
         scaling = self.fit_scaling(train)
         parts = {
-            name: Arrays(part.x.astype(np.float32) if scaling is None else scaling(part.x), part.y, part.subjects)
+            name: Arrays(
+                part.x.astype(np.float32, copy=False) if scaling is None else scaling(part.x), part.y, part.subjects
+            )
             for name, part in (("train", train), ("val", val), ("test", test))
         }
         made = parts["train"].x.shape[1:]

@@ -35,7 +35,6 @@ class Recording:
 
     Attributes:
         name: Its accelerometer's file.
-        user: Subject, 1 to 30.
         samples: float64, shape (T, 6): acceleration x, y, z in g, angular velocity x, y, z in rad/s, at 50 Hz.
         rows: Where its windows stand among all, in the order of ``labels.txt``, int64, shape (windows,).
         starts: Sample that each starts at, from 0.
@@ -43,7 +42,6 @@ class Recording:
     """
 
     name: str
-    user: int
     samples: NDArray[np.float64]
     rows: NDArray[np.int64]
     starts: NDArray[np.int64]
@@ -171,7 +169,7 @@ def each_recording(archive: HaptArchive, walk: Walk, description: str) -> Iterat
         samples, starts = _samples(archive, name, name.replace("/acc_", "/gyro_")), walk.starts[rows]
         if starts.max() + WINDOW > len(samples):
             raise CorruptDataError(f"{name} ends at line {len(samples)}, {_LABELS} goes on behind it")
-        yield Recording(name, user, samples, rows, starts, walk.activities[rows])
+        yield Recording(name, samples, rows, starts, walk.activities[rows])
 
 
 def _recordings(archive: HaptArchive) -> dict[tuple[int, int], str]:

@@ -72,8 +72,7 @@ class FinishedFit:
 def conclude_fit(fit: FinishedFit, console: Console) -> None:
     """Scores the best checkpoint (else the last) on all parts, and writes and prints the result."""
     trainer, model, folder = fit.trainer, fit.model, fit.folder
-    notes = []
-    notes += getattr(model, "fit_notes", [])
+    notes: list[str] = list(getattr(model, "fit_notes", []))
     if fit.resumed_at == trainer.global_step and not getattr(model, "is_fitted", False):
         notes.append(f"nothing was left to train after {trainer.current_epoch} epochs; raise --trainer.max_epochs")
     if fit.budget is not None:

@@ -45,8 +45,13 @@ _TRAINER_DEFAULTS = {
 }
 
 
-def run_verb(verb: str, args: Sequence[str]) -> None:
+def run_verb(verb: str, args: Sequence[str], folder: Path | None = None) -> None:
     """Runs one verb with its options.
+
+    Args:
+        verb: ``fit``, ``validate``, ``test`` or ``predict``.
+        args: Its options, as the user gave them.
+        folder: Where a new fit writes; not given, a new folder under ``--trainer.default_root_dir``.
 
     Raises:
         UserError: For every mistake in the options, the data or the configuration.
@@ -63,7 +68,7 @@ def run_verb(verb: str, args: Sequence[str]) -> None:
     named, checkpoint = with_run_options(verb, expand_names(args))
     complete = with_defaults(named)
     try:
-        BenchCLI(verb, complete, checkpoint, command=[verb, *args])
+        BenchCLI(verb, complete, checkpoint, command=[verb, *args], folder=folder)
     except UserError:
         raise
     except MisconfigurationException as error:
@@ -128,9 +133,12 @@ class BenchCLI(LightningCLI):
         args: Its options, with classes by full path.
         checkpoint: The checkpoint that ``--ckpt_path`` means, if it is given.
         command: What the user typed after the program's name, for the result.
+        folder: Where a new fit writes, if that is settled.
     """
 
-    def __init__(self, verb: str, args: Sequence[str], checkpoint: Path | None, command: Sequence[str]) -> None:
+    def __init__(
+        self, verb: str, args: Sequence[str], checkpoint: Path | None, command: Sequence[str], folder: Path | None
+    ) -> None:
         self.started = time.perf_counter()
         self.verb = verb
         self.args = list(args)
@@ -142,6 +150,7 @@ class BenchCLI(LightningCLI):
         self.last: LastCheckpoint | None = None
         self.best: BestCheckpoint | None = None
         self.resumed_at: int | None = None
+        self.given_folder = folder
         self.folder = Path()
         try:
             super().__init__(
@@ -226,6 +235,8 @@ class BenchCLI(LightningCLI):
                 metrics = MetricsLog(run.parent, run.name)
                 metrics.resume_at(self.resumed_at)
                 return metrics
+        if self.given_folder is not None:
+            return MetricsLog(self.given_folder.parent, self.given_folder.name)
         root, title = Path(trainer.default_root_dir), "-".join(self._names())
         first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
         # Other processes get the first one's name by broadcast, where it matters.

@@ -88,13 +88,14 @@ class Baseline(ScoredModule, abc.ABC):
 
     def on_train_start(self) -> None:
         """Ends a resumed run whose estimator is fitted: there is nothing left to do."""
-        if self.is_fitted:
+        if self.is_fitted and self.trainer.current_epoch > 0:
             self.trainer.should_stop = True
 
     def on_train_epoch_start(self) -> None:
-        """Fits the estimator."""
+        """Fits the estimator, in the first epoch; there are more only if ``min_epochs`` says so."""
         super().on_train_epoch_start()
-        self.fit(*self._training_part())
+        if self.trainer.current_epoch == 0:
+            self.fit(*self._training_part())
 
     def on_train_epoch_end(self) -> None:
         """Stops: one epoch is all there is to do."""

@@ -14,10 +14,13 @@ from mcubench.errors import UserError
 
 __all__ = ["TRUSTED", "read_estimator", "write_estimator"]
 
-# What fitted estimators hold beside the types that skops trusts by itself: compiled parts of scikit-learn and our own
-# network, all plain data. Anything else in a file is refused.
+# What fitted estimators hold beside the types that skops trusts by itself: parts of scikit-learn and our own network,
+# all plain data. Classes only: a file could call a function with anything. All else is refused.
 TRUSTED = (
     "mcubench.baselines.numpy_mlp.NumpyNetwork",
+    "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.metrics._dist_metrics.ManhattanDistance64",

@@ -221,6 +221,8 @@ def _class_row(instance: object, config: dict[str, Any]) -> dict[str, Any]:
 def _hints(result: Result) -> list[str]:
     """Commands that are a sensible next step after this one."""
     model, data = result.model["name"], result.data["name"] if result.data else None
+    if estimator := result.model["init_args"].get("estimator"):
+        model += f" --model.estimator {estimator}"
     images = data in ("Digits", "MNIST")
     hints = []
     if images and model == "MLP":

@@ -25,7 +25,7 @@ from mcubench.cli.conclusion import FinishedFit, conclude_fit, write_predictions
 from mcubench.cli.help import describe
 from mcubench.cli.names import expand_names, with_defaults
 from mcubench.cli.parse_errors import explain
-from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
+from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors, required_options
 from mcubench.cli.resume import DEFAULT_ROOT, does_not_fit, with_run_options
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
@@ -192,7 +192,7 @@ class BenchCLI(LightningCLI):
             self.config = parser.parse_args([self.verb, *args])
         except argparse.ArgumentError as error:
             options = self._subcommand_parsers[self.verb]._option_string_actions
-            raise UserError(explain(str(error), options, class_options)) from error
+            raise UserError(explain(str(error), options, class_options, required_options)) from error
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: the options of the checkpoint's run are in the arguments already."""

@@ -11,6 +11,7 @@ __all__ = ["explain"]
 
 _UNKNOWN = re.compile(r"[Uu]nrecognized arguments?: (--?[^\s=]+)|does not accept option '([\w.]+)'")
 _NOT_ACCEPTED = re.compile(r"Problem with given class_path '([\w.]+)':.*?Option '([\w.]+)' is not accepted", re.DOTALL)
+_INCOMPLETE = re.compile(r"Namespace\(class_path='([\w.]+)', init_args=Namespace\((.*)\)\)")
 _BAD_VALUE = re.compile(r"Expected an? (.+?)\. Got value: (.*)")
 _KEY = re.compile(r'Parser key "([\w.]+)"')
 _SUBTYPES = re.compile(r"Subtypes: \[(.*?)\]\n")
@@ -20,13 +21,19 @@ _LITERAL = re.compile(r"(?:typing\.)?Literal\[(.*?)\]")
 _TYPE_NAME = re.compile(r"<class '([\w.]+)'>")
 
 
-def explain(message: str, options: Iterable[str], class_options: Callable[[str], Iterable[str]]) -> str:
+def explain(
+    message: str,
+    options: Iterable[str],
+    class_options: Callable[[str], Iterable[str]],
+    required_options: Callable[[str], Iterable[str]],
+) -> str:
     """One line for an error of the argument parser.
 
     Args:
         message: What the parser said.
         options: The options of the verb, as in ``--trainer.max_epochs``.
         class_options: Gives the options of a class by its path.
+        required_options: Gives those of them that have no default.
     """
     if match := _UNKNOWN.search(message):
         option = match[1] or f"--{match[2]}"
@@ -46,6 +53,10 @@ def explain(message: str, options: Iterable[str], class_options: Callable[[str],
         given = match[1]
     else:
         given = ""
+    if match := _INCOMPLETE.search(message):
+        missing = [f"{option}.{name}" for name in required_options(match[1]) if f"{name}=None" in match[2]]
+        if missing:
+            return f"{match[1].rpartition('.')[2]} needs {' and '.join(missing)}"
     if match := _BAD_VALUE.search(message):
         return f"{option}: expected {_plain(match[1])}, got {match[2].strip()!r}"
     if given and (match := _SUBTYPES.search(message)):

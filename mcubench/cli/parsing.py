@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from mcubench.cli.names import FROM_DATA
 from mcubench.errors import UserError
 
-__all__ = ["HelpFormatter", "class_options", "link_data_to_model", "plain_init_errors"]
+__all__ = ["HelpFormatter", "class_options", "link_data_to_model", "plain_init_errors", "required_options"]
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -44,10 +45,22 @@ def _reader(name: str) -> Callable[[object], Any]:
 
 def class_options(path: str) -> Iterable[str]:
     """The options of a class, inherited ones included."""
-    module, _, name = path.rpartition(".")
     parser = ArgumentParser()
-    parser.add_class_arguments(getattr(importlib.import_module(module), name), fail_untyped=False)
+    parser.add_class_arguments(_class_at(path), fail_untyped=False)
     return [key for key in parser.get_defaults().as_dict() if key not in FROM_DATA]
+
+
+def required_options(path: str) -> Iterable[str]:
+    """The options of a class that have no default, without what it takes from the data."""
+    given = inspect.signature(_class_at(path)).parameters.values()
+    named = [each for each in given if each.kind is not each.VAR_KEYWORD and each.kind is not each.VAR_POSITIONAL]
+    return [each.name for each in named if each.default is each.empty and each.name not in FROM_DATA]
+
+
+def _class_at(path: str) -> type:
+    module, _, name = path.rpartition(".")
+    kind: type = getattr(importlib.import_module(module), name)
+    return kind
 
 
 @contextlib.contextmanager

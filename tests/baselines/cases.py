@@ -101,7 +101,9 @@ class Case:
     def make(self, **options: Any) -> Any:
         """A new module for its data."""
         data = self.read()
-        return self.kind(input_shape=data.input_shape, num_classes=data.num_classes, **{**self.options, **options})
+        seed = {"seed": 0} if issubclass(self.kind, Baseline) else {}
+        shapes = {"input_shape": data.input_shape, "num_classes": data.num_classes}
+        return self.kind(**{**shapes, **seed, **self.options, **options})
 
 
 def _few(kind: type[BaseEstimator]) -> Callable[[], BaseEstimator]:

@@ -202,7 +202,6 @@ class TestBaselines:
         assert run.row["steps"] == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a resumed baseline starts another epoch, and is told to raise max_epochs")
 def test_resuming_a_finished_baseline_counts_no_epoch(
     run_of: Callable[[Case], Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -139,14 +139,10 @@ class TestRoundTrip:
     @pytest.mark.parametrize(
         "make",
         [
-            lambda: make_pipeline(SelectKBest(k=9), GaussianNB()),
             lambda: make_pipeline(SimpleImputer(), GaussianNB()),
             lambda: CalibratedClassifierCV(GaussianNB(), cv=2),
         ],
-        ids=["SelectKBest", "SimpleImputer", "CalibratedClassifierCV"],
-    )
-    @pytest.mark.xfail(
-        strict=True, raises=UserError, reason="written without a word, refused when read: TRUSTED lacks them"
+        ids=["SimpleImputer", "CalibratedClassifierCV"],
     )
     def test_other_parts_of_scikit_learn(self, make: Callable[[], Any]) -> None:
         x, y = small()
@@ -155,10 +151,14 @@ class TestRoundTrip:
         assert np.array_equal(again.predict(x), estimator.predict(x))
 
     @pytest.mark.parametrize("estimator", [Held(max_depth=2), make_pipeline(FunctionTransformer(abs), Held())], ids=str)
-    @pytest.mark.xfail(strict=True, reason="it is written, and only reading it says that it can't be read")
     def test_what_could_not_be_read_is_not_written(self, estimator: Any) -> None:
         with pytest.raises(UserError, match="Held"):
             write_estimator(estimator.fit(*small()))
+
+    def test_a_function_among_the_options_is_not_written(self) -> None:
+        # SelectKBest keeps the function that it ranks by; trusting functions would let a file call them
+        with pytest.raises(UserError, match=r"can't be saved: it holds .*f_classif"):
+            write_estimator(make_pipeline(SelectKBest(k=9), GaussianNB()).fit(*small()))
 
 
 class TestTrusted:
@@ -167,11 +167,11 @@ class TestTrusted:
         assert list(TRUSTED) == sorted(TRUSTED)
 
     @pytest.mark.parametrize("name", TRUSTED)
-    def test_each_is_a_class_of_scikit_learn_or_ours(self, name: str) -> None:
+    def test_each_is_a_class(self, name: str) -> None:
         module, _, attribute = name.rpartition(".")
         kind = getattr(importlib.import_module(module), attribute)
         assert isinstance(kind, type), "functions could do anything with the arguments that a file gives them"
-        assert module.split(".")[0] in ("sklearn", "mcubench")
+        assert module.split(".")[0] in ("sklearn", "mcubench", "numpy")
         assert f"{kind.__module__}.{kind.__qualname__}" == name
 
     def test_it_is_the_list_that_lets_trees_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,6 @@ class TestDamage:
                 with pytest.raises(UserError, match="damaged"):
                     read_estimator(tensor(bytes(broken)))
 
-    @pytest.mark.xfail(strict=True, reason="zipfile also raises NotImplementedError, RuntimeError and EOFError")
     def test_flipped_bits_of_the_directory(self) -> None:
         content = saved()
         x, _ = small()
@@ -233,15 +232,10 @@ class TestDamage:
             with_schema(__loader__="JsonNode", content="}"),
             with_schema(__loader__="CachedNode", __id__=77),
             zipped({"schema.json": members(saved())["schema.json"]}),
-            *(
-                pytest.param(content, marks=pytest.mark.xfail(strict=True, reason="AttributeError or RecursionError"))
-                for content in (
-                    zipped({"schema.json": "[]"}),
-                    zipped({"schema.json": "null"}),
-                    zipped({"schema.json": "[" * 100_000 + "]" * 100_000}),
-                    with_schema(content=[]),
-                )
-            ),
+            zipped({"schema.json": "[]"}),
+            zipped({"schema.json": "null"}),
+            zipped({"schema.json": "[" * 100_000 + "]" * 100_000}),
+            with_schema(content=[]),
         ],
         ids=lambda content: f"{len(content)} B",
     )
@@ -306,9 +300,7 @@ class TestMalice:
 
     @pytest.mark.parametrize("held", [{"a": 1}, [1, 2], np.arange(3)], ids=["dict", "list", "ndarray"])
     def test_what_is_no_estimator(self, held: Any) -> None:
-        with pytest.raises(
-            UserError, match=f"the saved estimator is a {type(held).__name__}, not one of scikit-learn's"
-        ):
+        with pytest.raises(UserError, match=f"the saved estimator is a {type(held).__name__}, not a fitted classifier"):
             read_estimator(tensor(skops.io.dumps(held)))
 
 
@@ -339,10 +331,6 @@ def estimator(content: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda state: {**state, "estimator": content() if callable(content) else content}
 
 
-def no_traceback(reason: str) -> Any:
-    return pytest.mark.xfail(strict=True, raises=(AttributeError, KeyError, TypeError), reason=reason)
-
-
 @pytest.mark.parametrize(
     ("state", "message"),
     [
@@ -354,21 +342,19 @@ def no_traceback(reason: str) -> Any:
             "refused: it holds",
             id="system",
         ),
-        pytest.param(estimator("x"), "damaged", id="text", marks=no_traceback("the state is taken for a tensor")),
-        pytest.param(estimator(None), "damaged", id="none", marks=no_traceback("the state is taken for a tensor")),
-        pytest.param(lambda _: {}, "damaged", id="empty", marks=no_traceback("the state is taken for ours")),
-        pytest.param(lambda _: 3, "damaged", id="number", marks=no_traceback("the state is taken for ours")),
+        pytest.param(estimator("x"), "damaged", id="text"),
+        pytest.param(estimator(None), "damaged", id="none"),
+        pytest.param(lambda _: {}, "damaged", id="empty"),
+        pytest.param(lambda _: 3, "damaged", id="number"),
         pytest.param(
             estimator(lambda: write_estimator(PCA(2).fit(small()[0]))),
             "PCA",
             id="transformer",
-            marks=no_traceback("any estimator is taken for a fitted classifier"),
         ),
         pytest.param(
             estimator(lambda: write_estimator(DecisionTreeClassifier())),
             "fitted",
             id="unfitted",
-            marks=no_traceback("any estimator is taken for a fitted classifier"),
         ),
     ],
 )
@@ -406,22 +392,12 @@ def test_a_tampered_checkpoint_in_a_process(run: Path, canary: Path) -> None:
     assert not canary.exists()
 
 
-@pytest.mark.parametrize(
-    ("args", "reason"),
-    [
-        (["--model", "KNN"], "a tree is scored under the name of KNN"),
-        (["--data.size", "9"], "scikit-learn's ValueError of 81 features comes through"),
-    ],
-    ids=["model", "size"],
-)
+@pytest.mark.parametrize("args", [["--model", "KNN"], ["--data.size", "9"]], ids=["model", "size"])
 def test_a_checkpoint_of_another_model_does_not_fit(
     run: Path,
     args: list[str],
-    reason: str,
-    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     monkeypatch.chdir(run)
     assert "does not fit" in failure(capsys, "test", "--ckpt_path", "last", *args, *QUIET)

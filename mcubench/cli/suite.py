@@ -1,0 +1,106 @@
+"""``compare --suite``: trains what a suite plans and is not done yet, one fit after the other, in a folder each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mcubench.console import say
+from mcubench.errors import UserError
+from mcubench.results.run_folder import shown
+from mcubench.suites import PlannedRun
+
+__all__ = ["LOG", "run_planned"]
+
+LOG = "log.txt"
+
+
+def run_planned(planned: Sequence[PlannedRun], console: Console) -> list[PlannedRun]:
+    """Fits what is not done, with a line for each; goes on after one that fails.
+
+    A run that was interrupted or killed has no result, and starts again. What a fit prints goes to ``log.txt`` in its
+    folder.
+
+    Args:
+        planned: All runs.
+        console: Where to print.
+
+    Returns:
+        The runs that failed.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C; what is done stays done.
+    """
+    waiting = [run for run in planned if not run.is_done]
+    done = len(planned) - len(waiting)
+    if done:
+        say(console, f"{done} of {len(planned)} runs are done already", style="dim")
+    failed = []
+    started = time.perf_counter()
+    with _progress(console) as progress:
+        task = progress.add_task("", total=len(planned), completed=done)
+        for count, run in enumerate(waiting, done + 1):
+            progress.update(task, description=str(run))
+            try:
+                outcome = _fit(run)
+            except KeyboardInterrupt:
+                say(console, f"{count - 1} of {len(planned)} runs are done; the same command goes on", style="")
+                raise
+            if not run.is_done:
+                failed.append(run)
+            say(console, f"[{count:>{len(str(len(planned)))}}/{len(planned)}] {run}: {outcome}", style="")
+            progress.advance(task)
+    if waiting:
+        minutes = (time.perf_counter() - started) / 60
+        say(console, f"{len(waiting) - len(failed)} runs took {minutes:.1f} min", style="dim")
+    return failed
+
+
+def _progress(console: Console) -> Progress:
+    """A bar below the lines, where somebody looks; the name of the run that is in work beside it."""
+    return Progress(
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _fit(run: PlannedRun) -> str:
+    """Fits one run, and says in a few words how it went."""
+    from mcubench.cli.lightning import run_verb
+
+    shutil.rmtree(run.folder, ignore_errors=True)  # an attempt that did not come to its end
+    try:
+        run.folder.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"runs can't be written to {run.folder}: {error.strerror}") from None
+    started = time.perf_counter()
+    with _printing_to(run.folder / LOG):
+        try:
+            run_verb("fit", [*run.words, "--trainer.enable_progress_bar", "false"], run.folder)
+        except UserError as error:
+            return f"failed: {error}"
+        except Exception as error:  # a mistake in somebody's model must not cost the night's other runs
+            traceback.print_exc()
+            return f"failed: {type(error).__name__}: {error}; {shown(run.folder / LOG)}"
+    accuracy = json.loads((run.folder / "result.json").read_text("utf-8"))["accuracy"]["test"]
+    score = "?" if accuracy is None else f"{100 * accuracy:.2f} %"
+    return f"{score} of the test set, in {time.perf_counter() - started:.0f} s"
+
+
+@contextlib.contextmanager
+def _printing_to(log: Path) -> Iterator[None]:
+    with log.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        yield

@@ -1,0 +1,142 @@
+"""What a suite's file may say, and which runs it plans.
+
+References: a suite written out by hand, and the options that `fit` itself knows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mcubench.cli.names import BASELINES, MODELS, find_option
+from mcubench.errors import UserError
+from mcubench.suites import SUITES, find_suite
+
+SMALL = {
+    "seeds": [3, 1],
+    "tables": {
+        "Digits": {
+            "options": "--data Digits --data.size 8",
+            "rows": {"a tree": "--model DecisionTree", "MLP [8]": "--model MLP --model.hidden '[8, 4]'"},
+        },
+        "Waves & co": {"options": "--data my.Waves", "rows": {"a tree": "--model DecisionTree"}},
+    },
+}
+
+
+def written(tmp_path: Path, content: Any) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+    return str(path)
+
+
+def test_runs_of_a_suite(tmp_path: Path) -> None:
+    suite = find_suite(written(tmp_path, SMALL))
+    runs = list(suite.runs(Path("runs")))
+    assert [str(run) for run in runs] == [
+        "Digits, a tree, seed 3",
+        "Digits, MLP [8], seed 3",
+        "Waves & co, a tree, seed 3",
+        "Digits, a tree, seed 1",
+        "Digits, MLP [8], seed 1",
+        "Waves & co, a tree, seed 1",
+    ]
+    assert runs[1].words == (
+        *("--data", "Digits", "--data.size", "8", "--model", "MLP", "--model.hidden", "[8, 4]"),
+        *("--seed_everything", "3"),
+    )
+    assert [part.rpartition("-")[0] or part for part in runs[2].folder.parts] == [
+        *("runs", "mine", "waves", "a-tree", "seed")
+    ]
+    assert len({run.folder for run in runs}) == 6
+
+
+def test_a_row_keeps_its_folder_until_its_options_change(tmp_path: Path) -> None:
+    def folders(content: Any) -> list[Path]:
+        return [run.folder for run in find_suite(written(tmp_path, content)).runs(tmp_path)]
+
+    before = folders(SMALL)
+    assert folders({**SMALL, "seeds": [1, 3]}) == [*before[3:], *before[:3]]
+    deeper = yaml.safe_load(yaml.safe_dump(SMALL, sort_keys=False))
+    deeper["tables"]["Digits"]["rows"]["a tree"] += " --model.max_depth 4"
+    after = folders(deeper)
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, True, True, False, True, True]
+
+
+def test_only_a_result_makes_a_run_done(tmp_path: Path) -> None:
+    run = next(find_suite(written(tmp_path, SMALL)).runs(tmp_path))
+    assert not run.is_done
+    (run.folder / "checkpoints").mkdir(parents=True)
+    (run.folder / "config.yaml").touch()
+    assert not run.is_done
+    (run.folder / "result.json").touch()
+    assert run.is_done
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {**SMALL, **changes}
+
+
+def table(**changes: Any) -> dict[str, Any]:
+    return changed(tables={"Digits": {"options": "", "rows": {"a": "--model MLP"}, **changes}})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("seeds: [", "is not YAML"),
+        ("", "the file must be a set of names with values; got None"),
+        ("[1]", r"the file must be a set of names with values; got \[1\]"),
+        ({"seeds": [0]}, "the file must have seeds and tables; got seeds"),
+        (changed(seed=[1]), "the file must have seeds and tables; got seeds, tables, seed"),
+        (changed(seeds=3), "seeds must be a list of whole numbers .* got 3"),
+        (changed(seeds=[]), r"seeds must be a list of whole numbers .* got \[\]"),
+        (changed(seeds=[True]), "seeds must be a list of whole numbers"),
+        (changed(seeds=[-1]), "seeds must be a list of whole numbers"),
+        (changed(seeds=[1, 1]), "seeds has a seed twice"),
+        (changed(tables={}), "tables must be a set of names"),
+        (changed(tables={"Digits": {"rows": {}}}), "tables, Digits must have options and rows; got rows"),
+        (table(rows={}), "tables, Digits, rows must be a set of names"),
+        (table(rows={"a": None}), "tables, Digits, rows, a must be options of fit in one line; got None"),
+        (table(rows={"a": ["--model", "MLP"]}), "rows, a must be options of fit in one line"),
+        (table(options="--model 'MLP"), "tables, Digits, options: No closing quotation"),
+    ],
+)
+def test_mistakes_in_the_file(tmp_path: Path, content: Any, message: str) -> None:
+    with pytest.raises(UserError, match=f"suite .*mine.yaml.*{message}"):
+        find_suite(written(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("exercise", "there is no suite 'exercise'. Did you mean 'exercise3'"),
+        ("none.yaml", "there is no such file"),
+    ],
+)
+def test_mistakes_in_the_name(given: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        find_suite(given)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_suites_that_come_along(name: str) -> None:
+    suite = find_suite(name)
+    assert suite.name == name
+    for run in suite.runs(Path("runs")):
+        assert find_option(run.words, "--model") in (*MODELS, *BASELINES)
+        assert find_option(run.words, "--data") == run.table
+        assert ("samples)" in run.row) == (find_option(run.words, "--model.max_samples") is not None)
+
+
+def test_the_exercise_is_as_large_as_it_should_be() -> None:
+    # what the exercise's table must hold: 8 classical and 4 neural rows for each data set, 3 seeds
+    suite = find_suite("exercise3")
+    assert len(suite.seeds) >= 3
+    for rows in suite.tables.values():
+        models = [find_option(words, "--model") for words in rows.values()]
+        assert sum(model in BASELINES for model in models) >= 8
+        assert sum(model in MODELS for model in models) >= 4

@@ -24,6 +24,7 @@ from mcubench import baselines
 from mcubench.baselines import Baseline
 from mcubench.cli.main import main
 from mcubench.cli.names import BASELINES, MODELS
+from mcubench.cost import profile
 from tests.baselines.cases import CASES, ESTIMATORS, NETS, Case
 
 REPOSITORY = Path(__file__).parents[2]
@@ -162,6 +163,21 @@ class TestContract:
         assert [int(row["class"]) for row in rows] == run.predicted("test").tolist()
         names = case.read().class_names
         assert all(row["name"] == names[int(row["class"])] and 0 <= float(row["output"]) <= 1 for row in rows)
+
+    def test_profile_prices_what_the_fit_has_priced(
+        self, case: Case, run: Run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["profile", "--ckpt_path", "best", "--json", "costs.json"]) == 0
+        profiled = json.loads(Path("costs.json").read_text())
+        printed = capsys.readouterr().out
+        for key in ("macs", "flash_bytes", "ram_bytes"):
+            assert profiled[key] == run.row[key]
+            assert (profiled[key] is None) == bool(profiled["unsupported"])
+        assert ("? MACs" in printed) == bool(profiled["unsupported"])
+        if case.reference is not None and not profiled["unsupported"]:
+            # of the estimator that never was in a module or a checkpoint
+            x = case.read().arrays("test")[0]
+            assert profile(_fitted(str(case)), torch.tensor(x).flatten(1)).flash_bytes == profiled["flash_bytes"]
 
     def test_checkpoints_hold_tensors_and_plain_values(self, case: Case, run: Run) -> None:
         x = torch.tensor(case.read().arrays("test")[0])

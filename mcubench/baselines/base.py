@@ -86,6 +86,13 @@ class Baseline(ScoredModule, abc.ABC):
         drawn = self.is_fitted and self.max_samples is not None and self.fitted_on == self.max_samples
         return [f"fitted on {self.fitted_on:,} samples, drawn from the training part"] if drawn else []
 
+    def on_fit_start(self) -> None:
+        """Sees that there is an epoch to fit in."""
+        if self.trainer.max_epochs == 0 or self.trainer.max_steps == 0:
+            raise UserError(
+                f"{type(self).__name__} is fitted in the first epoch: max_epochs and max_steps must not be 0"
+            )
+
     def on_train_start(self) -> None:
         """Ends a resumed run whose estimator is fitted: there is nothing left to do."""
         if self.is_fitted and self.trainer.current_epoch > 0:

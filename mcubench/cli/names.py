@@ -72,7 +72,7 @@ def find_option(args: Sequence[str], name: str) -> str | None:
 
 
 def expand_names(args: Sequence[str], any_module: bool = False) -> list[str]:
-    """Replaces the values of ``--model`` and ``--data`` by full class paths, after checking that they exist.
+    """Replaces the values of ``--model`` and ``--data``, and of their ``.help``, by full class paths that exist.
 
     Values that name a YAML or JSON file are left alone, and ``null``, which stands for no data module.
 
@@ -99,9 +99,9 @@ def expand_names(args: Sequence[str], any_module: bool = False) -> list[str]:
 
 
 def _kind(option: str) -> Kind | None:
-    if option in ("--model", "--model.class_path"):
+    if option in ("--model", "--model.class_path", "--model.help"):
         return "model"
-    return "data" if option in ("--data", "--data.class_path") else None
+    return "data" if option in ("--data", "--data.class_path", "--data.help") else None
 
 
 def class_path(kind: Kind, name: str, any_module: bool = False) -> str:

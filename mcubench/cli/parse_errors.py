@@ -55,8 +55,9 @@ def explain(
         given = ""
     if match := _INCOMPLETE.search(message):
         missing = [f"{option}.{name}" for name in required_options(match[1]) if f"{name}=None" in match[2]]
+        name = match[1].rpartition(".")[2]
         if missing:
-            return f"{match[1].rpartition('.')[2]} needs {' and '.join(missing)}"
+            return f"{name} needs {' and '.join(missing)}; its options: {option}.help {name}"
     if match := _BAD_VALUE.search(message):
         return f"{option}: expected {_plain(match[1])}, got {match[2].strip()!r}"
     if given and (match := _SUBTYPES.search(message)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from sklearn.preprocessing import StandardScaler
 
 from mcubench.baselines import Sklearn
 from mcubench.cli.main import main
+from mcubench.cli.names import BASELINES
+from mcubench.cli.parsing import class_options
 from mcubench.datamodules.base import Part
 from mcubench.errors import UserError
 from tests.baselines.cases import HIST, digits, failure
@@ -253,3 +256,12 @@ class TestCommandLine:
         assert main(["fit", *args, *QUIET]) == 0
         hints = capsys.readouterr().out.partition("Try next:")[2]
         assert all("--model.estimator" in line for line in hints.splitlines() if "--model Sklearn" in line)
+
+    @pytest.mark.parametrize("name", BASELINES)
+    def test_help_by_short_name(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as end:
+            main(["fit", "--model.help", name])
+        assert end.value.code == 0
+        printed = capsys.readouterr().out
+        assert "--model.max_samples" in printed
+        assert set(re.findall(r"--model\.(\w+)", printed)) >= set(class_options(f"mcubench.baselines.{name}"))

@@ -461,6 +461,7 @@ class TestHeartbeat:
         ("KNN --model.class_weights balanced", ["takes no weights of samples"]),
         ("DecisionTree --model.learning_rate 1", ["DecisionTree has no option 'learning_rate'", "max_depth"]),
         ("DecisonTree", ["there is no such class", "Did you mean 'DecisionTree'"]),
+        ("DecisionTree --trainer.max_epochs 0", ["max_epochs and max_steps must not be 0"]),
         ("DecisionTree --trainer.gradient_clip_val 1", ["Automatic gradient clipping is not supported"]),
     ],
 )

@@ -123,6 +123,8 @@ class Plain:
         return {
             "Pipeline": lambda pipe: partial(self.chain, [self.transformer(step) for _, step in pipe.steps]),
             "StandardScaler": self.standard,
+            "RobustScaler": self.robust,
+            "MaxAbsScaler": self.largest_one,
             "MinMaxScaler": self.range,
             "Normalizer": self.unit_length,
             "PCA": self.pca,
@@ -378,8 +380,22 @@ class Plain:
     # Transformers
 
     def standard(self, estimator: Any) -> Transform:
-        means = self.keep(estimator.mean_) if estimator.with_mean else None
-        factors = self.keep(1 / estimator.scale_) if estimator.with_std else None
+        return self.centred(
+            estimator.mean_ if estimator.with_mean else None, estimator.scale_ if estimator.with_std else None
+        )
+
+    def robust(self, estimator: Any) -> Transform:
+        return self.centred(
+            estimator.center_ if estimator.with_centering else None,
+            estimator.scale_ if estimator.with_scaling else None,
+        )
+
+    def largest_one(self, estimator: Any) -> Transform:
+        return self.centred(None, estimator.scale_)
+
+    def centred(self, centre: Any, scale: Any) -> Transform:
+        means = None if centre is None else self.keep(centre)
+        factors = None if scale is None else self.keep(1 / scale)
 
         def apply(x: Values) -> Values:
             if means is not None:

@@ -29,7 +29,7 @@ from sklearn.naive_bayes import BernoulliNB, GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
@@ -74,6 +74,8 @@ ESTIMATORS = {
     "linear MLP": MLPClassifier((5,), activation="identity", max_iter=30, random_state=0),
     "scaled": make_pipeline(StandardScaler(), LogisticRegression()),
     "centred only": make_pipeline(StandardScaler(with_std=False), LinearSVC(random_state=0, max_iter=300)),
+    "scaled by quartiles": make_pipeline(RobustScaler(), LogisticRegression()),
+    "scaled by the largest": make_pipeline(MaxAbsScaler(), LogisticRegression()),
     "scaled to a range": make_pipeline(MinMaxScaler((-1, 1)), KNeighborsClassifier(3)),
     "clipped": make_pipeline(MinMaxScaler(clip=True), LogisticRegression()),
     "components": make_pipeline(PCA(10, random_state=0), SVC()),

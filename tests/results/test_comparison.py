@@ -432,7 +432,7 @@ class TestReport:
 
 class TestPlot:
     @staticmethod
-    def rows(root: Path, models: int = 12) -> list[Row]:
+    def rows(root: Path, models: int) -> list[Row]:
         """Rows close to each other, as models are; the first costs no MACs."""
         for index in range(models):
             for seed in range(2):
@@ -441,7 +441,7 @@ class TestPlot:
         return list(compare_runs([root]).rows)
 
     def test_both_forms(self, tmp_path: Path) -> None:
-        rows = self.rows(tmp_path / "runs")
+        rows = self.rows(tmp_path / "runs", 4)
         targets = [tmp_path / "out" / name for name in ("a.png", "a.svg", "b.svg")]
         plot_pareto("Digits", rows, targets)
         assert targets[0].read_bytes().startswith(b"\x89PNG\r\n\x1a\n")

@@ -6,13 +6,13 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from matplotlib.transforms import Bbox
 
 from mcubench.files import atomic_path
 from mcubench.results.comparison.rows import Mean, Range, Row
@@ -32,6 +32,21 @@ _PLACES = [
 _BESIDE = 13  # points from a marker, from which on a line leads to its number
 
 _Point = tuple[int, Row, Range, Mean]  # its number, and what is drawn of it
+
+
+class _Box(NamedTuple):
+    """A rectangle, in pixels; matplotlib's own takes a hundred times as long to intersect, and there are thousands."""
+
+    left: float
+    low: float
+    right: float
+    high: float
+
+    def shared(self, other: _Box) -> float:
+        """The area that two have in common."""
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.high, other.high) - max(self.low, other.low)
+        return max(width, 0) * max(height, 0)
 
 
 def can_be_drawn(rows: Sequence[Row]) -> bool:
@@ -150,7 +165,7 @@ def _number(axes: Axes, points: Sequence[_Point]) -> None:
     pixels = _DPI / 72  # a point
     at = [axes.transData.transform((cost.high, 100 * mean.value)) for *_, cost, mean in points]
     taken = [_box(x, y, 8 * pixels, 8 * pixels) for x, y in at]
-    frame = axes.get_window_extent()
+    frame = _Box(*axes.get_window_extent().extents)
     for (number, _, cost, mean), (x, y) in zip(points, at, strict=True):
         width, height = 6 * len(str(number)) * pixels, 10 * pixels
         boxes = {place: _box(x + place[0] * pixels, y + place[1] * pixels, width, height) for place in _PLACES}
@@ -171,14 +186,11 @@ def _number(axes: Axes, points: Sequence[_Point]) -> None:
         )
 
 
-def _box(x: float, y: float, width: float, height: float) -> Bbox:
+def _box(x: float, y: float, width: float, height: float) -> _Box:
     """A box by its middle."""
-    return Bbox.from_bounds(x - width / 2, y - height / 2, width, height)
+    return _Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
 
 
-def _covered(box: Bbox, taken: Sequence[Bbox], frame: Bbox) -> float:
+def _covered(box: _Box, taken: Sequence[_Box], frame: _Box) -> float:
     """The area, in pixels, that a number would cover of others or have outside of the axes."""
-    inside = Bbox.intersection(box, frame)
-    outside = box.width * box.height - (inside.width * inside.height if inside else 0)
-    shared = [Bbox.intersection(box, other) for other in taken]
-    return outside + sum(each.width * each.height for each in shared if each)
+    return box.shared(box) - box.shared(frame) + sum(box.shared(other) for other in taken)

@@ -9,12 +9,14 @@ import json
 import os
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.text import Text as MplText
 from rich.console import Console
@@ -455,23 +457,33 @@ class TestPlot:
         assert "Digits: what accuracy costs" in texts
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a.svg", "b.svg"]
 
-    @pytest.mark.parametrize("models", [3, 20])
-    def test_what_costs_nothing_is_seen_and_numbers_are_apart(self, tmp_path: Path, models: int) -> None:
-        """Against the extents that matplotlib itself has of the numbers."""
-        figure = _draw("Digits", self.rows(tmp_path, models))
+    @staticmethod
+    def numbers(figure: Figure) -> Iterator[list[Annotation]]:
+        """The numbers of each side, after checking by matplotlib's own extents that they are legible."""
         figure.draw_without_rendering()  # only then matplotlib knows
         for axes in figure.axes:
             frame = axes.get_window_extent()
-            numbers = [text for text in axes.texts if isinstance(text, Annotation)]
-            boxes = [MplText.get_window_extent(number) for number in numbers]
-            points = [axes.transData.transform(number.xy) for number in numbers]
-            assert sorted(int(number.get_text()) for number in numbers) == list(range(1, models + 1))
+            found = [text for text in axes.texts if isinstance(text, Annotation)]
+            boxes = [MplText.get_window_extent(number) for number in found]
+            points = [axes.transData.transform(number.xy) for number in found]
             assert all(frame.contains(*point) for point in points)
             assert all(frame.containsx(x) and frame.containsy(y) for box in boxes for x, y in box.corners())
             assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
             assert not any(box.contains(*point) for box in boxes for point in points)
-        zero = [text.xy[0] for text in figure.axes[1].texts if isinstance(text, Annotation) and text.xy[0] == 0]
-        assert zero == [0]
+            yield found
+
+    @pytest.mark.parametrize("models", [3, 20])
+    def test_what_costs_nothing_is_seen_and_numbers_are_apart(self, tmp_path: Path, models: int) -> None:
+        sides = list(self.numbers(_draw("Digits", self.rows(tmp_path, models))))
+        for side in sides:
+            assert sorted(int(number.get_text()) for number in side) == list(range(1, models + 1))
+        assert [number.xy[0] for number in sides[1]].count(0) == 1
+
+    def test_a_crowd_in_a_corner(self, tmp_path: Path) -> None:
+        for index in range(16):
+            write_run(tmp_path, model=f"Model{index}", test=0.9, flash_bytes=1_000_000, macs=1_000_000)
+        write_run(tmp_path, model="Small", test=0.5, flash_bytes=100, macs=100)
+        assert [len(side) for side in self.numbers(_draw("Digits", compare_runs([tmp_path]).rows))] == [17, 17]
 
     def test_the_picture_ends_where_accuracy_does(self, tmp_path: Path) -> None:
         """Two seeds: t = 12.7 makes the interval wider than the scale."""

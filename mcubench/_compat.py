@@ -21,8 +21,8 @@ _declared: list[object] = []
 def mend_torchvision() -> bool:
     """Declares torchvision's operators if, and only if, its compiled library can't be loaded.
 
-    Call it before the first import of lightning or torchvision; every subpackage of mcubench that imports lightning
-    does. Calling it again does nothing.
+    Call it before the first import of lightning or torchvision; all of mcubench that imports lightning does.
+    Calling it again does nothing.
 
     Returns:
         Whether the operators had to be declared.

@@ -31,7 +31,10 @@ def commands() -> list[str]:
     pages = ("data.md", "result.md", "parity.md", "hapt.md", "numpy_mlp.md")
     texts = [README, OVERVIEW, *((REPOSITORY / "docs" / name).read_text("utf-8") for name in pages)]
     found = {match for text in texts for match in COMMAND.findall(text)}
-    return sorted(command for command in found if command.split()[0] in VERBS and "my_file" not in command)
+    configured = VERBS.keys() - {
+        "compare"
+    }  # which has no configuration to print; tests/cli/test_compare.py runs its own
+    return sorted(command for command in found if command.split()[0] in configured and "my_file" not in command)
 
 
 def test_commands_were_found() -> None:

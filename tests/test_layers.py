@@ -99,6 +99,19 @@ def test_nothing_imports_the_command_line(path: Path) -> None:
     assert "cli" not in parts_of(path)
 
 
+def test_results_that_need_lightning_mend_torchvision_first() -> None:
+    """The folder itself does not: those that compare runs need no torch."""
+    for path in modules("results"):
+        needs = any(name.startswith("lightning.") for name in imports_of(path))
+        assert needs == ("mcubench._compat.mend_torchvision" in imports_of(path)), path
+
+
+@pytest.mark.parametrize("path", each("results/comparison"))
+def test_comparisons_import_no_framework(path: Path) -> None:
+    assert parts_of(path) <= {"results", "console", "errors", "files"}
+    assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN | {"torch", "sklearn"})
+
+
 @pytest.mark.parametrize("name", ["errors.py", "files.py"])
 def test_the_ground_floor_imports_nothing_of_mcubench(name: str) -> None:
     assert parts_of(PACKAGE / name) == set()

@@ -13,6 +13,7 @@ VERBS = {
     "profile": "price a model without training it: MACs, flash, RAM, by layer; does it fit a device?",
     "parity": "build the same model in Keras and compare it layer by layer, or train both side by side",
     "predict": "write a trained model's class for every test sample to predictions.csv",
+    "compare": "put finished runs in one table: means over seeds, costs, and who is on the Pareto front",
 }
 
 OVERVIEW = f"""\
@@ -36,6 +37,7 @@ examples:
   python -m mcubench fit --ckpt_path last                      go on where the newest run stopped
   python -m mcubench test --ckpt_path best                     the newest run's best model
   python -m mcubench profile --model CNN --data MNIST --device stm32f446
+  python -m mcubench compare --plot pareto                     all runs in one table, accuracy over costs as a picture
   python -m mcubench parity --ckpt_path best                   does Keras compute the same? (needs keras)
 
 where MNIST and HAPT are looked for: --data.root, else $MCUBENCH_DATA, else the user's cache folder
@@ -78,6 +80,17 @@ def describe(verb: str) -> str:
 --json, --plot, --save model.keras: all figures, the curves of losses, the Keras model
 
 Exit code 0 if both agree, 1 if they do not, 2 if the question was wrong."""
+    elif verb == "compare":
+        examples = """\
+Runs of the same model and data that differ by their seed only are one row: mean and 95 % interval over the seeds.
+
+  python -m mcubench compare                              all finished runs of the folder runs
+  python -m mcubench compare runs/*-MNIST                 some of them
+  python -m mcubench compare runs old_runs --csv all.csv  of two folders, with all figures in a file
+  python -m mcubench compare --markdown all.md            the table for a report
+  python -m mcubench compare --plot pareto                accuracy over flash and MACs: pareto.png and pareto.svg
+
+More seeds for a row: fit ... --seed_everything 1, then 2, ...; one seed has no interval."""
     else:
         examples = """\
 --ckpt_path best | last: the newest run's checkpoint; or a file, or a run's folder. The model, the data and their

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch.callbacks import ModelCheckpoint
-
+from mcubench._compat import mend_torchvision
 from mcubench.errors import UserError
+
+mend_torchvision()  # which the imports of lightning need
+
+from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
 
 __all__ = ["BestCheckpoint"]
 

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.fabric.utilities.types import _PATH
 
+from mcubench._compat import mend_torchvision
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
+
+mend_torchvision()  # which the imports of lightning need
+
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO  # noqa: E402
+from lightning.fabric.utilities.types import _PATH  # noqa: E402
 
 __all__ = ["AtomicCheckpointIO", "load_checkpoint"]
 

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities import rank_zero_only
-
+from mcubench._compat import mend_torchvision
 from mcubench.files import atomic_path
+
+mend_torchvision()  # which the imports of lightning need
+
+from lightning.pytorch.loggers.logger import Logger  # noqa: E402
+from lightning.pytorch.utilities import rank_zero_only  # noqa: E402
 
 __all__ = ["MetricsLog", "read_metrics"]
 

@@ -48,7 +48,7 @@ def test_imports_are_light(statement: str) -> None:
     assert run("-c", f"{statement}; {loaded}").stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("args", [["--help"], ["-h"], [], ["--version"]])
+@pytest.mark.parametrize("args", [["--help"], ["-h"], [], ["--version"], ["compare", "--help"]])
 def test_static_answers_import_nothing_heavy(args: list[str]) -> None:
     report = run("-X", "importtime", "-m", "mcubench", *args)
     assert report.returncode == 0

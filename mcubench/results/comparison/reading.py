@@ -1,0 +1,215 @@
+"""Finds finished runs in folders, and reads what a comparison needs of each ``result.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcubench.errors import CorruptDataError, UserError
+from mcubench.results.comparison.naming import key_of
+from mcubench.results.result import SCHEMA_VERSION
+from mcubench.results.run_folder import CONFIG, shown
+
+__all__ = ["COSTS", "MEANS", "Run", "find_runs", "read_run"]
+
+# What a row averages over, and what each of its runs costs: the field of `Row`, and where result.json has it.
+MEANS = {
+    "test_accuracy": ("accuracy", "test"),
+    "val_accuracy": ("accuracy", "val"),
+    "test_macro_f1": ("macro_f1", "test"),
+    "fit_seconds": ("seconds", "fit"),
+}
+COSTS = {
+    "macs": ("macs",),
+    "flash_bytes": ("flash_bytes",),
+    "ram_bytes": ("ram_bytes",),
+    "params": ("params",),
+    "features_macs": ("preprocessing", "operations", "macs"),
+}
+
+_RESULT = "result.json"
+_DEPTH = 2  # folders of runs, and folders of such folders, as a suite or a cross-validation writes them
+
+_SEED = re.compile(r"(.*_)?seed|random_state")
+_NOT_THE_DATA = ("root", "seed")  # where the files lie, and the order of training: neither changes what is scored
+_TRAINING = "batch_size"  # an option of the data module's that says nothing about the data
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a comparison needs of a ``result.json``.
+
+    Attributes:
+        folder: Where it lies.
+        written: When, in nanoseconds.
+        model: The name of the model's class.
+        model_options: What it was made with, without seeds.
+        data: The name of the data module's class.
+        data_options: What it was made with, as far as it changes what is scored.
+        seeds: All seeds, as one key; ``None`` if the run was not seeded.
+        epochs: Epochs trained.
+        is_fold: Whether it is one fold of a cross-validation.
+        values: `MEANS` and `COSTS`, by field.
+    """
+
+    folder: Path
+    written: int
+    model: str
+    model_options: dict[str, Any]
+    data: str
+    data_options: dict[str, Any]
+    seeds: str | None
+    epochs: float | None
+    is_fold: bool
+    values: dict[str, Any]
+
+    @property
+    def data_set(self) -> str:
+        """Equal for runs that are scored on the same samples."""
+        return key_of(self.data, self.data_options)
+
+
+def find_runs(paths: Iterable[Path], notes: list[str]) -> list[Path]:
+    """The folders of finished runs, each once, in the order given.
+
+    Args:
+        paths: Folders of runs, and folders that hold such folders, or folders of such folders.
+        notes: Takes a line on each of these in which runs are not finished.
+
+    Raises:
+        UserError: If one of them does not exist or holds no finished run.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"there is no folder {path}; give folders of runs, or a folder of them such as runs")
+        if _is_finished(path):
+            found.setdefault(path.resolve(), path)
+            continue
+        if _is_begun(path):
+            raise UserError(
+                f"{path} has no {_RESULT}: its fit has not ended. Finish it (fit --ckpt_path {path}), leave it out, or "
+                "give the folder it lies in, whose unfinished runs are left out"
+            )
+        begun = list(_runs_in(path, _DEPTH))
+        finished = [run for run in begun if _is_finished(run)]
+        if not finished:
+            raise UserError(f"there is no finished run in {path}: no folder in it has a {_RESULT}; run fit first")
+        if missing := len(begun) - len(finished):
+            notes.append(f"left out: {missing} of {len(begun)} runs in {shown(path)}, unfinished (no {_RESULT})")
+        for run in finished:
+            found.setdefault(run.resolve(), run)
+    return list(found.values())
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / _RESULT).exists()
+
+
+def _is_begun(folder: Path) -> bool:
+    return (folder / CONFIG).exists() or (folder / "checkpoints").exists()
+
+
+def _runs_in(parent: Path, depth: int) -> Iterator[Path]:
+    """The folders of runs, finished or not, in a folder; what lies within a run is none."""
+    try:
+        folders = sorted(each for each in parent.iterdir() if each.is_dir() and not each.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{parent} can't be read: {error.strerror}") from None
+    for folder in folders:
+        if _is_finished(folder) or _is_begun(folder):
+            yield folder
+        elif depth > 1:
+            yield from _runs_in(folder, depth - 1)
+
+
+def read_run(folder: Path) -> Run:
+    """Reads a finished run.
+
+    Raises:
+        UserError: If its ``result.json`` can't be read, or is of a later version.
+        CorruptDataError: If it is damaged; the message says where.
+    """
+    path = folder / _RESULT
+    again = "run its fit again, or leave it out"
+    try:
+        row = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise CorruptDataError(f"{path} is damaged: it is not JSON ({error}); {again}") from None
+    version = row.get("schema_version") if isinstance(row, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema_version {version}, and this mcubench reads {SCHEMA_VERSION}: update mcubench, or leave "
+            "it out"
+        )
+    if version != SCHEMA_VERSION:
+        raise CorruptDataError(f"{path} is damaged: it has no schema_version {SCHEMA_VERSION}; {again}")
+    try:
+        return _run(folder, path.stat().st_mtime_ns, row)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise CorruptDataError(f"{path} is damaged: {what}; {again}") from None
+
+
+def _run(folder: Path, written: int, row: dict[str, Any]) -> Run:
+    model, data, split = row["model"], row["data"], row["split"]
+    name = str(model["name"])
+    seeds: dict[str, Any] = {}
+    model_options = _without_seeds({"class_path": model["class_path"], **model["init_args"]}, seeds)
+    if data is None:  # what a module brings along can be told by its class only
+        data_name, data_options = f"data of {name}", {"class_path": model["class_path"]}
+    else:
+        data_name = str(data["name"])
+        data_options = {"class_path": data["class_path"], **data["init_args"]}
+        seeds["data.seed"] = data_options.get("seed")
+        if _TRAINING in data_options:
+            model_options[_TRAINING] = data_options[_TRAINING]
+        data_options = {key: value for key, value in data_options.items() if key not in (*_NOT_THE_DATA, _TRAINING)}
+    seeded = isinstance(row["seed"], int) and not isinstance(row["seed"], bool)
+    return Run(
+        folder=folder,
+        written=written,
+        model=name,
+        model_options=_set(model_options),
+        data=data_name,
+        data_options=_set(data_options),
+        seeds=key_of(row["seed"], seeds) if seeded else None,
+        epochs=_number(row, ("epochs",)),
+        is_fold=split is not None and split.get("folds") is not None,
+        values={field: _number(row, where) for field, where in (MEANS | COSTS).items()},
+    )
+
+
+def _number(row: dict[str, Any], where: tuple[str, ...]) -> float | None:
+    """The number at a place in a ``result.json``; ``None`` if it is not known, or nothing is there to have it."""
+    found: Any = row
+    for key in where:
+        found = found.get(key) if key == "preprocessing" else found[key]  # the one field that old files lack
+        if found is None:
+            return None
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found < math.inf:
+        raise ValueError(f"{'.'.join(where)} is {found!r}, and no number")
+    return found
+
+
+def _without_seeds(options: dict[str, Any], seeds: dict[str, Any], place: str = "model") -> dict[str, Any]:
+    """Options without those that are seeds, at any depth; these go to `seeds`."""
+    kept = {}
+    for name, value in options.items():
+        if _SEED.fullmatch(name):
+            seeds[f"{place}.{name}"] = value
+        else:
+            kept[name] = _without_seeds(value, seeds, f"{place}.{name}") if isinstance(value, dict) else value
+    return kept
+
+
+def _set(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are set: an older run lacks those that came later, and these are null by default."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,8 +1,9 @@
-"""``compare``: finished runs in one table, as CSV and Markdown, and as a picture; it needs no torch."""
+"""``compare``: finished runs, or those of a suite, in one table, as CSV and Markdown, and as a picture."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -10,29 +11,36 @@ from typing import NoReturn
 from rich.console import Console
 
 from mcubench.cli.help import describe
+from mcubench.cli.suite import run_suite
 from mcubench.console import wide
 from mcubench.errors import UserError, did_you_mean
 from mcubench.results.comparison import compare_runs, print_comparison, save_comparison
+from mcubench.suites import SUITES, find_suite
 
 __all__ = ["run_compare"]
 
-_OPTIONS = ("--csv", "--markdown", "--plot", "--help")
+_OPTIONS = ("--suite", "--root", "--csv", "--markdown", "--plot", "--help")
 _PICTURES = (".png", ".svg")
 
 
 def run_compare(args: Sequence[str]) -> None:
-    """Compares runs and prints, and perhaps writes, the comparison.
+    """Compares runs and prints, and perhaps writes, the comparison; only a suite that is not done yet needs torch.
 
     Args:
         args: The words after ``compare``.
 
     Raises:
-        UserError: For every mistake in the options, without runs, and for a result that can't be read.
+        UserError: For every mistake in the options, without runs, for a result that can't be read, and after runs of
+            a suite that failed.
+        KeyboardInterrupt: After Ctrl-C in a suite.
     """
     options = _parse(args)
     _check_targets(options)
+    console = wide(Console(file=sys.stdout))  # this stream, also while a suite's fits print to their logs
+    if options.suite is not None:
+        run_suite(find_suite(options.suite), options.root, console)
+        return
     comparison = compare_runs(options.runs)
-    console = wide(Console())
     print_comparison(comparison, console)
     save_comparison(comparison, console, csv=options.csv, markdown=options.markdown, plot=options.plot)
 
@@ -47,7 +55,8 @@ class _Parser(argparse.ArgumentParser):
 def _parse(args: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(
         prog="python -m mcubench compare",
-        usage="python -m mcubench compare [RUN ...] [options]",
+        usage="python -m mcubench compare [RUN ...] [options]\n"
+        "       python -m mcubench compare --suite SUITE [--root FOLDER]",
         description=describe("compare"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -59,6 +68,14 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
         metavar="RUN",
         help="a run's folder, or a folder of runs; not given, the folder runs",
     )
+    parser.add_argument(
+        "--suite",
+        metavar="SUITE",
+        help=f"train what a suite plans and is not done yet, then compare it: {', '.join(SUITES)}, or a YAML file",
+    )
+    parser.add_argument(
+        "--root", type=Path, metavar="FOLDER", help="where a suite's folder lies, with runs and tables; by default runs"
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write all figures to this file, a row each")
     parser.add_argument("--markdown", type=Path, metavar="FILE.md", help="write the table to this file")
     parser.add_argument("--plot", metavar="STEM", help="draw accuracy over flash and over MACs: STEM.png and STEM.svg")
@@ -68,8 +85,20 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
         raise UserError(
             f"there is no option {option}.{did_you_mean(option, _OPTIONS)} There are {', '.join(_OPTIONS)}."
         )
+    _check_suite(options)
     options.runs = options.runs or [Path("runs")]
+    options.root = options.root or Path("runs")
     return options
+
+
+def _check_suite(options: argparse.Namespace) -> None:
+    """Sees that what is given goes together: a suite has runs and files of its own."""
+    if options.suite is None and options.root is not None:
+        raise UserError("--root is where a suite's folder lies: give --suite with it")
+    given = [f"--{name}" for name in ("csv", "markdown", "plot") if getattr(options, name) is not None]
+    given += ["RUN"] if options.runs else []
+    if options.suite is not None and given:
+        raise UserError(f"--suite compares its own runs and writes all files beside them: leave {given[0]} out")
 
 
 def _check_targets(options: argparse.Namespace) -> None:

@@ -69,15 +69,15 @@ def _run(args: list[str]) -> int:
         )
     if "" not in sys.path:
         sys.path.insert(0, "")  # the installed script, unlike python -m, does not look in the working folder
-    if verb == "compare":  # first, as it needs no torch
+    # torch's threads wait for each other busily, which slows tiny models down several times on a machine that does
+    # something else too; it reads this when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if verb == "compare":  # first, as it needs no torch, except for a suite
         from mcubench.cli.compare import run_compare
 
         warnings.formatwarning = _as_line
         run_compare(args[1:])
         return 0
-    # torch's threads wait for each other busily, which slows tiny models down several times on a machine that does
-    # something else too; it reads this when it is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from mcubench._compat import mend_torchvision
 
     mend_torchvision()

@@ -13,31 +13,45 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mcubench._compat import mend_torchvision
 from mcubench.console import say
-from mcubench.errors import UserError
+from mcubench.errors import CorruptDataError, MissingDataError, UserError
+from mcubench.results.comparison import compare_runs, report_comparison
 from mcubench.results.run_folder import shown
-from mcubench.suites import PlannedRun
+from mcubench.suites import PlannedRun, Suite
 
-__all__ = ["LOG", "run_planned"]
+__all__ = ["run_suite"]
 
-LOG = "log.txt"
+_LOG = "log.txt"
 
 
-def run_planned(planned: Sequence[PlannedRun], console: Console) -> list[PlannedRun]:
+def run_suite(suite: Suite, root: Path, console: Console) -> None:
+    """Fits what is not done, and compares all that is; tables and pictures go beside the runs.
+
+    Args:
+        suite: What to run.
+        root: Where the suite's folder lies, with its runs.
+        console: Where to print; it must hold its stream, for standard output is the log's while a fit runs.
+
+    Raises:
+        UserError: After all, if a run failed; at once, if data are missing or damaged.
+        KeyboardInterrupt: After Ctrl-C; what is done stays done.
+    """
+    planned = list(suite.runs(root))
+    failed = _run(planned, console)
+    if done := {run.folder: (run.table, run.row) for run in planned if run.is_done}:
+        report_comparison(compare_runs(done, done), root / suite.name / suite.name, console)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(planned)} runs failed, as said above; the same command tries them again"
+        )
+
+
+def _run(planned: Sequence[PlannedRun], console: Console) -> list[PlannedRun]:
     """Fits what is not done, with a line for each; goes on after one that fails.
 
     A run that was interrupted or killed has no result, and starts again. What a fit prints goes to ``log.txt`` in its
-    folder.
-
-    Args:
-        planned: All runs.
-        console: Where to print.
-
-    Returns:
-        The runs that failed.
-
-    Raises:
-        KeyboardInterrupt: After Ctrl-C; what is done stays done.
+    folder. Returns the runs that failed.
     """
     waiting = [run for run in planned if not run.is_done]
     done = len(planned) - len(waiting)
@@ -60,7 +74,7 @@ def run_planned(planned: Sequence[PlannedRun], console: Console) -> list[Planned
             progress.advance(task)
     if waiting:
         minutes = (time.perf_counter() - started) / 60
-        say(console, f"{len(waiting) - len(failed)} runs took {minutes:.1f} min", style="dim")
+        say(console, f"{len(waiting)} runs took {minutes:.1f} min", style="dim")
     return failed
 
 
@@ -79,7 +93,8 @@ def _progress(console: Console) -> Progress:
 
 def _fit(run: PlannedRun) -> str:
     """Fits one run, and says in a few words how it went."""
-    from mcubench.cli.lightning import run_verb
+    mend_torchvision()
+    from mcubench.cli.lightning import run_verb  # here, as a suite that is done needs no torch
 
     shutil.rmtree(run.folder, ignore_errors=True)  # an attempt that did not come to its end
     try:
@@ -87,14 +102,16 @@ def _fit(run: PlannedRun) -> str:
     except OSError as error:
         raise UserError(f"runs can't be written to {run.folder}: {error.strerror}") from None
     started = time.perf_counter()
-    with _printing_to(run.folder / LOG):
+    with _printing_to(run.folder / _LOG):
         try:
             run_verb("fit", [*run.words, "--trainer.enable_progress_bar", "false"], run.folder)
+        except (MissingDataError, CorruptDataError):
+            raise  # all that follows on this data would fail alike
         except UserError as error:
             return f"failed: {error}"
         except Exception as error:  # a mistake in somebody's model must not cost the night's other runs
             traceback.print_exc()
-            return f"failed: {type(error).__name__}: {error}; {shown(run.folder / LOG)}"
+            return f"failed: {type(error).__name__}: {error}; {shown(run.folder / _LOG)}"
     accuracy = json.loads((run.folder / "result.json").read_text("utf-8"))["accuracy"]["test"]
     score = "?" if accuracy is None else f"{100 * accuracy:.2f} %"
     return f"{score} of the test set, in {time.perf_counter() - started:.0f} s"

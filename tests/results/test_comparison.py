@@ -213,13 +213,16 @@ class TestGroups:
         long = write_run(tmp_path / "runs", model="MLP", seed=0, epochs=50)
         short = write_run(tmp_path / "runs", model="MLP", seed=0, epochs=5)
         write_run(tmp_path / "runs", model="CNN")
-        names = {run.relative_to(tmp_path): "SVM (9 samples)" for run in runs} | {long: "MLP, long", short: "MLP"}
+        other = write_run(tmp_path / "runs", model="SVM", data_options={"size": 9})
+        names = {run.relative_to(tmp_path): ("digits", "SVM (9 samples)") for run in runs}
+        names |= {long: ("digits", "MLP, long"), short: ("digits", "MLP"), other: ("digits", "SVM (size 9)")}
         rows = compare_runs([tmp_path / "runs"], names).rows
-        assert {row.model: len(row.runs) for row in rows} == {
-            "SVM (9 samples)": 2,
-            "MLP, long": 1,  # the options of model, data and seeds are those of the other: the name alone separates
-            "MLP": 1,
-            "CNN": 1,
+        assert {(row.data, row.model): len(row.runs) for row in rows} == {
+            ("digits", "SVM (9 samples)"): 2,
+            ("digits", "MLP, long"): 1,  # model, data and seeds are those of the other: the name alone separates
+            ("digits", "MLP"): 1,
+            ("digits", "SVM (size 9)"): 1,  # of other inputs, and still of the same set
+            ("Digits", "CNN"): 1,
         }
 
     def test_models_with_their_own_data_are_not_compared(self, tmp_path: Path) -> None:
@@ -423,7 +426,7 @@ class TestReport:
         monkeypatch.chdir(tmp_path)
         runs = [write_run(tmp_path / "runs", model="SVM", options={"max_samples": 9}, seed=seed) for seed in (0, 1)]
         printed = io.StringIO()
-        comparison = compare_runs(runs, dict.fromkeys(runs, "SVM (9 samples)"))
+        comparison = compare_runs(runs, dict.fromkeys(runs, ("digits", "SVM (9 samples)")))
         report_comparison(comparison, "out/suite-1.2", Console(file=printed, width=100))
         assert {path.name for path in Path("out").iterdir()} == {f"suite-1.2.{form}" for form in FORMS}
         for form in ("csv", "md", "svg"):

@@ -2,7 +2,7 @@
 
 To compare the runs of a suite, under names of its own, and to keep what was found::
 
-    comparison = compare_runs(folders, names={folder: "SVM (10,000 samples)"})
+    comparison = compare_runs(folders, names={folder: ("MNIST", "SVM (10,000 samples)")})
     report_comparison(comparison, "suite/table", Console())  # writes table.csv, .md, .png and .svg
 """
 

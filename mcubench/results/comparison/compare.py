@@ -18,13 +18,13 @@ __all__ = ["compare_runs"]
 _Group = tuple[str, str]  # the data set, and all else that runs of a row have in common
 
 
-def compare_runs(paths: Iterable[Path], names: Mapping[Path, str] | None = None) -> Comparison:
+def compare_runs(paths: Iterable[Path], names: Mapping[Path, tuple[str, str]] | None = None) -> Comparison:
     """Compares finished runs.
 
     Args:
         paths: Folders of runs, and folders that hold such folders, at most two levels down.
-        names: Names of rows by the folders of their runs, instead of those made from model and options. Runs of
-            different names are different rows, even if they differ by their seed only.
+        names: Data set and row of runs by their folders, instead of names made from options. Runs of different names
+            are different rows, even if they differ by their seed only; a data set's runs may differ in their inputs.
 
     Raises:
         UserError: If there is no run, or a ``result.json`` can't be read.
@@ -34,13 +34,13 @@ def compare_runs(paths: Iterable[Path], names: Mapping[Path, str] | None = None)
     runs = _without_folds([read_run(folder) for folder in find_runs(paths, notes)], notes)
     groups: dict[_Group, list[Run]] = defaultdict(list)
     for run in runs:
-        rest = key_of(given.get(run.folder.resolve()), run.model, run.model_options)
-        groups[run.data_set, rest].append(run)
+        data_set, name = given.get(run.folder.resolve(), (run.data_set, None))
+        groups[data_set, key_of(name, run.model, run.model_options, run.data_set)].append(run)
     groups = _without_repeats(groups, notes)
-    data = _data_labels(groups)
-    models = _model_labels(groups) | {
-        group: name for group, (run, *_) in groups.items() if (name := given.get(run.folder.resolve()))
-    }
+    data, models = _data_labels(groups), _model_labels(groups)
+    for group, (run, *_) in groups.items():
+        if run.folder.resolve() in given:
+            data[group[0]], models[group] = given[run.folder.resolve()]
     by_set: dict[str, list[Row]] = defaultdict(list)
     for group, members in groups.items():
         by_set[group[0]].append(_row(data[group[0]], models[group], members, notes))

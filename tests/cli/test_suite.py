@@ -1,0 +1,252 @@
+"""``compare --suite``: trains what is not done, survives what goes wrong, and compares.
+
+References: the same fits typed one by one, and what lies on disk before and after.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mcubench.cli import lightning as cli_lightning
+from mcubench.cli.main import main
+from mcubench.datamodules import Arrays, TensorDataModule
+from mcubench.errors import MissingDataError
+from mcubench.models import MLP
+from tests.cli.test_main import failure
+
+TREE = "--model DecisionTree --model.max_depth 3"
+SMALL = {
+    "seeds": [0, 1],
+    "tables": {
+        "Digits": {
+            "options": "--data Digits --data.size 8 --trainer.max_epochs 2",
+            "rows": {"a tree": TREE, "MLP [12]": "--model MLP --model.hidden [12]"},
+        },
+    },
+}
+WORDS = ("--data", "Digits", "--data.size", "8", "--trainer.max_epochs", "2")
+
+
+class Breaks(MLP):
+    """A model with a mistake in it."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return 1 // 0
+
+
+class Nowhere(TensorDataModule):
+    """Data that are not there."""
+
+    def __init__(self, size: int = 8) -> None:
+        super().__init__()
+        self.input_shape, self.num_classes, self.class_names = (1, size, size), 2, ("a", "b")
+
+    def load(self) -> tuple[Arrays, Arrays]:
+        raise MissingDataError("nowhere to be found")
+
+
+@pytest.fixture
+def suite(workplace: Path) -> Path:
+    """The suite's folder; its file lies in the working folder."""
+    write(SMALL)
+    return Path("runs") / "small"
+
+
+def write(content: Any) -> None:
+    Path("small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def results(suite: Path) -> dict[str, Path]:
+    """The results by row and seed."""
+    found = suite.glob("*/*/*/result.json")
+    return {f"{path.parts[-3].rpartition('-')[0]} {path.parts[-2]}": path for path in found}
+
+
+def changed_at(suite: Path) -> dict[str, int]:
+    return {name: path.stat().st_mtime_ns for name, path in results(suite).items()}
+
+
+def accuracies(suite: Path) -> dict[str, float]:
+    return {name: json.loads(path.read_text())["accuracy"]["test"] for name, path in results(suite).items()}
+
+
+ROWS = {f"{row} seed-{seed}" for row in ("a-tree", "mlp-12") for seed in (0, 1)}
+
+
+def test_it_is_the_fits_one_by_one(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--suite", "small.yaml"]) == 0
+    printed = capsys.readouterr().out
+    assert results(suite).keys() == ROWS
+    for name, model in (("a-tree", TREE.split()), ("mlp-12", ["--model", "MLP", "--model.hidden", "[12]"])):
+        for seed in ("0", "1"):
+            args = [*WORDS, *model, "--seed_everything", seed, "--trainer.enable_progress_bar", "false"]
+            cli_lightning.run_verb("fit", args, Path("alone") / name / seed)
+            alone = json.loads((Path("alone") / name / seed / "result.json").read_text())
+            ours = json.loads(results(suite)[f"{name} seed-{seed}"].read_text())
+            for key in ("accuracy", "macro_f1", "flash_bytes", "seed", "logged"):
+                assert ours[key] == alone[key]
+    # one line a run, and one table of all; what the fits print is in their logs
+    assert [line.partition("]")[0] for line in printed.splitlines() if line.startswith("[")] == [
+        *("[1/4", "[2/4", "[3/4", "[4/4")
+    ]
+    assert "Try next" not in printed
+    logs = list(suite.glob("*/*/*/log.txt"))
+    assert len(logs) == 4
+    assert all("Try next" in log.read_text() for log in logs)
+    assert {path.name for path in suite.iterdir() if path.is_file()} == {
+        f"small.{form}" for form in ("csv", "md", "png", "svg")
+    }
+    with (suite / "small.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["data"], row["model"], row["seeds"]) for row in rows} == {
+        ("Digits", "a tree", "2"),
+        ("Digits", "MLP [12]", "2"),
+    }
+    by_row = {row["model"]: float(row["test_accuracy"]) for row in rows}
+    scores = accuracies(suite)
+    assert by_row["MLP [12]"] == pytest.approx((scores["mlp-12 seed-0"] + scores["mlp-12 seed-1"]) / 2)
+
+
+def test_what_is_done_is_not_done_again(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--suite", "small.yaml"]) == 0
+    before = changed_at(suite)
+    capsys.readouterr()
+    (suite / "small.md").unlink()
+    assert main(["compare", "--suite", "small.yaml"]) == 0
+    assert changed_at(suite) == before
+    assert "4 of 4 runs are done already" in capsys.readouterr().out
+    assert (suite / "small.md").is_file()
+    # a seed more, and a row whose options are others
+    more = yaml.safe_load(Path("small.yaml").read_text())
+    more["seeds"].append(2)
+    more["tables"]["Digits"]["rows"]["a tree"] = "--model DecisionTree --model.max_depth 4"
+    write(more)
+    assert main(["compare", "--suite", "small.yaml"]) == 0
+    after = changed_at(suite)
+    assert after["mlp-12 seed-0"] == before["mlp-12 seed-0"]
+    assert after["a-tree seed-0"] > before["a-tree seed-0"]
+    assert len(list(suite.glob("*/*/*/result.json"))) == 8, "nothing was overwritten"
+    assert "≤" in (suite / "small.md").read_text() or "a tree | 3 |" in (suite / "small.md").read_text()
+
+
+def test_ctrl_c_keeps_what_is_done(
+    suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, calls = cli_lightning.run_verb, []
+
+    def interrupted(verb: str, args: Any, folder: Path) -> None:
+        calls.append(folder)
+        if len(calls) == 2:  # in the middle: something is written already
+            (folder / "checkpoints").mkdir()
+            (folder / "config.yaml").write_text("half")
+            raise KeyboardInterrupt
+        plain(verb, args, folder)
+
+    monkeypatch.setattr(cli_lightning, "run_verb", interrupted)
+    assert main(["compare", "--suite", "small.yaml"]) == 130
+    assert "1 of 4 runs are done; the same command goes on" in capsys.readouterr().out
+    assert results(suite).keys() == {"a-tree seed-0"}
+    assert main(["compare", "--suite", "small.yaml"]) == 0
+    assert len(calls) == 5, "one twice"
+    assert results(suite).keys() == ROWS
+    broken_once = results(suite)["mlp-12 seed-0"].parent
+    assert "half" not in (broken_once / "config.yaml").read_text()
+
+
+def test_a_run_that_fails_costs_no_other(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = yaml.safe_load(Path("small.yaml").read_text())
+    wrong["tables"]["Digits"]["rows"] = {
+        "misspelt": "--model DecisionTree --model.max_dept 3",
+        "breaks": "--model tests.cli.test_suite.Breaks",
+        "a tree": TREE,
+    }
+    write(wrong)
+    line = failure(capsys, "compare", "--suite", "small.yaml")
+    assert "4 of 6 runs failed, as said above; the same command tries them again" in line
+    assert results(suite).keys() == {"a-tree seed-0", "a-tree seed-1"}
+    assert (suite / "small.csv").is_file()
+
+
+def test_what_failed_is_said(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = yaml.safe_load(Path("small.yaml").read_text())
+    wrong["seeds"] = [0]
+    wrong["tables"]["Digits"]["rows"] = {
+        "misspelt": "--model DecisionTree --model.max_dept 3",
+        "breaks": "--model tests.cli.test_suite.Breaks",
+    }
+    write(wrong)
+    assert main(["compare", "--suite", "small.yaml"]) == 2
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "misspelt, seed 0: failed: DecisionTree has no option 'max_dept'. Did you mean 'max_depth'?" in printed
+    assert (
+        "breaks, seed 0: failed: ZeroDivisionError: integer division or modulo by zero; runs/small/digits/breaks-"
+        in printed
+    )
+    (log,) = suite.glob("digits/breaks-*/seed-0/log.txt")
+    assert "Traceback" in log.read_text()
+
+
+def test_missing_data_end_it_at_once(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = yaml.safe_load(Path("small.yaml").read_text())
+    wrong["tables"]["Digits"]["options"] = "--data tests.cli.test_suite.Nowhere"
+    write(wrong)
+    assert "nowhere to be found" in failure(capsys, "compare", "--suite", "small.yaml")
+    assert len(list(suite.glob("*/*/*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--suite smal", "there is no suite 'smal'"),
+        ("--suite none.yaml", "--suite none.yaml: there is no such file"),
+        ("--suite small.yaml runs", "--suite compares its own runs and writes all files beside them: leave RUN out"),
+        ("--suite small.yaml --csv a.csv", "leave --csv out"),
+        ("--root elsewhere", "--root is where a suite's folder lies: give --suite with it"),
+        ("--suite small.yaml --root small.yaml", "runs can't be written to small.yaml/small"),
+    ],
+)
+def test_wrong_options_are_one_line(args: str, message: str, suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert message in failure(capsys, "compare", *args.split())
+
+
+def test_a_done_suite_needs_no_torch(suite: Path) -> None:
+    assert main(["compare", "--suite", "small.yaml"]) == 0
+    code = (
+        "import sys; from mcubench.cli.main import main; main(['compare', '--suite', 'small.yaml']);"
+        "print('loaded', {'torch', 'lightning', 'tensorflow', 'keras', 'sklearn'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert "loaded set()" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_killed_suite_goes_on(suite: Path) -> None:
+    long = yaml.safe_load(Path("small.yaml").read_text())
+    long["tables"]["Digits"]["rows"]["MLP [12]"] += " --trainer.max_epochs 2000"
+    write(long)
+    command = [sys.executable, "-m", "mcubench", "compare", "--suite", "small.yaml"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(suite.glob("digits/mlp-*/seed-0/checkpoints/last.ckpt")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert results(suite).keys() == {"a-tree seed-0"}
+    before = changed_at(suite)
+    write(SMALL | {"seeds": [0]})
+    report = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    assert "1 of 2 runs are done already" in report.stdout
+    assert changed_at(suite)["a-tree seed-0"] == before["a-tree seed-0"]

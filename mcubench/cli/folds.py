@@ -45,7 +45,7 @@ def run_folds(args: Sequence[str]) -> None:
     model, data = _check(rest)
     folder = claim_run(root_of(rest), f"{model}-{data}-{folds}-folds")
     console = Console(file=sys.stdout)  # the stream of now: folds print into their logs
-    console.print(f"{model} on {data}, {folds} folds: {shown(folder)}", markup=False, soft_wrap=True)
+    console.print(f"{model} on {data}, {folds} folds: {shown(folder)}", markup=False, highlight=False, soft_wrap=True)
     rows: list[FoldScores] = []
     remarks = Remarks()
     try:

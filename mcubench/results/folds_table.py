@@ -21,7 +21,7 @@ _SPREAD = {"mean": "mean", "std": "std. dev.", "min": "lowest", "max": "highest"
 
 def fold_line(row: FoldScores, folds: int) -> str:
     """What is said of a fold when it is done."""
-    who = f" (subject {_subjects(row)})" if row.val_subjects else ""
+    who = f" (subject{'s' * (len(row.val_subjects) > 1)} {_subjects(row)})" if row.val_subjects else ""
     return (
         f"fold {row.fold}, {row.fold + 1} of {folds}{who}: validation accuracy {_percentage(row.val_accuracy)}, "
         f"macro-F1 {_percentage(row.val_macro_f1)}; {row.seconds:.1f} s"
@@ -37,12 +37,12 @@ def print_folds(result: CrossValidation, folder: Path, console: Console) -> None
         console: Where to print.
     """
     how = "by subject" if result.by_subject else result.split["kind"] if result.split else "its own split"
-    title = f"{result.model} on {result.data}, {len(result.folds)} folds, {how}"
-    table = Table(title=title, title_style="bold", box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    title = f"{result.model} on {result.data}, {len(result.folds)} folds ({how}): validation"
+    table = Table(title=title, title_style="bold", box=box.SIMPLE, padding=0)  # narrow: there may be many subjects
     table.add_column("fold")
     if result.by_subject:
         table.add_column("subjects")
-    for heading in ("samples", "validation\naccuracy", "validation\nmacro-F1", "test\naccuracy", "epochs", "seconds"):
+    for heading in ("samples", "accuracy", "macro-F1", "test acc.", "epochs", "seconds"):
         table.add_column(heading, justify="right")
     for row in result.folds:
         table.add_row(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 from pathlib import Path
@@ -66,11 +68,19 @@ def scores(run: Path) -> dict[str, Any]:
     return {key: result[key] for key in ("accuracy", "macro_f1", "logged", "split", "epochs", "steps")}
 
 
-def test_the_folds_are_those_of_scikit_learn(workplace: Path) -> None:
-    assert main([*TREE, "--folds=4", "--data.split_seed", "3"]) == 0
-    _, found = summary()
+@pytest.fixture(scope="module")
+def three_folds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a cross-validation, and what it printed."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.chdir(tmp_path_factory.mktemp("folds"))
+        assert main([*TREE, "--folds=3", "--data.split_seed", "3"]) == 0
+        return summary()[0].resolve(), out.getvalue()
+
+
+def test_the_folds_are_those_of_scikit_learn(three_folds: tuple[Path, str]) -> None:
+    _, found = summary(str(three_folds[0].parent))
     full, _ = Digits(size=8).load()
-    cut = StratifiedKFold(4, shuffle=True, random_state=3)
+    cut = StratifiedKFold(3, shuffle=True, random_state=3)
     tree, x = make_pipeline(OneChannel(), DecisionTreeClassifier(random_state=0)), full.x.reshape(len(full.x), -1)
     for score, metric in (("val_accuracy", "accuracy"), ("val_macro_f1", "f1_macro")):
         expected = cross_val_score(tree, x, full.y, cv=cut, scoring=metric)
@@ -89,10 +99,10 @@ def test_the_folds_are_those_of_scikit_learn(workplace: Path) -> None:
     ],
 )
 def test_each_fold_is_the_run_that_its_options_give(words: list[str], workplace: Path) -> None:
-    assert main([*words, "--folds", "3", "--seed_everything", "5"]) == 0
+    assert main([*words, "--folds", "2", "--seed_everything", "5"]) == 0
     folder, found = summary()
-    for fold in (2, 0):  # in another order, so that nothing can be handed on from fold to fold
-        single = [*words, "--data.folds", "3", "--data.fold", str(fold), "--seed_everything", "5"]
+    for fold in (1, 0):  # in another order, so that nothing can be handed on from fold to fold
+        single = [*words, "--data.folds", "2", "--data.fold", str(fold), "--seed_everything", "5"]
         assert main([*single, "--trainer.default_root_dir", f"single-{fold}"]) == 0
         (run,) = Path(f"single-{fold}").iterdir()
         assert scores(run) == scores(folder / f"fold-{fold}")
@@ -100,33 +110,33 @@ def test_each_fold_is_the_run_that_its_options_give(words: list[str], workplace:
     assert len({row["val_accuracy"] for row in found["folds"]}) > 1, "or the test would show little"
 
 
-def test_a_fold_is_an_ordinary_run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*TREE, "--folds", "2"]) == 0
-    folder, _ = summary()
-    assert {path.name for path in folder.iterdir()} == {"fold-0", "fold-1", "folds.json"}
-    run = folder / "fold-1"
+def test_a_fold_is_an_ordinary_run(
+    three_folds: tuple[Path, str], workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _ = three_folds
+    assert {path.name for path in folder.iterdir()} == {"fold-0", "fold-1", "fold-2", "folds.json"}
+    run = folder / "fold-2"
     files = {"config.yaml", "metrics.csv", "result.json", "curves.png", "confusion.png", "checkpoints", "log.txt"}
     assert {path.name for path in run.iterdir()} == files
     assert "DecisionTree on Digits" in (run / "log.txt").read_text()
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert "folds" not in config
-    assert (config["data"]["init_args"]["folds"], config["data"]["init_args"]["fold"]) == (2, 1)
-    assert resolve_checkpoint("last", Path("runs")).parents[1].name == "fold-1", "the newest run"
+    assert (config["data"]["init_args"]["folds"], config["data"]["init_args"]["fold"]) == (3, 2)
+    assert resolve_checkpoint("last", folder.parent).parents[1] == run, "the newest run"
     before = scores(run)
     capsys.readouterr()
     again = ["fit", "--config", str(run / "config.yaml"), "--trainer.default_root_dir", "again"]
     assert main(again) == 0
     (rerun,) = Path("again").iterdir()
     assert scores(rerun) == before
-    assert "fold 1 of 2" in capsys.readouterr().out
+    assert "fold 2 of 3" in capsys.readouterr().out
     assert main(["test", "--ckpt_path", str(run)]) == 0
     assert "test/accuracy" in capsys.readouterr().out
 
 
-def test_what_is_printed(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*TREE, "--folds", "3"]) == 0
-    _, found = summary()
-    out = capsys.readouterr().out
+def test_what_is_printed(three_folds: tuple[Path, str]) -> None:
+    folder, out = three_folds
+    _, found = summary(str(folder.parent))
     lines = [line for line in out.splitlines() if line.startswith("fold ")]
     assert len(lines) == 3
     for fold, (line, row) in enumerate(zip(lines, found["folds"], strict=True)):

@@ -34,6 +34,7 @@ examples:
   python -m mcubench fit --model DSCNN --data HAPT --model.class_weights balanced
   python -m mcubench fit --model MLP --model.hidden [64,32] --model.learning_rate 0.01
   python -m mcubench fit --model DecisionTree --data MNIST     classical models, too: same data, same table
+  python -m mcubench fit --model DecisionTree --folds 5        cross-validation: mean and spread over five folds
   python -m mcubench fit --ckpt_path last                      go on where the newest run stopped
   python -m mcubench test --ckpt_path best                     the newest run's best model
   python -m mcubench profile --model CNN --data MNIST --device stm32f446
@@ -60,6 +61,7 @@ def describe(verb: str) -> str:
 --config run.yaml: options from a file (every run folder has one); later options win
 --print_config: print all options as such a file
 --ckpt_path last: go on with the newest run, in its folder and with its options
+--folds 5: cross-validation, a run for each fold, then mean and spread; HAPT's --folds 21 leaves one person out
 --budget.flash 32KiB --budget.ram 8KiB --budget.macs 1M: refuse a model that needs more"""
     elif verb == "profile":
         examples = f"""\

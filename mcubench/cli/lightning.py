@@ -224,6 +224,8 @@ class BenchCLI(LightningCLI):
             kwargs["enable_checkpointing"] = False
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         trainer: pl.Trainer = super().instantiate_trainer(**kwargs)
+        if self.given_folder is not None and trainer.world_size > 1:
+            raise UserError("several fits in one process can't share devices: use --trainer.devices 1")
         return trainer
 
     def _metrics_log(self, trainer: Namespace) -> MetricsLog:

@@ -22,6 +22,7 @@ __all__ = [
     "expand_names",
     "find_option",
     "find_options",
+    "named_class",
     "with_defaults",
 ]
 
@@ -188,7 +189,7 @@ def with_defaults(args: Sequence[str]) -> list[str]:
     if "model" not in config and not find_options(args, "--model", "--model.class_path"):
         added.append(f"--model={_SHORT['model']['MLP']}")
     if "data" not in config and not find_options(args, "--data", "--data.class_path"):
-        own = _brings_data(find_option(args, "--model") or _class_of(config.get("model")))
+        own = _brings_data(named_class("model", args))
         added.append("--data=null" if own else f"--data={_SHORT['data']['Digits']}")
     steps = find_option(args, "--trainer.max_steps") or trainer.get("max_steps", -1) != -1
     if steps and "max_epochs" not in trainer and not find_option(args, "--trainer.max_epochs"):
@@ -196,10 +197,20 @@ def with_defaults(args: Sequence[str]) -> list[str]:
     return [*added, *args]
 
 
-def _class_of(section: Any) -> str | None:
-    """The class that a section of a configuration names."""
+def named_class(kind: Kind, args: Sequence[str]) -> str | None:
+    """The full path of the class that the options name, else the configurations among them; ``None`` if none does.
+
+    Raises:
+        UserError: As `expand_names` and `configured` do.
+    """
+    given = find_options(args, f"--{kind}", f"--{kind}.class_path")
+    section: Any = given[-1] if given else configured(args).get(kind)
+    if isinstance(section, str) and section.endswith((".yaml", ".yml", ".json")) and Path(section).is_file():
+        section = Path(section).read_text("utf-8")
+    if isinstance(section, str) and ":" in section:  # options of the class beside its path, as YAML or JSON
+        section = yaml.safe_load(section)
     name = section.get("class_path") if isinstance(section, dict) else section
-    return class_path("model", name) if isinstance(name, str) else None
+    return class_path(kind, name) if isinstance(name, str) else None
 
 
 def _brings_data(model: str | None) -> bool:

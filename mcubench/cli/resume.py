@@ -12,7 +12,7 @@ from mcubench.cli.names import configured, find_option, find_options
 from mcubench.errors import UserError
 from mcubench.results.run_folder import config_of, resolve_checkpoint
 
-__all__ = ["DEFAULT_ROOT", "does_not_fit", "with_run_options", "without_training"]
+__all__ = ["DEFAULT_ROOT", "does_not_fit", "root_of", "with_run_options", "without_training"]
 
 DEFAULT_ROOT = "runs"
 
@@ -28,6 +28,12 @@ def does_not_fit(checkpoint: Path, error: Exception) -> UserError:
         f"the checkpoint {checkpoint} does not fit this model: name the model that it was trained with, with the same "
         f"options ({' '.join(str(error).split())[:200]})"
     )
+
+
+def root_of(args: Sequence[str]) -> Path:
+    """The folder that holds all runs, as the options have it."""
+    configured_root = (configured(args).get("trainer") or {}).get("default_root_dir")
+    return Path(find_option(args, "--trainer.default_root_dir") or configured_root or DEFAULT_ROOT)
 
 
 def without_training(args: Sequence[str]) -> list[str]:
@@ -65,9 +71,7 @@ def with_run_options(verb: str, args: Sequence[str]) -> tuple[list[str], Path | 
         ):
             raise UserError(f"{verb} needs a trained model: --ckpt_path best, last, a run's folder or a file")
         return list(args), None
-    configured_root = (config.get("trainer") or {}).get("default_root_dir")
-    root = find_option(args, "--trainer.default_root_dir") or configured_root or DEFAULT_ROOT
-    checkpoint = resolve_checkpoint(spec, Path(root))
+    checkpoint = resolve_checkpoint(spec, root_of(args))
     args = [*args, f"--ckpt_path={checkpoint}"]
     config_path = config_of(checkpoint)
     if config_path is None:

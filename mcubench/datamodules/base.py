@@ -195,10 +195,10 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         """What a result row says of the data: shape, scaling, split and sizes, as plain values."""
         sizes = {part: len(self._part(part).y) for part in ("train", "val", "test")}
         scaling = None if self._scaling is None else self._scaling.describe()
-        return {
-            "inputs": {"shape": list(self.input_shape), "scaling": scaling},
-            "split": {**self.split.describe(), "sizes": sizes},
-        }
+        split = {**self.split.describe(), "sizes": sizes}
+        if self.split.kind == "subject":
+            split["val_subjects"] = np.unique(self._part("val").subjects).tolist()  # type: ignore[arg-type]
+        return {"inputs": {"shape": list(self.input_shape), "scaling": scaling}, "split": split}
 
     def preprocessing(self) -> FeatureCost | None:
         """What computing an input from a sensor's samples costs on a device; ``None`` where samples are the input."""

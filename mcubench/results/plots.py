@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from mcubench.files import atomic_path
+from mcubench.results.cross_validation import CrossValidation
 
-__all__ = ["plot_confusion", "plot_curves"]
+__all__ = ["plot_confusion", "plot_curves", "plot_folds"]
 
 _DPI = 120
 _NAMES = {"train": ("training", "tab:blue"), "val": ("validation", "tab:orange")}
@@ -74,6 +75,35 @@ def plot_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], tit
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title)
+    _save(figure, target)
+
+
+def plot_folds(result: CrossValidation, target: Path) -> None:
+    """Draws each fold's validation scores as dots, the lowest accuracy first, with lines at the means.
+
+    Args:
+        result: The folds, cut by subject.
+        target: The PNG to write.
+    """
+    rows = sorted(result.folds, key=lambda row: -1 if row.val_accuracy is None else row.val_accuracy)
+    figure = Figure(figsize=(6, 1.6 + 0.24 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for score, label, colour in (
+        ("val_accuracy", "accuracy", "tab:blue"),
+        ("val_macro_f1", "macro-F1", "tab:orange"),
+    ):
+        values = [getattr(row, score) for row in rows]
+        places = [place for place, value in enumerate(values) if value is not None]
+        axes.scatter([100 * values[place] for place in places], places, label=label, color=colour, zorder=2)
+        if (spread := result.spread(score)) is not None:
+            axes.axvline(100 * spread.mean, color=colour, linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(rows)), [", ".join(map(str, row.val_subjects or [])) for row in rows])
+    axes.invert_yaxis()
+    axes.set_ylabel("subjects that validate")
+    axes.set_xlabel("validation score in %; dashed: mean of the folds")
+    axes.set_title(f"{result.model} on {result.data}, {len(rows)} folds by subject")
+    axes.grid(alpha=0.3)
+    axes.legend()
     _save(figure, target)
 
 

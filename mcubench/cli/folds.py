@@ -16,6 +16,7 @@ from mcubench.cli.lightning import run_verb
 from mcubench.cli.names import configured, expand_names, find_options, named_class, with_defaults
 from mcubench.cli.parsing import class_options
 from mcubench.cli.resume import root_of
+from mcubench.cli.run_log import RUN_LOG, printing_to
 from mcubench.errors import UserError
 from mcubench.results.cross_validation import CrossValidation, FoldScores, Remarks
 from mcubench.results.folds_table import fold_line, print_folds
@@ -23,8 +24,6 @@ from mcubench.results.plots import plot_folds
 from mcubench.results.run_folder import claim_run, shown
 
 __all__ = ["run_folds"]
-
-_LOG = "log.txt"
 
 
 def run_folds(args: Sequence[str]) -> None:
@@ -146,16 +145,11 @@ def _fit(args: list[str], run: Path, fold: int, remarks: Remarks) -> None:
     """Runs one fold; what it prints goes to the log in its folder, what it warns of to the remarks, too."""
     run.mkdir()
     try:
-        with (
-            (run / _LOG).open("w", buffering=1, encoding="utf-8") as log,
-            contextlib.redirect_stdout(log),
-            contextlib.redirect_stderr(log),
-            _remarked(fold, remarks),
-        ):
+        with printing_to(run), _remarked(fold, remarks):
             run_verb("fit", args, run)
     finally:
-        if [path.name for path in run.iterdir()] == [_LOG]:  # it was refused before anything was trained
-            (run / _LOG).unlink()
+        if [path.name for path in run.iterdir()] == [RUN_LOG]:  # it was refused before anything was trained
+            (run / RUN_LOG).unlink()
             run.rmdir()
     with contextlib.suppress(OSError):
         for note in json.loads((run / "result.json").read_text("utf-8"))["notes"]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mcubench._compat import mend_torchvision
+from mcubench.cli.run_log import RUN_LOG, printing_to
 from mcubench.console import say
 from mcubench.errors import CorruptDataError, MissingDataError, UserError
 from mcubench.results.comparison import compare_runs, report_comparison
@@ -21,8 +21,6 @@ from mcubench.results.run_folder import shown
 from mcubench.suites import PlannedRun, Suite
 
 __all__ = ["run_suite"]
-
-_LOG = "log.txt"
 
 
 def run_suite(suite: Suite, root: Path, console: Console) -> None:
@@ -102,7 +100,7 @@ def _fit(run: PlannedRun) -> str:
     except OSError as error:
         raise UserError(f"runs can't be written to {run.folder}: {error.strerror}") from None
     started = time.perf_counter()
-    with _printing_to(run.folder / _LOG):
+    with printing_to(run.folder):
         try:
             run_verb("fit", [*run.words, "--trainer.enable_progress_bar", "false"], run.folder)
         except (MissingDataError, CorruptDataError):
@@ -111,13 +109,7 @@ def _fit(run: PlannedRun) -> str:
             return f"failed: {error}"
         except Exception as error:  # a mistake in somebody's model must not cost the night's other runs
             traceback.print_exc()
-            return f"failed: {type(error).__name__}: {error}; {shown(run.folder / _LOG)}"
+            return f"failed: {type(error).__name__}: {error}; {shown(run.folder / RUN_LOG)}"
     accuracy = json.loads((run.folder / "result.json").read_text("utf-8"))["accuracy"]["test"]
     score = "?" if accuracy is None else f"{100 * accuracy:.2f} %"
     return f"{score} of the test set, in {time.perf_counter() - started:.0f} s"
-
-
-@contextlib.contextmanager
-def _printing_to(log: Path) -> Iterator[None]:
-    with log.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        yield

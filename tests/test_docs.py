@@ -20,6 +20,7 @@ from mcubench.cli.help import OVERVIEW, VERBS
 from mcubench.cli.main import main
 from mcubench.cost.units import bytes_text
 from mcubench.features import feature_cost
+from mcubench.results.cross_validation import CrossValidation, FoldScores
 from mcubench.results.result import Result
 from tests.conftest import REPOSITORY
 
@@ -61,10 +62,16 @@ def test_examples_of_configuration_parse(workplace: Path, capsys: pytest.Capture
         assert caught.value.code == 0
 
 
-def test_every_field_of_the_result_is_documented() -> None:
+def test_every_field_of_the_results_is_documented() -> None:
     text = (REPOSITORY / "docs" / "result.md").read_text("utf-8")
-    documented = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
-    assert documented == {field.name for field in dataclasses.fields(Result)}
+    fold = FoldScores(0, "", None, None, None, None, None, None, 0, 0.0, None)
+    written = {
+        "result.json": {field.name for field in dataclasses.fields(Result)},
+        "folds.json": set(CrossValidation("M", "D", None, 0, [], [fold], []).as_dict()),
+    }
+    for name, fields in written.items():
+        (section,) = re.findall(rf"^## {re.escape(name)}, .*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == fields
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@
 # # 2. HAPT: what is in the data, and how far classical models get
 #
 # 30 people wore a phone at the waist; accelerometer and gyroscope were recorded at 50 Hz. A sample is a window of 128
-# values of 6 channels, 2.56 s, and belongs to one of 12 activities. Windows overlap by half. The data set comes with 561
-# features of each window; mcubench reads or computes them.
+# values of 6 channels, 2.56 s, and belongs to one of 12 activities. Windows overlap by half. The data set comes with
+# 561 features of each window; mcubench reads or computes them.
 #
-# By default models are trained on 1,500 windows, in about a minute. `EXERCISE3=full` in the environment takes all of the
-# training part.
+# By default models are trained on 1,500 windows, in about a minute. `EXERCISE3=full` in the environment takes all of
+# the training part.
 
 # %%
 import logging
@@ -130,8 +130,8 @@ plt.show()
 # %% [markdown]
 # ## Classical models on raw windows and on features
 #
-# The same estimators on 768 raw values and on 561 features, scored on the test people. Nothing is tuned. Both inputs are
-# scaled by the training part.
+# The same estimators on 768 raw values and on 561 features, scored on the test people. Nothing is tuned. Both inputs
+# are scaled by the training part.
 
 
 # %%
@@ -170,8 +170,8 @@ for inputs, data in (("raw", raw), ("features", features)):
         found[inputs, name] = scores["test/accuracy"], scores["test/macro_f1"], cost
 
 # %% [markdown]
-# Features have a price of their own, for each window: filters, spectra, statistics. It stands in the last line and is to be
-# added to every model that reads features.
+# Features have a price of their own, for each window: filters, spectra, statistics. It stands in the last line and is
+# to be added to every model that reads features.
 
 # %%
 price = features.preprocessing()
@@ -211,9 +211,9 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# What holds at any size: models are better on features than on raw windows. A linear model has one weight for each moment
-# of a raw window, and a step may begin at any. Naive Bayes is the exception: it takes inputs for independent, which
-# 561 features of 6 channels are not.
+# What holds at any size: models are better on features than on raw windows. A linear model has one weight for each
+# moment of a raw window, and a step may begin at any. Naive Bayes is the exception: it takes inputs for independent,
+# which 561 features of 6 channels are not.
 
 # %%
 gains = {name: found["features", name][0] - found["raw", name][0] for name in models(raw)}

@@ -91,7 +91,7 @@ Runs of the same model and data that differ by their seed only are one row: mean
   python -m mcubench compare runs old_runs --csv all.csv  of two folders, with all figures in a file
   python -m mcubench compare --markdown all.md            the table for a report
   python -m mcubench compare --plot pareto                accuracy over flash and MACs: pareto.png and pareto.svg
-  python -m mcubench compare --suite exercise3            train 14 models on MNIST and on HAPT with 3 seeds, and compare
+  python -m mcubench compare --suite exercise3            train 13 models on MNIST, 14 on HAPT, 3 seeds each
 
 A suite skips what is done, so that the same command goes on after Ctrl-C; its runs and tables are in runs/exercise3.
 

@@ -3,7 +3,8 @@
 from mcubench.cost.devices import Device, Fit, devices, find_device
 from mcubench.cost.macs import MacCount, Unsupported, count_macs, handles
 from mcubench.cost.memory import MemoryPlan, plan_memory
-from mcubench.cost.report import CostReport, LayerCost, profile, profile_graph
+from mcubench.cost.profiling import profile, profile_graph
+from mcubench.cost.report import CostReport, LayerCost
 from mcubench.cost.size import BitWidths, FlashSize, flash_size
 from mcubench.cost.units import bytes_text, parse_bytes, parse_count
 

@@ -15,8 +15,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
 from mcubench import models
-from mcubench.cost import BitWidths, CostReport, count_macs
-from mcubench.cost.report import profile, profile_graph
+from mcubench.cost import BitWidths, CostReport, count_macs, profile, profile_graph
 from mcubench.graph import Graph, deploy, trace
 from tests.known_answers import KNOWN_ANSWERS, OURS, KnownAnswer
 

@@ -1,0 +1,96 @@
+"""From a module, a graph or an estimator to the report of what it costs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from mcubench.cost.macs import count_macs
+from mcubench.cost.memory import plan_memory
+from mcubench.cost.report import CostReport, LayerCost
+from mcubench.cost.size import BitWidths, flash_size
+from mcubench.errors import UserError
+from mcubench.graph import Graph, Unknown, deploy, ops, trace
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+__all__ = ["profile", "profile_graph"]
+
+
+def profile(
+    module: nn.Module | BaseEstimator,
+    example_input: Any,
+    widths: BitWidths | None = None,
+    count_bias: bool = False,
+    batch_dim: int | None = 0,
+) -> CostReport:
+    """Prices a module or an estimator.
+
+    Args:
+        module: Any module; a fitted scikit-learn estimator; or a module that has one as its ``estimator``.
+        example_input: One sample, as `mcubench.graph.trace` takes it; for an estimator, any number of samples.
+        widths: The bit widths to price it at; 8 and 8 by default.
+        count_bias: Count the addition of a bias as one MAC.
+        batch_dim: Where the batch stands in the example.
+
+    Raises:
+        UserError: If the module can't be traced or its estimator is not fitted, or `widths` name a layer that is not
+            there.
+    """
+    name = type(module).__name__
+    if not getattr(module, "is_fitted", True):
+        raise UserError(f"{name} is not fitted yet: its cost is known after fit")
+    estimator = getattr(module, "estimator", None) if isinstance(module, nn.Module) else module
+    if _is_estimator(estimator):
+        from mcubench.cost.estimators import profile_estimator  # scikit-learn is there already
+
+        return profile_estimator(estimator, example_input, name, widths, count_bias, batch_dim)
+    return profile_graph(trace(module, example_input, batch_dim), name, widths, count_bias)
+
+
+def _is_estimator(found: object) -> bool:
+    """Whether it is one of scikit-learn's; where nobody has imported scikit-learn, nothing is."""
+    sklearn = sys.modules.get("sklearn.base")
+    return sklearn is not None and isinstance(found, sklearn.BaseEstimator)
+
+
+def profile_graph(graph: Graph, model: str, widths: BitWidths | None = None, count_bias: bool = False) -> CostReport:
+    """Prices a graph that was traced; `model` is what it is called."""
+    widths = widths or BitWidths()
+    graph = deploy(graph)
+    flash, memory = flash_size(graph, widths), plan_memory(graph, widths)
+    stored: dict[str, int] = {}
+    for line in flash.lines:
+        stored[line.node] = stored.get(line.node, 0) + line.bytes
+    seen: set[str] = set()
+    layers = []
+    steps = [node for node in graph.nodes if not isinstance(node.op, ops.Reshape)]
+    for node, ram in zip(steps, memory.live[1:], strict=True):
+        count = count_macs(Graph((node,), (), ()), count_bias)
+        sources = {source for _, weight in node.op.weights() for source in weight.sources} - seen
+        seen |= sources
+        layers.append(
+            LayerCost(
+                path=node.path,
+                op=node.op.label,
+                output_shape=node.output.shape,
+                params=sum(graph.parameters.get(source, 0) for source in sources),
+                macs=None if count.unsupported else count.counted,
+                flash_bytes=None if isinstance(node.op, Unknown) else stored.get(node.name, 0),
+                ram_bytes=ram,
+            )
+        )
+    return CostReport(
+        model=model,
+        inputs=tuple(value.shape for value in graph.inputs),
+        widths=widths,
+        layers=tuple(layers),
+        params=sum(graph.parameters.values()),
+        mac_count=count_macs(graph, count_bias),
+        flash=flash,
+        memory=memory,
+        notes=graph.notes,
+    )

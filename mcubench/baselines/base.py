@@ -86,22 +86,30 @@ class Baseline(ScoredModule, abc.ABC):
         drawn = self.is_fitted and self.max_samples is not None and self.fitted_on == self.max_samples
         return [f"fitted on {self.fitted_on:,} samples, drawn from the training part"] if drawn else []
 
-    def on_fit_start(self) -> None:
-        """Sees that there is an epoch to fit in."""
+    def setup(self, stage: str) -> None:
+        """Begins a fit without an estimator, so that nothing prices an old one; a run that is resumed brings its own.
+
+        Raises:
+            UserError: If there is no epoch to fit in.
+        """
+        super().setup(stage)
+        if stage != "fit":
+            return
         if self.trainer.max_epochs == 0 or self.trainer.max_steps == 0:
             raise UserError(
                 f"{type(self).__name__} is fitted in the first epoch: max_epochs and max_steps must not be 0"
             )
+        self.estimator, self.fitted_on = None, 0
 
     def on_train_start(self) -> None:
         """Ends a resumed run whose estimator is fitted: there is nothing left to do."""
-        if self.is_fitted and self.trainer.current_epoch > 0:
+        if self.is_fitted:
             self.trainer.should_stop = True
 
     def on_train_epoch_start(self) -> None:
         """Fits the estimator, in the first epoch; there are more only if ``min_epochs`` says so."""
         super().on_train_epoch_start()
-        if self.trainer.current_epoch == 0:
+        if not self.is_fitted:
             self.fit(*self._training_part())
 
     def on_train_epoch_end(self) -> None:

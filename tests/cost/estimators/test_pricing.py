@@ -288,6 +288,8 @@ class TestBaselines:
 
     @pytest.mark.parametrize("quantity", ["flash", "ram"])
     def test_one_byte_decides_a_budget(self, fitted: Baseline, quantity: str, tmp_path: Path) -> None:
+        # a fit begins anew: what the old estimator cost decides nothing
+        self.trainer(tmp_path).fit(fitted, Digits(size=8))
         needed = getattr(profile(fitted, torch.zeros(1, 1, 8, 8)), f"{quantity}_bytes")
         self.trainer(tmp_path, SizeBudget(**{quantity: needed})).fit(fitted, Digits(size=8))
         with pytest.raises(BudgetExceededError, match="1 B more than"):
@@ -305,6 +307,14 @@ class TestBaselines:
         assert counted.report is not None
         assert counted.report.comparisons
         assert counted.problem is None
+
+    def test_a_second_fit_is_priced_anew(self, tmp_path: Path) -> None:
+        model, counted = DecisionTree(input_shape=(1, 8, 8), num_classes=10, seed=0), MACs(print_table=False)
+        model.fit(*samples(64, 10, count=200))
+        before = profile(model, torch.zeros(1, 1, 8, 8)).flash_bytes
+        self.trainer(tmp_path, counted).fit(model, Digits(size=8))
+        assert counted.report is not None
+        assert counted.report.flash_bytes == profile(model, torch.zeros(1, 1, 8, 8)).flash_bytes != before
 
 
 class TestCommand:

@@ -22,6 +22,7 @@ from mcubench.cost.units import bytes_text
 from mcubench.features import feature_cost
 from mcubench.results.cross_validation import CrossValidation, FoldScores
 from mcubench.results.result import Result
+from mcubench.suites import SUITES, find_suite
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text("utf-8")
@@ -162,6 +163,16 @@ def test_tables_of_the_hapt_page_are_there(table: str) -> None:
     text = (REPOSITORY / "docs" / "hapt.md").read_text("utf-8")
     (block,) = re.findall(rf"<!-- {table} -->\n(.*?)<!-- end -->", text, re.DOTALL)
     assert block.strip(), "run the two commands at the end of docs/hapt.md"
+
+
+@pytest.mark.parametrize("table", ["exercise3", "mnist_published", "vectors"])
+def test_tables_of_the_results_page_are_there(table: str) -> None:
+    text = (REPOSITORY / "docs" / "results.md").read_text("utf-8")
+    (block,) = re.findall(rf"<!-- {table} -->\n(.*?)<!-- end -->", text, re.DOTALL)
+    assert block.strip(), "run python -m benchmarks.results --write docs/results.md"
+    if table in SUITES:  # no row more or less than the suite has today
+        rows = [line.split(" | ")[1] for line in block.splitlines()[2:] if line.startswith("|")]
+        assert sorted(rows) == sorted(row for rows in find_suite(table).tables.values() for row in rows)
 
 
 def test_the_prices_on_the_hapt_page_are_those_of_today() -> None:

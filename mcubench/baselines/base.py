@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
 
@@ -90,7 +91,7 @@ class Baseline(ScoredModule, abc.ABC):
         """Begins a fit without an estimator, so that nothing prices an old one; a run that is resumed brings its own.
 
         Raises:
-            UserError: If there is no epoch to fit in.
+            UserError: If there is no epoch to fit in, or only a part of the batches is asked for.
         """
         super().setup(stage)
         if stage != "fit":
@@ -98,6 +99,12 @@ class Baseline(ScoredModule, abc.ABC):
         if self.trainer.max_epochs == 0 or self.trainer.max_steps == 0:
             raise UserError(
                 f"{type(self).__name__} is fitted in the first epoch: max_epochs and max_steps must not be 0"
+            )
+        trainer: Any = self.trainer
+        if trainer.fast_dev_run or trainer.overfit_batches or trainer.limit_train_batches != 1.0:
+            raise UserError(
+                f"{type(self).__name__} is fitted on the whole training part, not on batches: use max_samples instead "
+                "of fast_dev_run, overfit_batches and limit_train_batches"
             )
         self.estimator, self.fitted_on = None, 0
 
@@ -127,6 +134,11 @@ class Baseline(ScoredModule, abc.ABC):
         Raises:
             UserError: If the estimator can't be fitted on them as asked.
         """
+        if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= self.num_classes:
+            raise UserError(
+                f"{type(self).__name__} needs one class for each sample, 0 to {self.num_classes - 1}; the data has "
+                f"labels of shape {y.shape} and type {y.dtype}, {y.min()} to {y.max()}"
+            )
         x, y = self._drawn(x.reshape(len(x), -1), y)
         estimator = self.make()
         options = self._sample_weights(estimator, y)
@@ -145,6 +157,9 @@ class Baseline(ScoredModule, abc.ABC):
             return data.arrays("train")
         loader = self.trainer.fit_loop._data_source.dataloader()
         batches = [self._apply_batch_transfer_handler(batch) for batch in loader]
+        for batch in batches:
+            if not isinstance(batch, (tuple, list)) or [isinstance(each, Tensor) for each in batch] != [True, True]:
+                raise UserError(f"{type(self).__name__} needs batches of samples and their classes, two tensors each")
         x, y = (torch.cat(part).cpu().numpy() for part in zip(*batches, strict=True))
         return x, y
 
@@ -158,11 +173,13 @@ class Baseline(ScoredModule, abc.ABC):
         for label in np.unique(y):
             members = order[y[order] == label]
             place[members] = (np.arange(len(members)) + 0.5) / len(members)
+            if len(members) * self.max_samples < len(y):  # its share is less than one sample: it still gets one
+                place[members[0]] = 0
         drawn = np.sort(order[np.argsort(place[order], kind="stable")[: self.max_samples]])
         return x[drawn], y[drawn]
 
     def _sample_weights(self, estimator: BaseEstimator, y: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-        if self.loss_weight is None:
+        if self.class_weights is None:
             return {}
         prefix, last = "", estimator
         while isinstance(last, Pipeline):
@@ -170,7 +187,10 @@ class Baseline(ScoredModule, abc.ABC):
             prefix += f"{name}__"
         if not has_fit_parameter(last, "sample_weight"):
             raise UserError(f"{type(last).__name__} takes no weights of samples: leave class_weights out")
-        return {f"{prefix}sample_weight": self.loss_weight.cpu().double().numpy()[y]}
+        # Computed by scikit-learn, in float64 as its own: rounded to float32 they break ties between splits otherwise.
+        given = self.class_weights
+        chosen = given if isinstance(given, str) else dict(enumerate(given or ()))
+        return {f"{prefix}sample_weight": compute_sample_weight(chosen, y)}
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects one batch's outcome; there is none in Lightning's sanity check, which runs before the fit."""
@@ -243,7 +263,10 @@ class Baseline(ScoredModule, abc.ABC):
         saved, made = _kinds(estimator), _kinds(self.make())
         if saved != made:
             raise UserError(f"the checkpoint does not fit this model: it holds {saved}, and this is {made}")
-        inputs, classes = estimator.n_features_in_, int(max(estimator.classes_)) + 1
+        labels = np.asarray(estimator.classes_)
+        if labels.ndim != 1 or not len(labels) or labels.dtype.kind not in "iu" or labels.min() < 0:
+            raise UserError("the saved estimator is damaged: its classes are not numbers from 0")
+        inputs, classes = estimator.n_features_in_, int(labels.max()) + 1
         if inputs != math.prod(self.input_shape) or classes > self.num_classes:
             raise UserError(
                 f"the checkpoint does not fit this data: its estimator takes {inputs} values and knows {classes} "

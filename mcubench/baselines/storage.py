@@ -10,6 +10,7 @@ import torch
 from sklearn.base import BaseEstimator, is_classifier
 from torch import Tensor
 
+from mcubench.baselines.soundness import check_trees
 from mcubench.errors import UserError
 
 __all__ = ["TRUSTED", "read_estimator", "write_estimator"]
@@ -25,8 +26,6 @@ TRUSTED = (
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.metrics._dist_metrics.ManhattanDistance64",
     "sklearn.metrics._dist_metrics.MinkowskiDistance64",
-    "sklearn.neighbors._ball_tree.BallTree",
-    "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
@@ -54,7 +53,8 @@ def read_estimator(content: Tensor) -> BaseEstimator | None:
     """Reads what `write_estimator` wrote.
 
     Raises:
-        UserError: If it is damaged, holds types that are not data of scikit-learn's, or is no fitted classifier.
+        UserError: If it is damaged, holds types that are not data of scikit-learn's, is no fitted classifier, or has
+            trees that lead out of their arrays.
     """
     data = content.cpu().numpy().tobytes()
     if not data:
@@ -68,6 +68,7 @@ def read_estimator(content: Tensor) -> BaseEstimator | None:
         raise UserError(f"the saved estimator is damaged, or no skops file: {error}") from None
     if not isinstance(estimator, BaseEstimator) or not is_classifier(estimator) or not hasattr(estimator, "classes_"):
         raise UserError(f"the saved estimator is a {type(estimator).__name__}, not a fitted classifier")
+    check_trees(estimator)
     return estimator
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -63,6 +64,7 @@ class LastCheckpoint(Checkpoint):
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
+        os.write(2, b"\nstops when this step is done, and saves; Ctrl-C again aborts at once\n")  # safe in a handler
 
     def on_train_batch_end(
         self,
@@ -77,7 +79,8 @@ class LastCheckpoint(Checkpoint):
             return  # gradients are still accumulating, and no checkpoint holds them
         self._step = trainer.global_step
         due = self.every_n_train_steps is not None and trainer.global_step % self.every_n_train_steps == 0
-        if due or self.interrupted:
+        fitted = getattr(pl_module, "is_fitted", False)  # a classical model trains in one step, which may take hours
+        if due or fitted or self.interrupted:
             self._save(trainer)
         if self.interrupted:
             raise KeyboardInterrupt

@@ -66,6 +66,10 @@ def run_verb(verb: str, args: Sequence[str], folder: Path | None = None) -> None
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # a measuring verb needs none
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     named, checkpoint = with_run_options(verb, expand_names(args))
+    if checkpoint is not None:
+        if folder is not None:
+            raise UserError("one of several fits starts anew: leave ckpt_path out")
+        load_checkpoint(checkpoint)  # refuses what is damaged, or more than data, before anything else reads it
     complete = with_defaults(named)
     try:
         BenchCLI(verb, complete, checkpoint, command=[verb, *args], folder=folder)

@@ -210,7 +210,7 @@ def named_class(kind: Kind, args: Sequence[str]) -> str | None:
     if isinstance(section, str) and ":" in section:  # options of the class beside its path, as YAML or JSON
         section = yaml.safe_load(section)
     name = section.get("class_path") if isinstance(section, dict) else section
-    return class_path(kind, name) if isinstance(name, str) else None
+    return class_path(kind, name, any_module=True) if isinstance(name, str) else None
 
 
 def _brings_data(model: str | None) -> bool:

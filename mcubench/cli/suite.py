@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import shutil
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -36,13 +38,32 @@ def run_suite(suite: Suite, root: Path, console: Console) -> None:
         KeyboardInterrupt: After Ctrl-C; what is done stays done.
     """
     planned = list(suite.runs(root))
-    failed = _run(planned, console)
+    with _alone(root / suite.name):
+        failed = _run(planned, console)
     if done := {run.folder: (run.table, run.row) for run in planned if run.is_done}:
         report_comparison(compare_runs(done, done), root / suite.name / suite.name, console)
     if failed:
         raise UserError(
             f"{len(failed)} of {len(planned)} runs failed, as said above; the same command tries them again"
         )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps a second process out of a suite's folder, where it would take a run in work for one that was cut off."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"runs can't be written to {folder}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however that ends
+        except OSError:
+            raise UserError(
+                f"another process runs the suite in {folder}: wait for it, or give another --root"
+            ) from None
+        yield
 
 
 def _run(planned: Sequence[PlannedRun], console: Console) -> list[PlannedRun]:
@@ -106,10 +127,13 @@ def _fit(run: PlannedRun) -> str:
         except (MissingDataError, CorruptDataError):
             raise  # all that follows on this data would fail alike
         except UserError as error:
+            print(error)
             return f"failed: {error}"
-        except Exception as error:  # a mistake in somebody's model must not cost the night's other runs
+        except (Exception, SystemExit) as error:  # a mistake in somebody's model must not cost the night's other runs
             traceback.print_exc()
             return f"failed: {type(error).__name__}: {error}; {shown(run.folder / RUN_LOG)}"
+    if not run.is_done:
+        return "failed: it left no result.json; options like --help, --print_config and fast_dev_run are not for suites"
     accuracy = json.loads((run.folder / "result.json").read_text("utf-8"))["accuracy"]["test"]
     score = "?" if accuracy is None else f"{100 * accuracy:.2f} %"
     return f"{score} of the test set, in {time.perf_counter() - started:.0f} s"

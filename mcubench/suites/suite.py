@@ -21,6 +21,7 @@ SUITES = tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 _KEYS = {"seeds", "tables"}
 _TABLE_KEYS = {"options", "rows"}
+_OURS = {"--seed_everything", "--trainer.default_root_dir", "--ckpt_path", "--folds", "--help", "-h", "--print_config"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,14 @@ def _rows(path: Path, name: str, table: object) -> dict[str, tuple[str, ...]]:
     content = _keyed(path, where, table, _TABLE_KEYS)
     shared = _words(path, f"{where}, options", content["options"])
     rows = _mapping(path, f"{where}, rows", content["rows"])
-    return {str(row): (*shared, *_words(path, f"{where}, rows, {row}", words)) for row, words in rows.items()}
+    found = {str(row): (*shared, *_words(path, f"{where}, rows, {row}", words)) for row, words in rows.items()}
+    for row, words in found.items():
+        for word in words:
+            if word.partition("=")[0] in _OURS:
+                raise UserError(
+                    f"suite {path}: {where}, rows, {row}: {word} is not for suites, which see to it themselves"
+                )
+    return found
 
 
 def _keyed(path: Path, where: str, content: object, keys: set[str]) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
 import threading
 import time
 import warnings
@@ -230,6 +233,15 @@ class TestMaxSamples:
         module.fit(np.arange(160.0).reshape(40, 4), np.repeat([0, 1, 2], [1, 20, 19]))
         assert module.fitted_on == 20
 
+    @pytest.mark.parametrize("size", [3, 7, 100])
+    def test_every_class_is_drawn(self, size: int) -> None:
+        # by their shares of 500, 3 and 1 in 504, the rare ones would get none of 7
+        y = np.repeat([0, 1, 2], [500, 3, 1])
+        module = on_three(KNN, max_samples=size, neighbours=1)
+        module.fit(np.arange(4.0 * len(y)).reshape(-1, 4), y)
+        assert set(module.estimator._y.tolist()) == {0, 1, 2}
+        assert module.fitted_on == size
+
     @pytest.mark.parametrize("size", [2, 1, 0, -5])
     def test_too_few(self, size: int) -> None:
         with pytest.raises(UserError, match=f"max_samples must be at least 3, one a class; got {size}"):
@@ -385,6 +397,73 @@ class TestForeignData:
     def test_class_weights_need_to_be_given(self) -> None:
         with pytest.raises(UserError, match="class_weights 'balanced' needs a data module with the attribute"):
             trainer().fit(DecisionTree(input_shape=(4,), num_classes=2, class_weights="balanced"), MyData())
+
+    @pytest.mark.parametrize(
+        ("y", "message"),
+        [
+            (torch.tensor([0, 1, 2, 1]), r"needs one class for each sample, 0 to 1; .* 0 to 2"),
+            (torch.tensor([-1, 1, 0, 1]), r"0 to 1; .* -1 to 1"),
+            (torch.tensor([0.0, 1, 0, 1]), r"type float32"),
+            (torch.tensor([[0], [1], [0], [1]]), r"shape \(4, 1\)"),
+        ],
+        ids=["too large", "negative", "float", "column"],
+    )
+    def test_labels_that_are_no_classes(self, y: torch.Tensor, message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            trainer().fit(
+                DecisionTree(input_shape=(4,), num_classes=2), DataLoader(TensorDataset(torch.randn(4, 4), y))
+            )
+
+    def test_batches_of_another_form(self) -> None:
+        x = torch.randn(4, 4)
+        with pytest.raises(UserError, match="needs batches of samples and their classes, two tensors each"):
+            trainer().fit(DecisionTree(input_shape=(4,), num_classes=2), DataLoader(TensorDataset(x, x, x)))
+
+
+@pytest.mark.parametrize(
+    "option", [{"fast_dev_run": True}, {"limit_train_batches": 2}, {"overfit_batches": 1}], ids=str
+)
+def test_a_part_of_the_batches_is_refused(option: dict[str, Any]) -> None:
+    module = on_digits(GaussianNB)
+    with pytest.raises(UserError, match=r"GaussianNB is fitted on the whole training part.*use max_samples"):
+        trainer(**option).fit(module, Digits(size=8))
+
+
+@pytest.mark.parametrize("weights", ["balanced", [0.1, 0.3, 0.7, 1.1, 1.3, 1.7, 0.9, 0.2, 0.6, 0.4]], ids=str)
+def test_weights_are_scikit_learns_to_the_last_bit(weights: Any) -> None:
+    """Rounded to float32 they change splits of about 30 in 360 predictions."""
+    data = Digits(size=8, split="random")
+    module = on_digits(DecisionTree, class_weights=weights)
+    trainer().fit(module, data)
+    x, y = data.arrays("train")
+    given = weights if isinstance(weights, str) else dict(enumerate(weights))
+    plain = DecisionTreeClassifier(random_state=0, class_weight=given).fit(x.reshape(len(x), -1), y)
+    assert same(module.estimator, plain)
+
+
+def test_ctrl_c_in_validation_keeps_the_fit(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plain, fits = DecisionTree.validation_step, []
+    fit = DecisionTree.fit
+
+    def interrupted(self: Any, *args: Any) -> None:
+        if not fits[1:]:
+            os.kill(os.getpid(), signal.SIGINT)
+        plain(self, *args)
+
+    monkeypatch.setattr(DecisionTree, "validation_step", interrupted)
+    monkeypatch.setattr(DecisionTree, "fit", lambda self, *args: (fits.append(1), fit(self, *args)))
+    assert main(["fit", "--model", "DecisionTree", "--data.size", "8", *QUIET]) == 130
+    assert "stops when this step is done, and saves; Ctrl-C again aborts at once" in capfd.readouterr().err
+    (saved,) = workplace.glob("runs/*/checkpoints/last.ckpt")
+    monkeypatch.setattr(DecisionTree, "validation_step", plain)
+    assert main(["fit", "--ckpt_path", "last", *QUIET]) == 0
+    assert len(fits) == 1, "it is not fitted again"
+    row = json.loads((saved.parents[1] / "result.json").read_text())
+    x, y = digits("test")
+    reference = DecisionTreeClassifier(random_state=0).fit(digits()[0].reshape(-1, 64), digits()[1])
+    assert row["accuracy"]["test"] == pytest.approx(reference.score(x.reshape(len(x), -1), y))
 
 
 class TestWarnings:

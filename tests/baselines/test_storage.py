@@ -23,6 +23,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.naive_bayes import GaussianNB
@@ -304,6 +305,60 @@ class TestMalice:
             read_estimator(tensor(skops.io.dumps(held)))
 
 
+def with_nodes(estimator: Any, **changed: tuple[int, int]) -> Any:
+    """A fitted tree, with one value of some arrays of its nodes changed."""
+    tree = estimator.tree_
+    state = tree.__getstate__()
+    nodes = state["nodes"].copy()
+    for name, (node, value) in changed.items():
+        nodes[name][node] = value
+    made = type(tree)(tree.n_features, tree.n_classes, tree.n_outputs)
+    made.__setstate__({**state, "nodes": nodes})
+    estimator.tree_ = made
+    return estimator
+
+
+class TestTrees:
+    """Predicting with these would crash the process, read what is not theirs, or never end."""
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"left_child": (0, 10**7)}, "leads nowhere"),
+            ({"right_child": (0, 0)}, "leads nowhere"),
+            ({"right_child": (1, 0)}, "leads nowhere"),
+            ({"right_child": (0, -2)}, "leads nowhere"),
+            ({"feature": (0, 10**9)}, "tests a feature that is not there"),
+            ({"feature": (0, 64)}, "tests a feature that is not there"),
+            ({"feature": (0, -5)}, "tests a feature that is not there"),
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("forest", [False, True], ids=["tree", "forest"])
+    def test_nodes_that_lead_out(self, changed: dict[str, tuple[int, int]], message: str, forest: bool) -> None:
+        estimator: Any = RandomForestClassifier(3, max_depth=3, random_state=0) if forest else DecisionTreeClassifier()
+        estimator.fit(*small())
+        with_nodes(estimator.estimators_[2] if forest else estimator, **changed)
+        with pytest.raises(UserError, match=f"the saved estimator is damaged: a node of a tree {message}"):
+            read_estimator(write_estimator(estimator))
+
+    @pytest.mark.parametrize(("name", "value"), [("left", 10**6), ("right", 0), ("feature_idx", 64)])
+    def test_nodes_of_boosting(self, name: str, value: int) -> None:
+        estimator = HistGradientBoostingClassifier(max_iter=2).fit(*small())
+        estimator._predictors[1][3].nodes[name][0] = value
+        with pytest.raises(UserError, match="the saved estimator is damaged: a node of a tree"):
+            read_estimator(write_estimator(estimator))
+
+    @pytest.mark.parametrize("classes", [["a", "b"], [[0], [1]], [-1, 1], []], ids=str)
+    def test_classes_that_are_none(self, classes: Any) -> None:
+        module = DecisionTree(input_shape=(1, 8, 8), num_classes=10)
+        module.fit(*small())
+        module.estimator.classes_ = np.array(classes)
+        again = DecisionTree(input_shape=(1, 8, 8), num_classes=10)
+        with pytest.raises(UserError, match="the saved estimator is damaged: its classes are not numbers from 0"):
+            again.load_state_dict(module.state_dict())
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that a small tree's run lies in."""
@@ -373,6 +428,18 @@ def test_an_untouched_copy_is_not(run: Path, monkeypatch: pytest.MonkeyPatch) ->
     # what the test above relies on: only the replaced state is wrong with its checkpoints
     monkeypatch.chdir(run)
     assert main([*TEST, str(replaced(run, lambda state: state))]) == 0
+
+
+@pytest.mark.parametrize("verb", ["test", "validate", "predict", "fit"])
+def test_a_pickle_in_place_of_the_checkpoint(
+    verb: str, run: Path, canary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(run)
+    path = canary.with_name("bad.ckpt")
+    path.write_bytes(pickle.dumps(Touch.__new__(Touch)))
+    line = failure(capsys, verb, *TEST[1:-1], "--ckpt_path", str(path))
+    assert "bad.ckpt is refused: damaged, or more than tensors and plain values" in line
+    assert not canary.exists()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ References: the same fits typed one by one, and what lies on disk before and aft
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
 import signal
@@ -195,6 +196,45 @@ def test_what_failed_is_said(suite: Path, capsys: pytest.CaptureFixture[str]) ->
     )
     (log,) = suite.glob("digits/breaks-*/seed-0/log.txt")
     assert "Traceback" in log.read_text()
+
+
+def test_a_run_without_a_result_costs_no_other(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = yaml.safe_load(Path("small.yaml").read_text())
+    wrong["seeds"] = [0]
+    wrong["tables"]["Digits"]["rows"] = {
+        "rehearsed": "--model MLP --trainer.fast_dev_run true",
+        "leaves": "--model.help MLP",
+        "a tree": TREE,
+    }
+    write(wrong)
+    assert main(["compare", "--suite", "small.yaml"]) == 2
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "rehearsed, seed 0: failed: it left no result.json" in printed
+    assert "leaves, seed 0: failed: SystemExit" in printed
+    assert results(suite).keys() == {"a-tree seed-0"}
+
+
+def test_a_configuration_that_resumes_is_refused(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli_lightning.run_verb("fit", [*WORDS, *TREE.split(), "--trainer.enable_progress_bar", "false"], Path("other/run"))
+    before = {path: path.read_bytes() for path in Path("other/run").glob("*.*")}
+    Path("resume.yaml").write_text("ckpt_path: other/run\n")
+    wrong = yaml.safe_load(Path("small.yaml").read_text())
+    wrong["tables"]["Digits"]["rows"] = {"resumed": "--config resume.yaml"}
+    write(wrong)
+    assert main(["compare", "--suite", "small.yaml"]) == 2
+    assert "one of several fits starts anew: leave ckpt_path out" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in Path("other/run").glob("*.*")} == before
+
+
+def test_a_second_process_keeps_out(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--suite", "small.yaml"]) == 0
+    before = changed_at(suite)
+    with (suite / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        line = failure(capsys, "compare", "--suite", "small.yaml")
+    assert "another process runs the suite in runs/small: wait for it, or give another --root" in line
+    assert changed_at(suite) == before
+    assert main(["compare", "--suite", "small.yaml"]) == 0
 
 
 def test_missing_data_end_it_at_once(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,6 +103,10 @@ def table(**changes: Any) -> dict[str, Any]:
         (table(rows={"a": None}), "tables, Digits, rows, a must be options of fit in one line; got None"),
         (table(rows={"a": ["--model", "MLP"]}), "rows, a must be options of fit in one line"),
         (table(options="--model 'MLP"), "tables, Digits, options: No closing quotation"),
+        (table(rows={"a": "--seed_everything 7"}), "rows, a: --seed_everything is not for suites"),
+        (table(rows={"a": "--ckpt_path=last"}), "rows, a: --ckpt_path=last is not for suites"),
+        (table(options="--trainer.default_root_dir x"), "--trainer.default_root_dir is not for suites"),
+        (table(rows={"a": "--model MLP --print_config"}), "--print_config is not for suites"),
     ],
 )
 def test_mistakes_in_the_file(tmp_path: Path, content: Any, message: str) -> None:

@@ -8,7 +8,6 @@ On two cores ``exercise3`` takes about half an hour, and ``mnist_published`` as 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmarks.tables import write_tables
 from mcubench.baselines import SVM
 from mcubench.cli.main import main as mcubench
 from mcubench.cost.units import bytes_text
+from mcubench.results.result import read_result
 from mcubench.suites import SUITES, find_suite
 
 
@@ -27,7 +27,7 @@ def support_vectors(root: Path) -> str:
     (run,) = (run for run in find_suite("mnist_published").runs(root) if run.row == "RBF SVM")
     (path,) = run.folder.glob("checkpoints/last.ckpt")
     machine = SVM.load_from_checkpoint(path, weights_only=True)
-    row = json.loads((run.folder / "result.json").read_text("utf-8"))
+    row = read_result(run.folder)
     vectors, flash = int(machine.estimator.n_support_.sum()), bytes_text(row["flash_bytes"])
     return (
         f"The RBF SVM was fitted on {machine.fitted_on:,} samples in {row['seconds']['fit'] / 60:.1f} min, validation "

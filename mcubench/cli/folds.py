@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sys
 import warnings
@@ -21,6 +20,7 @@ from mcubench.errors import UserError
 from mcubench.results.cross_validation import CrossValidation, FoldScores, Remarks
 from mcubench.results.folds_table import fold_line, print_folds
 from mcubench.results.plots import plot_folds
+from mcubench.results.result import read_result
 from mcubench.results.run_folder import claim_run, shown
 
 __all__ = ["run_folds"]
@@ -78,7 +78,7 @@ def _conclude(
     remarks: Remarks,
     console: Console,
 ) -> None:
-    first = json.loads((folder / rows[0].run / "result.json").read_text("utf-8"))
+    first = read_result(folder / rows[0].run)
     split = first["split"]
     result = CrossValidation(
         *names,
@@ -152,7 +152,7 @@ def _fit(args: list[str], run: Path, fold: int, remarks: Remarks) -> None:
             (run / RUN_LOG).unlink()
             run.rmdir()
     with contextlib.suppress(OSError):
-        for note in json.loads((run / "result.json").read_text("utf-8"))["notes"]:
+        for note in read_result(run)["notes"]:
             remarks.add(fold, note)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import shutil
 import time
 import traceback
@@ -19,6 +18,7 @@ from mcubench.cli.run_log import RUN_LOG, printing_to
 from mcubench.console import say
 from mcubench.errors import CorruptDataError, MissingDataError, UserError
 from mcubench.results.comparison import compare_runs, report_comparison
+from mcubench.results.result import read_result
 from mcubench.results.run_folder import shown
 from mcubench.suites import PlannedRun, Suite
 
@@ -134,6 +134,6 @@ def _fit(run: PlannedRun) -> str:
             return f"failed: {type(error).__name__}: {error}; {shown(run.folder / RUN_LOG)}"
     if not run.is_done:
         return "failed: it left no result.json; options like --help, --print_config and fast_dev_run are not for suites"
-    accuracy = json.loads((run.folder / "result.json").read_text("utf-8"))["accuracy"]["test"]
+    accuracy = read_result(run.folder)["accuracy"]["test"]
     score = "?" if accuracy is None else f"{100 * accuracy:.2f} %"
     return f"{score} of the test set, in {time.perf_counter() - started:.0f} s"

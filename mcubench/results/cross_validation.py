@@ -11,6 +11,7 @@ from typing import Any
 
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
+from mcubench.results.result import read_result
 
 __all__ = ["SCHEMA_VERSION", "CrossValidation", "FoldScores", "Remarks", "Spread"]
 
@@ -61,10 +62,10 @@ class FoldScores:
         Raises:
             UserError: If the run left no result.
         """
-        path = folder / "result.json"
-        if not path.is_file():
-            raise UserError("the fit left no result.json to sum up; leave --trainer.fast_dev_run out")
-        result: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        try:
+            result = read_result(folder)
+        except FileNotFoundError:
+            raise UserError("the fit left no result.json to sum up; leave --trainer.fast_dev_run out") from None
         split = result["split"] or {}
         return cls(
             fold=fold,

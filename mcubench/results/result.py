@@ -12,7 +12,7 @@ from typing import Any
 
 from mcubench.files import atomic_path
 
-__all__ = ["SCHEMA_VERSION", "Result", "git_commit", "package_versions"]
+__all__ = ["SCHEMA_VERSION", "Result", "git_commit", "package_versions", "read_result"]
 
 SCHEMA_VERSION = 1
 
@@ -82,6 +82,12 @@ class Result:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", "utf-8")
         return path
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The ``result.json`` that a fit has just written into a folder."""
+    row: dict[str, Any] = json.loads((folder / "result.json").read_text("utf-8"))
+    return row
 
 
 def package_versions() -> dict[str, str]:

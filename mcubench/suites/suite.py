@@ -121,14 +121,7 @@ def _rows(path: Path, name: str, table: object) -> dict[str, tuple[str, ...]]:
     content = _keyed(path, where, table, _TABLE_KEYS)
     shared = _words(path, f"{where}, options", content["options"])
     rows = _mapping(path, f"{where}, rows", content["rows"])
-    found = {str(row): (*shared, *_words(path, f"{where}, rows, {row}", words)) for row, words in rows.items()}
-    for row, words in found.items():
-        for word in words:
-            if word.partition("=")[0] in _OURS:
-                raise UserError(
-                    f"suite {path}: {where}, rows, {row}: {word} is not for suites, which see to it themselves"
-                )
-    return found
+    return {str(row): (*shared, *_words(path, f"{where}, rows, {row}", words)) for row, words in rows.items()}
 
 
 def _keyed(path: Path, where: str, content: object, keys: set[str]) -> dict[str, Any]:
@@ -147,12 +140,16 @@ def _mapping(path: Path, where: str, content: object) -> dict[str, Any]:
 
 
 def _words(path: Path, where: str, options: object) -> tuple[str, ...]:
+    if not isinstance(options, str):
+        raise UserError(f"suite {path}: {where} must be options of fit in one line; got {options!r}")
     try:
-        if isinstance(options, str):
-            return tuple(shlex.split(options))
+        words = tuple(shlex.split(options))
     except ValueError as error:  # a quotation mark without its fellow
         raise UserError(f"suite {path}: {where}: {error} in {options!r}") from None
-    raise UserError(f"suite {path}: {where} must be options of fit in one line; got {options!r}")
+    for word in words:
+        if word.partition("=")[0] in _OURS:
+            raise UserError(f"suite {path}: {where}: {word} is not for suites, which see to it themselves")
+    return words
 
 
 def _slug(name: str) -> str:

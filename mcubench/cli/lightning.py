@@ -66,10 +66,8 @@ def run_verb(verb: str, args: Sequence[str], folder: Path | None = None) -> None
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # a measuring verb needs none
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     named, checkpoint = with_run_options(verb, expand_names(args))
-    if checkpoint is not None:
-        if folder is not None:
-            raise UserError("one of several fits starts anew: leave ckpt_path out")
-        load_checkpoint(checkpoint)  # refuses what is damaged, or more than data, before anything else reads it
+    if checkpoint is not None and folder is not None:
+        raise UserError("one of several fits starts anew: leave ckpt_path out")
     complete = with_defaults(named)
     try:
         BenchCLI(verb, complete, checkpoint, command=[verb, *args], folder=folder)
@@ -211,8 +209,8 @@ class BenchCLI(LightningCLI):
         config = self.config_init[self.verb]
         bar = config.trainer.get("enable_progress_bar") is not False
         callbacks: list[Callback] = [ProgressBar(refresh_rate=20)] if bar else []
+        kwargs["plugins"] = [*_as_list(config.trainer.plugins), AtomicCheckpointIO()]
         if self.verb == "fit":
-            kwargs["plugins"] = [*_as_list(config.trainer.plugins), AtomicCheckpointIO()]
             metrics = self._metrics_log(config.trainer)
             self.folder = Path(metrics.log_dir)
             self.save_config_kwargs = {"folder": self.folder}

@@ -22,7 +22,7 @@ __all__ = ["AtomicCheckpointIO", "load_checkpoint"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its target and renames it.
+    """Writes a checkpoint beside its target and renames it; reads with `load_checkpoint`.
 
     Lightning writes to the system's temporary folder and moves the file; between two file systems that is a copy, which
     a kill can cut short.
@@ -32,6 +32,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Writes the checkpoint."""
         with atomic_path(Path(path)) as temporary:
             torch.save(checkpoint, temporary)
+
+    def load_checkpoint(self, path: _PATH, *_: Any, **__: Any) -> dict[str, Any]:
+        """Reads it onto the CPU, data only whatever Lightning asks for; raises what `load_checkpoint` does."""
+        return load_checkpoint(Path(path))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Quantised arithmetic: fake quantisation for training, and the integer graph as TFLite Micro computes it."""

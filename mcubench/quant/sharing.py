@@ -1,0 +1,87 @@
+"""Which values of a graph have one grid: kernels that move or choose codes do not change what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mcubench.graph import Graph, Node, Value, ops
+from mcubench.quant.grid import Grid
+
+__all__ = ["MOVES", "GridGroups", "group_values"]
+
+# Kernels whose output codes are input codes.
+MOVES = (
+    ops.Reshape, ops.Permute, ops.Slice, ops.Select, ops.Take, ops.Pad, ops.Expand, ops.Repeat, ops.Resize
+)  # fmt: skip
+
+# Output grids that TFLite's quantisation specification fixes, by what is computed.
+_FIXED = {"sigmoid": Grid(1 / 256, -128), "tanh": Grid(1 / 128, 0), "softmax": Grid(1 / 256, -128)}
+
+
+@dataclass(frozen=True)
+class GridGroups:
+    """The values of a graph, those that share a grid in one group.
+
+    Attributes:
+        of: The number of each value's group.
+        fixed: The grids that are not for data to choose, by group.
+    """
+
+    of: dict[Value, int]
+    fixed: dict[int, Grid]
+
+    @property
+    def count(self) -> int:
+        """How many groups there are."""
+        return 1 + max(self.of.values(), default=-1)
+
+
+def group_values(graph: Graph) -> GridGroups:
+    """Groups the values of a deployed graph.
+
+    Moves, pooling and means over positions keep the grid of what they read; all that is concatenated has that of the
+    result, but for what a fixed grid is prescribed for, which is requantised first.
+    """
+    parent: dict[Value, Value] = {}
+
+    def root(value: Value) -> Value:
+        while parent.setdefault(value, value) is not value:
+            value = parent[value]
+        return value
+
+    fixed = {root(node.output): grid for node in graph.nodes if (grid := _fixed(node)) is not None}
+    for value in graph.inputs:
+        root(value)
+    for node in graph.nodes:
+        for value in node.outputs:
+            root(value)
+        for value in _kept(node):
+            ours, theirs = root(node.output), root(value)
+            if isinstance(node.op, ops.Concat) and theirs in fixed:
+                continue
+            if ours is not theirs:
+                parent[ours] = theirs
+    numbers: dict[Value, int] = {}
+    of = {value: numbers.setdefault(root(value), len(numbers)) for value in list(parent)}
+    return GridGroups(of, {of[value]: grid for value, grid in fixed.items()})
+
+
+def _kept(node: Node) -> Iterator[Value]:
+    """The inputs of a node that its output shares a grid with."""
+    if isinstance(node.op, (*MOVES, ops.Pool, ops.AdaptivePool)) or is_mean_over_positions(node):
+        yield node.inputs[0]
+    elif isinstance(node.op, ops.Concat):
+        yield from node.inputs
+
+
+def is_mean_over_positions(node: Node) -> bool:
+    """Whether a node is the mean over all spatial axes, channels last, which average pooling computes."""
+    op, rank = node.op, len(node.inputs[0].shape) if node.inputs else 0
+    return isinstance(op, ops.Reduce) and op.kind == "mean" and rank > 1 and op.axes == tuple(range(rank - 1))
+
+
+def _fixed(node: Node) -> Grid | None:
+    if isinstance(node.op, ops.Activation):
+        return _FIXED.get(node.op.kind)
+    return _FIXED["softmax"] if isinstance(node.op, ops.Softmax) and not node.op.log else None

@@ -69,7 +69,7 @@ def group_values(graph: Graph) -> GridGroups:
 
 def _kept(node: Node) -> Iterator[Value]:
     """The inputs of a node that its output shares a grid with."""
-    if isinstance(node.op, (*MOVES, ops.Pool, ops.AdaptivePool)) or is_mean_over_positions(node):
+    if isinstance(node.op, (*MOVES, ops.Pool, ops.AdaptivePool)) or is_mean_over_positions(node) or _clips(node):
         yield node.inputs[0]
     elif isinstance(node.op, ops.Concat):
         yield from node.inputs
@@ -79,6 +79,11 @@ def is_mean_over_positions(node: Node) -> bool:
     """Whether a node is the mean over all spatial axes, channels last, which average pooling computes."""
     op, rank = node.op, len(node.inputs[0].shape) if node.inputs else 0
     return isinstance(op, ops.Reduce) and op.kind == "mean" and rank > 1 and op.axes == tuple(range(rank - 1))
+
+
+def _clips(node: Node) -> bool:
+    """Whether a node clips by the kernel RELU6, which does not rescale."""
+    return isinstance(node.op, ops.Activation) and node.op.kind == "relu6"
 
 
 def _fixed(node: Node) -> Grid | None:

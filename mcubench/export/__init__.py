@@ -1,0 +1,1 @@
+"""Trained models for devices: ``.tflite``, C, ONNX and Keras."""

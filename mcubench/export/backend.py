@@ -1,0 +1,23 @@
+"""Packages that exports need, imported late; their absence is one clear sentence."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from mcubench.errors import UserError
+
+__all__ = ["load"]
+
+
+def load(module: str) -> Any:
+    """Imports a module of the ``export`` extra.
+
+    Raises:
+        UserError: If its package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or module
+        raise UserError(f"this needs the package {missing.partition('.')[0]}: pip install mcubench[export]") from None

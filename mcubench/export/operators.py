@@ -1,0 +1,226 @@
+"""What TFLite calls each kernel: operator, options and operands in its order."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mcubench.quant.grid import ACTIVATION_MIN
+from mcubench.quant.integer import kernels
+from mcubench.quant.integer.ir import Constant, IntegerNode, Kernel
+from mcubench.quant.integer.kernels.common import Pairs
+
+__all__ = ["Operator", "describe"]
+
+_ACTIVATIONS = {None: "NONE", "relu": "RELU", "relu6": "RELU6", "relu_n1_to_1": "RELU_N1_TO_1"}
+
+# The first versions of the operators that have int8 (and of layers, int4), from op_version.cc.
+_VERSIONS = {
+    "FULLY_CONNECTED": 4,
+    "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 3,
+    "TRANSPOSE_CONV": 3,
+    "HARD_SWISH": 1,
+    "RESHAPE": 1,
+}
+_INT8_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator of TFLite.
+
+    Attributes:
+        code: Of ``BuiltinOperator``.
+        version: The first that has int8.
+        options_type: Of ``BuiltinOptions``.
+        options: The table of that type.
+        inputs: Tensors, weights, biases and constants, tuples of int32, ``None`` for what is left out.
+    """
+
+    code: int
+    version: int
+    options_type: int
+    options: Any
+    inputs: tuple[object, ...]
+
+
+def describe(node: IntegerNode, schema: Any) -> Operator:
+    """The operator that a node is in TFLite.
+
+    Args:
+        node: The node.
+        schema: The generated module of TFLite's schema.
+    """
+    name, options_name, fields, inputs = _describe(node.kernel, node)
+    options = None
+    if options_name:
+        options = getattr(schema, f"{options_name}T")()
+        for key, value in fields.items():
+            if not hasattr(options, key):
+                raise AttributeError(f"{options_name} has no field {key}")
+            if key == "fusedActivationFunction":
+                value = getattr(schema.ActivationFunctionType, _ACTIVATIONS[value])  # noqa: PLW2901
+            elif key == "padding":
+                value = getattr(schema.Padding, value)  # noqa: PLW2901
+            setattr(options, key, value)
+    return Operator(
+        code=getattr(schema.BuiltinOperator, name),
+        version=_VERSIONS.get(name, _INT8_VERSION),
+        options_type=getattr(schema.BuiltinOptions, options_name or "NONE"),
+        options=options,
+        inputs=inputs,
+    )
+
+
+_Described = tuple[str, str, dict[str, Any], tuple[object, ...]]
+
+
+@functools.singledispatch
+def _describe(kernel: Kernel, _node: IntegerNode) -> _Described:
+    raise NotImplementedError(f"{type(kernel).__name__} has no operator")
+
+
+def _padding(padding: Pairs) -> str:
+    return "SAME" if any(map(any, padding)) else "VALID"
+
+
+@_describe.register
+def _(kernel: kernels.FullyConnected, node: IntegerNode) -> _Described:
+    fields = {"fusedActivationFunction": kernel.activation, "keepNumDims": len(node.output.shape) > 2}
+    return "FULLY_CONNECTED", "FullyConnectedOptions", fields, (*node.inputs, kernel.filter, kernel.bias)
+
+
+@_describe.register
+def _(kernel: kernels.Convolve, node: IntegerNode) -> _Described:
+    fields = {
+        "padding": _padding(kernel.padding),
+        "strideH": kernel.stride[0],
+        "strideW": kernel.stride[1],
+        "dilationHFactor": kernel.dilation[0],
+        "dilationWFactor": kernel.dilation[1],
+        "fusedActivationFunction": kernel.activation,
+    }
+    return "CONV_2D", "Conv2DOptions", fields, (*node.inputs, kernel.filter, kernel.bias)
+
+
+@_describe.register
+def _(kernel: kernels.DepthwiseConvolve, node: IntegerNode) -> _Described:
+    fields = {
+        "padding": _padding(kernel.padding),
+        "strideH": kernel.stride[0],
+        "strideW": kernel.stride[1],
+        "depthMultiplier": node.output.shape[3] // node.inputs[0].shape[3],
+        "dilationHFactor": kernel.dilation[0],
+        "dilationWFactor": kernel.dilation[1],
+        "fusedActivationFunction": kernel.activation,
+    }
+    return "DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions", fields, (*node.inputs, kernel.filter, kernel.bias)
+
+
+@_describe.register
+def _(kernel: kernels.TransposeConvolve, node: IntegerNode) -> _Described:
+    fields = {"padding": "VALID", "strideH": kernel.stride[0], "strideW": kernel.stride[1]}
+    inputs = (node.output.shape, kernel.filter, *node.inputs, kernel.bias)
+    return "TRANSPOSE_CONV", "TransposeConvOptions", fields, inputs
+
+
+@_describe.register(kernels.MaxPool)
+@_describe.register(kernels.AveragePool)
+def _(kernel: kernels.MaxPool | kernels.AveragePool, node: IntegerNode) -> _Described:
+    fields = {
+        "padding": _padding(kernel.padding),
+        "strideH": kernel.stride[0],
+        "strideW": kernel.stride[1],
+        "filterHeight": kernel.window[0],
+        "filterWidth": kernel.window[1],
+        "fusedActivationFunction": None,
+    }
+    name = "MAX_POOL_2D" if isinstance(kernel, kernels.MaxPool) else "AVERAGE_POOL_2D"
+    return name, "Pool2DOptions", fields, node.inputs
+
+
+@_describe.register
+def _(kernel: kernels.Add, node: IntegerNode) -> _Described:
+    return "ADD", "AddOptions", {"fusedActivationFunction": kernel.activation}, node.inputs
+
+
+@_describe.register
+def _(kernel: kernels.Subtract, node: IntegerNode) -> _Described:
+    return "SUB", "SubOptions", {"fusedActivationFunction": kernel.activation}, node.inputs
+
+
+@_describe.register
+def _(kernel: kernels.Multiply, node: IntegerNode) -> _Described:
+    return "MUL", "MulOptions", {"fusedActivationFunction": kernel.activation}, node.inputs
+
+
+@_describe.register
+def _(kernel: kernels.Concatenate, node: IntegerNode) -> _Described:
+    fields = {"axis": kernel.axis, "fusedActivationFunction": None}
+    return "CONCATENATION", "ConcatenationOptions", fields, node.inputs
+
+
+@_describe.register
+def _(kernel: kernels.Pad, node: IntegerNode) -> _Described:
+    if not kernel.lowest:
+        return "PAD", "PadOptions", {}, (*node.inputs, kernel.padding)
+    lowest = Constant(f"{node.output.name}.lowest", torch.tensor([ACTIVATION_MIN], dtype=torch.int8), node.output.grid)
+    return "PADV2", "PadV2Options", {}, (*node.inputs, kernel.padding, lowest)
+
+
+@_describe.register
+def _(kernel: kernels.Reshape, node: IntegerNode) -> _Described:
+    shape = node.output.shape
+    return "RESHAPE", "ReshapeOptions", {"newShape": list(shape)}, (*node.inputs, shape)
+
+
+@_describe.register
+def _(kernel: kernels.Transpose, node: IntegerNode) -> _Described:
+    return "TRANSPOSE", "TransposeOptions", {}, (*node.inputs, kernel.axes)
+
+
+@_describe.register
+def _(kernel: kernels.StridedSlice, node: IntegerNode) -> _Described:
+    shape = node.inputs[0].shape
+    begin, end, strides = [0] * len(shape), list(shape), [1] * len(shape)
+    begin[kernel.axis], end[kernel.axis], strides[kernel.axis] = kernel.start, kernel.stop, kernel.step
+    return "STRIDED_SLICE", "StridedSliceOptions", {}, (*node.inputs, tuple(begin), tuple(end), tuple(strides))
+
+
+@_describe.register
+def _(_kernel: kernels.Requantize, node: IntegerNode) -> _Described:
+    return "QUANTIZE", "QuantizeOptions", {}, node.inputs
+
+
+@_describe.register
+def _(_kernel: kernels.Relu, node: IntegerNode) -> _Described:
+    return "RELU", "", {}, node.inputs
+
+
+@_describe.register
+def _(_kernel: kernels.Relu6, node: IntegerNode) -> _Described:
+    return "RELU6", "", {}, node.inputs
+
+
+@_describe.register
+def _(kernel: kernels.LeakyRelu, node: IntegerNode) -> _Described:
+    return "LEAKY_RELU", "LeakyReluOptions", {"alpha": kernel.slope}, node.inputs
+
+
+@_describe.register
+def _(_kernel: kernels.Logistic, node: IntegerNode) -> _Described:
+    return "LOGISTIC", "", {}, node.inputs
+
+
+@_describe.register
+def _(_kernel: kernels.Tanh, node: IntegerNode) -> _Described:
+    return "TANH", "", {}, node.inputs
+
+
+@_describe.register
+def _(_kernel: kernels.HardSwish, node: IntegerNode) -> _Described:
+    return "HARD_SWISH", "HardSwishOptions", {}, node.inputs

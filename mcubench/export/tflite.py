@@ -1,0 +1,181 @@
+"""The integer graph as a ``.tflite`` file: a kernel an operator, with just the graph's scales."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mcubench.export.backend import load
+from mcubench.export.operators import describe
+from mcubench.files import atomic_path
+from mcubench.quant.integer import kernels
+from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerGraph, IntegerNode, IntegerTensor
+
+__all__ = ["METADATA", "operators_of", "save_tflite", "to_tflite"]
+
+METADATA = "mcubench"  # name of the metadata entry, a JSON text
+
+_SCHEMA_VERSION = 3
+_FILE_IDENTIFIER = b"TFL3"  # schema.fbs
+
+# Layers whose kernels read weights of 4 bits.
+_UNPACKS = (kernels.FullyConnected, kernels.Convolve, kernels.DepthwiseConvolve)
+
+
+def to_tflite(graph: IntegerGraph, description: str = "mcubench", metadata: Mapping[str, Any] | None = None) -> bytes:
+    """Writes a graph in TFLite's format.
+
+    Weights of 4 bits are stored in 4, two a byte; those of 2 bits too, as no kernel of TFLite Micro reads narrower ones.
+
+    Args:
+        graph: The graph.
+        description: One line on the model, for its readers.
+        metadata: What is to be stored as JSON beside the model, under `METADATA`.
+
+    Raises:
+        UserError: If ai-edge-litert, which has the format's schema, is not installed.
+    """
+    return _Writer(graph).write(description, metadata or {})
+
+
+def save_tflite(model: bytes, target: Path) -> None:
+    """Writes a model to a file, which is there whole or not at all."""
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(model)
+
+
+def operators_of(graph: IntegerGraph) -> list[str]:
+    """TFLite's names of the operators that a graph needs, each once, in order of use."""
+    schema = load("ai_edge_litert.schema_py_generated")
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    return list(dict.fromkeys(names[describe(node, schema).code] for node in graph.nodes))
+
+
+class _Writer:
+    def __init__(self, graph: IntegerGraph) -> None:
+        self.schema = load("ai_edge_litert.schema_py_generated")
+        self.graph = graph
+        self.tensors: list[Any] = []
+        self.buffers: list[Any] = [self.schema.BufferT()]  # the first is the empty one, by convention
+        self.indices: dict[object, int] = {}
+        self.codes: dict[tuple[int, int], int] = {}
+
+    def write(self, description: str, metadata: Mapping[str, Any]) -> bytes:
+        schema, graph = self.schema, self.graph
+        subgraph = schema.SubGraphT()
+        subgraph.name = "main"
+        subgraph.inputs = [self.activation(each) for each in graph.inputs]
+        subgraph.operators = [self.operator(node) for node in graph.nodes]
+        subgraph.outputs = [self.activation(each) for each in graph.outputs]
+        subgraph.tensors = self.tensors
+        model = schema.ModelT()
+        model.version = _SCHEMA_VERSION
+        model.description = description
+        model.operatorCodes = [self.operator_code(*each) for each in self.codes]
+        model.subgraphs = [subgraph]
+        entry = schema.MetadataT()
+        entry.name = METADATA
+        entry.buffer = self.buffer(np.frombuffer(json.dumps(metadata).encode(), np.uint8))
+        model.metadata = [entry]
+        model.buffers = self.buffers
+        builder = load("flatbuffers").Builder(1024)
+        builder.Finish(model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
+        return bytes(builder.Output())
+
+    def operator_code(self, code: int, version: int) -> Any:
+        made = self.schema.OperatorCodeT()
+        made.builtinCode = code
+        made.deprecatedBuiltinCode = min(code, 127)  # for readers from before there were more
+        made.version = version
+        return made
+
+    def operator(self, node: IntegerNode) -> Any:
+        found = describe(node, self.schema)
+        made = self.schema.OperatorT()
+        made.opcodeIndex = self.codes.setdefault((found.code, found.version), len(self.codes))
+        made.builtinOptionsType, made.builtinOptions = found.options_type, found.options
+        made.inputs = [self.operand(each, node) for each in found.inputs]
+        made.outputs = [self.activation(node.output)]
+        return made
+
+    def operand(self, operand: object, node: IntegerNode) -> int:
+        if operand is None:
+            return -1  # an optional one that is left out
+        if isinstance(operand, IntegerTensor):
+            return self.activation(operand)
+        if operand not in self.indices:
+            self.indices[operand] = self.constant(operand, node)
+        return self.indices[operand]
+
+    def activation(self, tensor: IntegerTensor) -> int:
+        if tensor not in self.indices:
+            grid = tensor.grid
+            self.indices[tensor] = self.tensor(
+                tensor.name, tensor.shape, self.schema.TensorType.INT8, [grid.scale], [grid.zero_point], 0
+            )
+        return self.indices[tensor]
+
+    def constant(self, operand: object, node: IntegerNode) -> int:
+        types = self.schema.TensorType
+        if isinstance(operand, Filter):
+            narrow = operand.bits < 8 and isinstance(node.kernel, _UNPACKS)
+            data = _packed(operand.codes) if narrow else _array(operand.codes)
+            zeros = [0] * len(operand.scales)
+            kind = types.INT4 if narrow else types.INT8
+            shape = tuple(operand.codes.shape)
+            return self.tensor(operand.name, shape, kind, operand.scales.tolist(), zeros, operand.axis, data)
+        if isinstance(operand, Bias):
+            zeros = [0] * len(operand.scales)
+            data = _array(operand.codes)
+            return self.tensor(operand.name, data.shape, types.INT32, operand.scales.tolist(), zeros, 0, data)
+        if isinstance(operand, Constant):
+            data, grid = _array(operand.codes), operand.grid
+            return self.tensor(operand.name, data.shape, types.INT8, [grid.scale], [grid.zero_point], 0, data)
+        numbers = np.asarray(operand, np.int32)  # shapes, paddings, axes
+        return self.tensor(f"{node.output.name}/numbers", numbers.shape, types.INT32, [], [], 0, numbers)
+
+    def tensor(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        kind: int,
+        scales: list[float],
+        zero_points: list[int],
+        axis: int,
+        data: NDArray[Any] | None = None,
+    ) -> int:
+        made = self.schema.TensorT()
+        made.name, made.shape, made.type = name, list(shape), kind
+        made.buffer = 0 if data is None else self.buffer(data)
+        if scales:
+            made.quantization = self.schema.QuantizationParametersT()
+            made.quantization.scale, made.quantization.zeroPoint = scales, zero_points
+            made.quantization.quantizedDimension = axis
+        self.tensors.append(made)
+        return len(self.tensors) - 1
+
+    def buffer(self, data: NDArray[Any]) -> int:
+        made = self.schema.BufferT()
+        made.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+        self.buffers.append(made)
+        return len(self.buffers) - 1
+
+
+def _array(codes: Tensor) -> NDArray[Any]:
+    found: NDArray[Any] = codes.numpy()
+    return found
+
+
+def _packed(codes: Tensor) -> NDArray[np.uint8]:
+    """Two codes of 4 bits a byte, the first in the lower half."""
+    flat = codes.flatten().numpy().astype(np.uint8) & 0x0F
+    if len(flat) % 2:
+        flat = np.append(flat, np.uint8(0))
+    packed: NDArray[np.uint8] = flat[::2] | flat[1::2] << 4
+    return packed

@@ -1,0 +1,77 @@
+"""Fixed-point arithmetic as TFLite Micro's reference kernels do it, with two roundings (gemmlowp).
+
+All on int64 tensors that hold int32 values. Sources: gemmlowp's fixedpoint.h, and common.h and quantization_util.cc of
+TFLite (``MultiplyByQuantizedMultiplier`` without ``TFLITE_SINGLE_ROUNDING``).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "INT32_MAX",
+    "INT32_MIN",
+    "high_product",
+    "high_product_16",
+    "multiplier_of",
+    "rescaled",
+    "round_half_away",
+    "shifted_right",
+    "wrapped",
+]
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+_SMALLEST_SHIFT = -31  # below it, everything becomes 0
+
+
+def round_half_away(number: float) -> int:
+    """The nearest integer, halves away from 0, as C's ``round``."""
+    return math.floor(number + 0.5) if number >= 0 else math.ceil(number - 0.5)
+
+
+def multiplier_of(number: float) -> tuple[int, int]:
+    """A positive factor as a multiplier in 31 bits behind the point, and an exponent of 2."""
+    if number == 0:
+        return 0, 0
+    mantissa, exponent = math.frexp(number)
+    multiplier = round_half_away(mantissa * 2**31)
+    if multiplier == 2**31:
+        multiplier, exponent = multiplier // 2, exponent + 1
+    return (multiplier, exponent) if exponent >= _SMALLEST_SHIFT else (0, 0)
+
+
+def high_product(a: Tensor, b: Tensor | int) -> Tensor:
+    """2ab / 2^32, rounded to nearest, halves towards +infinity where positive and away from it where negative."""
+    product = a * b
+    nudge = torch.where(product >= 0, 1 << 30, 1 - (1 << 30))
+    return torch.div(product + nudge, 1 << 31, rounding_mode="trunc").clamp_max(INT32_MAX)
+
+
+def high_product_16(a: Tensor, b: int, rounded: bool = True) -> Tensor:
+    """The same for int16 values: 2ab / 2^16, rounded or cut off."""
+    product = a * b
+    nudge = torch.where(product >= 0, 1 << 14, 1 - (1 << 14)) if rounded else 0
+    return torch.div(product + nudge, 1 << 15, rounding_mode="trunc").clamp_max(2**15 - 1)
+
+
+def shifted_right(x: Tensor, exponent: Tensor | int) -> Tensor:
+    """X / 2^exponent, rounded to nearest, halves away from 0."""
+    exponents = torch.as_tensor(exponent, dtype=torch.int64)
+    mask = (1 << exponents) - 1
+    threshold = (mask >> 1) + (x < 0)
+    return (x >> exponents) + ((x & mask) > threshold)
+
+
+def wrapped(x: Tensor) -> Tensor:
+    """What an int32 register holds of it."""
+    return ((x + 2**31) & 0xFFFFFFFF) - 2**31
+
+
+def rescaled(x: Tensor, multiplier: Tensor | int, exponent: Tensor | int) -> Tensor:
+    """X times a factor from `multiplier_of`; broadcasts over channels."""
+    exponents = torch.as_tensor(exponent, dtype=torch.int64)
+    up = wrapped(x << exponents.clamp_min(0))
+    return shifted_right(high_product(up, multiplier), (-exponents).clamp_min(0))

@@ -1,0 +1,97 @@
+"""Sigmoid and hyperbolic tangent in 32-bit fixed point, as gemmlowp computes them.
+
+Source: ``fixedpoint/fixedpoint.h`` of gemmlowp: e^x on [-1/4, 0) by a polynomial of degree 4 about -1/8, times
+powers of e by the bits of x; quotients by three steps of Newton's method. Arguments have 4 bits before the point,
+results none.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from mcubench.quant.fixed_point import INT32_MAX, INT32_MIN, high_product, round_half_away, shifted_right
+
+__all__ = ["exp_on_negatives", "logistic", "one_over_one_plus", "tanh"]
+
+_ONE = INT32_MAX  # in a format without bits before the point
+_NEWTON_STEPS = 3
+
+
+def _fixed(number: float, integer_bits: int = 0) -> int:
+    return min(round_half_away(number * 2 ** (31 - integer_bits)), INT32_MAX)
+
+
+def _saturated_left(x: Tensor, exponent: int) -> Tensor:
+    return (x << exponent).clamp(INT32_MIN, INT32_MAX)
+
+
+def _half_sum(a: Tensor, b: Tensor | int) -> Tensor:
+    """(a + b) / 2, halves away from 0."""
+    total = a + b
+    return torch.div(total + torch.where(total >= 0, 1, -1), 2, rounding_mode="trunc")
+
+
+def _exp_on_quarter(a: Tensor) -> Tensor:
+    """e^a for a in [-1/4, 0), no bits before the point."""
+    constant, third = _fixed(math.exp(-1 / 8)), _fixed(1 / 3)
+    x = a + (1 << 28)
+    square = high_product(x, x)
+    cube = high_product(square, x)
+    fourth = high_product(square, square)
+    rest = shifted_right(high_product(shifted_right(fourth, 2) + cube, third) + square, 1)
+    return constant + high_product(x + rest, torch.tensor(constant))
+
+
+def exp_on_negatives(a: Tensor, integer_bits: int) -> Tensor:
+    """e^a for a <= 0 with so many bits before the point; the result has none."""
+    fraction_bits = 31 - integer_bits
+    quarter = 1 << (fraction_bits - 2)
+    in_quarter = (a & (quarter - 1)) - quarter
+    result = _exp_on_quarter(in_quarter << integer_bits)
+    remainder = in_quarter - a
+    for exponent in range(-2, integer_bits):  # e^(-2^exponent), where that bit is set
+        factor = _fixed(math.exp(-(2.0**exponent)))
+        has_bit = (remainder & (1 << (fraction_bits + exponent))) != 0
+        result = torch.where(has_bit, high_product(result, torch.tensor(factor)), result)
+    return torch.where(a == 0, _ONE, result)
+
+
+def _newton(a: Tensor) -> Tensor:
+    """1 / ((1 + a) / 2) for a in [0, 1), with two bits before the point."""
+    half = _half_sum(a, _ONE)
+    x = _fixed(48 / 17, 2) + high_product(half, torch.tensor(_negative(32 / 17)))
+    for _ in range(_NEWTON_STEPS):
+        missing = (1 << 29) - high_product(half, x)
+        x = x + _saturated_left(high_product(x, missing), 2)
+    return x
+
+
+def _negative(number: float) -> int:
+    return round_half_away(-number * 2**29)
+
+
+def one_over_one_plus(a: Tensor) -> Tensor:
+    """1 / (1 + a) for a in [0, 1)."""
+    return _saturated_left(_newton(a), 1)
+
+
+def _one_minus_over_one_plus(a: Tensor) -> Tensor:
+    """(1 - a) / (1 + a) for a in [0, 1)."""
+    return _saturated_left(_newton(a) - (1 << 29), 2)
+
+
+def logistic(a: Tensor) -> Tensor:
+    """1 / (1 + e^-a), a with 4 bits before the point."""
+    positive = one_over_one_plus(exp_on_negatives(-a.abs(), 4))
+    result = torch.where(a > 0, positive, _ONE - positive)
+    return torch.where(a == 0, 1 << 30, result)
+
+
+def tanh(a: Tensor) -> Tensor:
+    """Hyperbolic tangent, a with 4 bits before the point."""
+    doubled = -a.abs()  # read with one more bit before the point, it is twice as much
+    result = _one_minus_over_one_plus(exp_on_negatives(doubled, 5))
+    return torch.where(a == 0, 0, torch.where(a < 0, -result, result))

@@ -1,0 +1,156 @@
+"""The integer graph: one node a TFLite Micro kernel, int8 tensors between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from mcubench.quant.grid import Grid
+
+__all__ = ["Bias", "Constant", "Filter", "IntegerGraph", "IntegerNode", "IntegerTensor", "Kernel", "Operand"]
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerTensor:
+    """An int8 tensor that one kernel writes and others read.
+
+    Attributes:
+        name: Unique in the graph: the name of the value that it holds.
+        shape: With the batch, which is 1 on a device, in front; images and signals are (1, height, width, channels).
+        grid: What its codes stand for.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    grid: Grid
+
+    @property
+    def size(self) -> int:
+        """Number of elements, and of bytes."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Filter:
+    """The weights of a layer.
+
+    Attributes:
+        name: Path of the parameter.
+        codes: int8, in the kernel's layout.
+        scales: float32, one for each output channel.
+        axis: That of the output channels.
+        bits: Width that the codes were made for: 2, 4 or 8.
+    """
+
+    name: str
+    codes: Tensor
+    scales: Tensor
+    axis: int
+    bits: int
+
+
+@dataclass(frozen=True, eq=False)
+class Bias:
+    """Biases of a layer.
+
+    Attributes:
+        name: Path of the parameter.
+        codes: int32, one for each output channel.
+        scales: float32: those of the input times those of the weights.
+    """
+
+    name: str
+    codes: Tensor
+    scales: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A constant operand; int8 codes on a grid."""
+
+    name: str
+    codes: Tensor
+    grid: Grid
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape, with a batch of 1 in front."""
+        return tuple(self.codes.shape)
+
+
+Operand = IntegerTensor | Constant
+
+
+class Kernel:
+    """What a node computes. Subclasses are frozen dataclasses, in `mcubench.quant.integer.kernels`."""
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """Codes, int8, (N, *shape without its batch), of codes."""
+        raise NotImplementedError
+
+    def filters(self) -> Iterator[Filter]:
+        """The weights it holds."""
+        return (each for each in vars(self).values() if isinstance(each, Filter))
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerNode:
+    """One call of a kernel.
+
+    Attributes:
+        name: Of the node of the float graph that it comes from.
+        path: Path of the module.
+        kernel: What it computes.
+        inputs: What it reads.
+        output: What it writes.
+    """
+
+    name: str
+    path: str
+    kernel: Kernel
+    inputs: tuple[Operand, ...]
+    output: IntegerTensor
+
+
+@dataclass(frozen=True)
+class IntegerGraph:
+    """A model in int8, as TFLite Micro runs it.
+
+    Attributes:
+        nodes: In execution order.
+        inputs: What the application supplies.
+        outputs: What it gets.
+        input_axes_moved: For each input the number of spatial axes that its channels were moved behind.
+        output_axes_moved: The same for each output.
+        notes: What is worth knowing about how it was made.
+    """
+
+    nodes: tuple[IntegerNode, ...]
+    inputs: tuple[IntegerTensor, ...]
+    outputs: tuple[IntegerTensor, ...]
+    input_axes_moved: tuple[int, ...]
+    output_axes_moved: tuple[int, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def encode(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Inputs of the float model, (N, *shape) channels first, as the application has to supply them: int8."""
+        found = []
+        for x, tensor, moved in zip(inputs, self.inputs, self.input_axes_moved, strict=True):
+            stored = x.movedim(-1 - moved, -1) if moved else x
+            found.append(tensor.grid.codes(stored).reshape(len(x), *tensor.shape[1:]))
+        return tuple(found)
+
+    def decode(self, *outputs: Tensor) -> tuple[Tensor, ...]:
+        """What codes of the outputs stand for, float32, shape (N, *tensor's)."""
+        return tuple(tensor.grid.values(codes) for codes, tensor in zip(outputs, self.outputs, strict=True))
+
+    def __str__(self) -> str:
+        lines = [f"input  {each.name} {list(each.shape)} {each.grid}" for each in self.inputs]
+        for node in self.nodes:
+            read = ", ".join(each.name for each in node.inputs)
+            kernel, output = type(node.kernel).__name__, node.output
+            lines.append(f"{output.name} {list(output.shape)} = {kernel}({read})  # {node.path or '(root)'}")
+        return "\n".join(lines)

@@ -1,0 +1,75 @@
+"""What kernels share: the ranges of fused activations, the scales of products, exact sums."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mcubench.quant.fixed_point import multiplier_of, rescaled, round_half_away
+from mcubench.quant.grid import ACTIVATION_MAX, ACTIVATION_MIN, Grid
+from mcubench.quant.integer.ir import Filter
+
+__all__ = ["Pair", "Pairs", "centred", "clamped", "exact_type", "requantised", "same_padding"]
+
+Pair = tuple[int, int]
+Pairs = tuple[Pair, Pair]
+
+_BOUNDS = {"relu": (0.0, None), "relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0)}
+_FLOAT32_EXACT = 2**24  # below it, sums of integers are exact in single precision
+
+
+def clamped(x: Tensor, grid: Grid, activation: str | None = None) -> Tensor:
+    """Codes within int8 and the range of a fused activation (``CalculateActivationRangeQuantized``)."""
+    low, high = ACTIVATION_MIN, ACTIVATION_MAX
+    if activation is not None:
+        minimum, maximum = _BOUNDS[activation]
+        low = max(low, grid.zero_point + _code(minimum, grid.scale))
+        high = high if maximum is None else min(high, grid.zero_point + _code(maximum, grid.scale))
+    return x.clamp(low, high).to(torch.int8)
+
+
+def _code(bound: float, scale: float) -> int:
+    return round_half_away(float(np.float32(bound) / np.float32(scale)))
+
+
+def centred(codes: Tensor, grid: Grid) -> Tensor:
+    """Codes, int64, so that 0 stands for 0."""
+    return codes.long() - grid.zero_point
+
+
+def exact_type(terms: int, largest_weight: int = 127) -> torch.dtype:
+    """The float type in which a sum of so many products of a weight and a centred code is exact."""
+    return torch.float32 if terms * largest_weight * 255 < _FLOAT32_EXACT else torch.float64
+
+
+def requantised(
+    sums: Tensor, filter_: Filter, source: Grid, target: Grid, activation: str | None, per_tensor: bool = False
+) -> Tensor:
+    """Codes of sums of products, int64, channels last (``PopulateConvolutionQuantizationParams``).
+
+    Args:
+        sums: With the bias.
+        filter_: The weights that they were made with.
+        source: The grid of the input.
+        target: That of the output.
+        activation: What is fused.
+        per_tensor: The kernel has another formula for a single scale: the product of scales in single precision.
+    """
+    scales = filter_.scales.double()
+    if per_tensor and len(scales) == 1:
+        products = (filter_.scales * torch.tensor(source.scale, dtype=torch.float32)).double()
+    else:
+        products = scales * source.scale
+    factors = [multiplier_of(float(product) / target.scale) for product in products]
+    multipliers, exponents = (torch.tensor(each) for each in zip(*factors, strict=True))
+    return clamped(rescaled(sums, multipliers, exponents) + target.zero_point, target, activation)
+
+
+def same_padding(size: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Pairs:
+    """What TFLite's padding ``SAME`` puts around: the odd one behind."""
+    found = []
+    for length, taps, step, spread in zip(size, kernel, stride, dilation, strict=True):
+        total = max((-(-length // step) - 1) * step + (taps - 1) * spread + 1 - length, 0)
+        found.append((total // 2, total - total // 2))
+    return found[0], found[1]

@@ -1,0 +1,76 @@
+"""Kernels that move codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - its usual name
+
+from mcubench.quant.grid import ACTIVATION_MIN
+from mcubench.quant.integer.ir import IntegerNode, Kernel
+
+__all__ = ["Concatenate", "Pad", "Reshape", "StridedSlice", "Transpose"]
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenate(Kernel):
+    """CONCATENATION along an axis; all have one grid."""
+
+    axis: int
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """Codes, one part after the other."""
+        count = max(map(len, inputs))
+        return torch.cat([part.expand(count, *part.shape[1:]) for part in inputs], self.axis)
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(Kernel):
+    """PAD with codes of 0, or PADV2 with the lowest: (before, after) for each axis, the batch included."""
+
+    padding: tuple[tuple[int, int], ...]
+    lowest: bool = False
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """Codes with those around."""
+        around = [amount for pair in reversed(self.padding) for amount in pair]
+        return F.pad(inputs[0], around, value=ACTIVATION_MIN if self.lowest else node.output.grid.zero_point)
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Kernel):
+    """RESHAPE; the order of codes stays."""
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """The same codes."""
+        return inputs[0].reshape(len(inputs[0]), *node.output.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Transpose(Kernel):
+    """TRANSPOSE: output axis i is input axis ``axes[i]``, the batch included."""
+
+    axes: tuple[int, ...]
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """Codes in another order."""
+        return inputs[0].permute(self.axes)
+
+
+@dataclass(frozen=True, eq=False)
+class StridedSlice(Kernel):
+    """STRIDED_SLICE along one axis, the batch counted."""
+
+    axis: int
+    start: int
+    stop: int
+    step: int = 1
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """Some of the codes."""
+        (x,) = inputs
+        chosen = x[(slice(None),) * self.axis + (slice(self.start, self.stop, self.step),)]
+        return chosen.reshape(len(x), *node.output.shape[1:])

@@ -107,10 +107,11 @@ def plan_buffers(buffers: Sequence[Buffer], steps: tuple[str, ...], unsupported:
 def place(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> list[Placement]:
     """Gives every buffer an offset: the largest first, each in the lowest gap that is free while it lives.
 
-    This is the order of TFLite Micro's GreedyMemoryPlanner.
+    This is the order of TFLite Micro's GreedyMemoryPlanner: sizes are rounded up to the alignment, and of equal ones the
+    one that is listed last comes first.
     """
     placed: list[Placement] = []
-    for buffer in sorted(buffers, key=lambda each: (-each.size, each.first)):
+    for buffer in sorted(reversed(buffers), key=lambda each: -math.ceil(each.size / alignment)):
         offset = 0
         for other in sorted((each for each in placed if each.buffer.overlaps(buffer)), key=lambda each: each.offset):
             if other.offset >= offset + buffer.size:

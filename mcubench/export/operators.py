@@ -173,7 +173,7 @@ def _(kernel: kernels.Pad, node: IntegerNode) -> _Described:
 
 
 @_describe.register
-def _(kernel: kernels.Reshape, node: IntegerNode) -> _Described:
+def _(_kernel: kernels.Reshape, node: IntegerNode) -> _Described:
     shape = node.output.shape
     return "RESHAPE", "ReshapeOptions", {"newShape": list(shape)}, (*node.inputs, shape)
 

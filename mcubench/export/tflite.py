@@ -24,14 +24,15 @@ METADATA = "mcubench"  # name of the metadata entry, a JSON text
 _SCHEMA_VERSION = 3
 _FILE_IDENTIFIER = b"TFL3"  # schema.fbs
 
-# Layers whose kernels read weights of 4 bits.
-_UNPACKS = (kernels.FullyConnected, kernels.Convolve, kernels.DepthwiseConvolve)
+# Layers whose kernels read weights of 4 bits; FULLY_CONNECTED does so only with one scale for all channels.
+_READ_NARROW = (kernels.Convolve, kernels.DepthwiseConvolve)
 
 
 def to_tflite(graph: IntegerGraph, description: str = "mcubench", metadata: Mapping[str, Any] | None = None) -> bytes:
     """Writes a graph in TFLite's format.
 
-    Weights of 4 bits are stored in 4, two a byte; those of 2 bits too, as no kernel of TFLite Micro reads narrower ones.
+    Weights of 4 bits are stored in 4, two a byte; those of 2 bits too, as no kernel of TFLite Micro reads
+    narrower ones.
 
     Args:
         graph: The graph.
@@ -124,8 +125,8 @@ class _Writer:
     def constant(self, operand: object, node: IntegerNode) -> int:
         types = self.schema.TensorType
         if isinstance(operand, Filter):
-            narrow = operand.bits < 8 and isinstance(node.kernel, _UNPACKS)
-            data = _packed(operand.codes) if narrow else _array(operand.codes)
+            narrow = operand.bits < 8 and isinstance(node.kernel, _READ_NARROW)
+            data: NDArray[Any] = _packed(operand.codes) if narrow else _array(operand.codes)
             zeros = [0] * len(operand.scales)
             kind = types.INT4 if narrow else types.INT8
             shape = tuple(operand.codes.shape)
@@ -174,8 +175,7 @@ def _array(codes: Tensor) -> NDArray[Any]:
 
 def _packed(codes: Tensor) -> NDArray[np.uint8]:
     """Two codes of 4 bits a byte, the first in the lower half."""
-    flat = codes.flatten().numpy().astype(np.uint8) & 0x0F
+    flat: NDArray[np.uint8] = codes.flatten().numpy().astype(np.uint8) & np.uint8(0x0F)
     if len(flat) % 2:
         flat = np.append(flat, np.uint8(0))
-    packed: NDArray[np.uint8] = flat[::2] | flat[1::2] << 4
-    return packed
+    return flat[::2] | (flat[1::2] << np.uint8(4))

@@ -1,0 +1,234 @@
+"""Quantisation-aware training of any LightningModule, without a change to the module."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+
+from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
+from mcubench.cost import BitWidths
+from mcubench.errors import UserError
+from mcubench.quant.training import STATE_KEY, FakeQuantizer, Observer, Phase, checked_widths, make_plan
+from mcubench.quant.training.mode import Guard
+
+__all__ = ["QuantizationAwareTraining", "trained_widths"]
+
+
+class QuantizationAwareTraining(pl.Callback):
+    """Trains a module as an integer kernel will compute it: int8 values, weights of few bits.
+
+    The forward of the module rounds every value that its deployed graph (batch norm folded, activations fused) keeps,
+    per tensor, and every weight, symmetrically for each output channel; gradients pass straight through inside the
+    range. The module gets no layer, parameter or buffer. What can't be rounded is an error that names it: a layer that
+    a step computes outside of forward, a recurrent layer, an operation that is not understood.
+
+    In validation and test the module is rounded as soon as ranges were learned, which checkpoints keep for export.
+
+    Args:
+        weight_bits: Bits of a weight: 8, 4 or 2 (ternary).
+        activation_bits: Bits of an activation: 8 or 4.
+        start_epoch: The first epoch, from 0, that is rounded.
+        freeze_observers_epoch: The first epoch that learns no ranges any more; by default all after `start_epoch` do.
+        per_layer: Other bits for the weights of some modules, by path.
+        observer: The range of a batch: its extremes (``moving_average``), or the one of least squared error (``mse``).
+        batch_dim: Where the batch stands in what the module's forward takes.
+
+    Raises:
+        UserError: If an option is not one of those allowed.
+    """
+
+    def __init__(
+        self,
+        weight_bits: int = 8,
+        activation_bits: int = 8,
+        start_epoch: int = 0,
+        freeze_observers_epoch: int | None = None,
+        per_layer: dict[str, int] | None = None,
+        observer: Observer = "moving_average",
+        batch_dim: int = 0,
+    ) -> None:
+        if type(start_epoch) is not int or start_epoch < 0:
+            raise UserError(f"start_epoch must be 0 or more; got {start_epoch!r}")
+        if freeze_observers_epoch is not None and freeze_observers_epoch <= start_epoch:
+            raise UserError(
+                f"freeze_observers_epoch must be after start_epoch ({start_epoch}), or no range is learned; got "
+                f"{freeze_observers_epoch!r}"
+            )
+        if observer not in get_args(Observer):
+            raise UserError(f"observer must be one of {', '.join(get_args(Observer))}; got {observer!r}")
+        self.start_epoch = start_epoch
+        self.freeze_observers_epoch = freeze_observers_epoch
+        self.observer: Observer = observer
+        self.batch_dim = checked_batch_dim(batch_dim)
+        self._widths = checked_widths(BitWidths(weight_bits, activation_bits, per_layer or {}))
+        self._quantizer: FakeQuantizer | None = None
+        self._loaded: Mapping[str, Any] | None = None  # the state in a checkpoint; empty, if it has none
+        self._guard: Guard | None = None
+        self._forwards = 0  # when the step began
+
+    @property
+    def state_key(self) -> str:
+        """The name under which export looks for the state."""
+        return STATE_KEY
+
+    @property
+    def widths(self) -> BitWidths:
+        """The bit widths; they may be set while training."""
+        return self._widths
+
+    @widths.setter
+    def widths(self, widths: BitWidths) -> None:
+        if self._quantizer is not None:
+            self._quantizer.widths = checked_widths(widths)
+        self._widths = checked_widths(widths)
+
+    # --- where it begins and ends ---
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Forgets a checkpoint that was loaded before."""
+        self._loaded = None
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Notes the state of the checkpoint, or that it has none."""
+        self._loaded = (checkpoint.get("callbacks") or {}).get(STATE_KEY, {})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Bits and ranges; `mcubench.quant.training.trained_ranges` reads them."""
+        return self._quantizer.state() if self._quantizer is not None else {}
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Finds out where to round, if a sample is known already."""
+        self._begin(trainer, pl_module)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The same, without a fit."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            self._begin(trainer, pl_module)
+
+    on_test_start = on_predict_start = on_validation_start
+
+    def _begin(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and self._loaded is None and trainer.global_step == 0:
+            self._loaded = {}  # a fresh fit; another in the same trainer goes on
+        known = self._quantizer.state() if self._loaded is None and self._quantizer is not None else self._loaded
+        self._detach()
+        self._quantizer, self._loaded = None, known or {}
+        sample = sample_known_before(trainer, module, self.batch_dim)
+        if sample is not None:
+            self._attach(trainer, module, sample)
+
+    def _attach(self, trainer: pl.Trainer, module: pl.LightningModule, sample: Any) -> None:
+        self._quantizer = FakeQuantizer(make_plan(module, sample, self.batch_dim), self._widths, self.observer)
+        if self._loaded:
+            self._quantizer.load(self._loaded)
+        self._quantizer.attach(module, lambda: self._phase(trainer, module))
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leaves the module as it was."""
+        self._detach()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leaves the module as it was: there is no teardown after an exception."""
+        self._detach()
+
+    def _detach(self) -> None:
+        if self._quantizer is not None:
+            self._quantizer.detach()
+        self._leave_step()
+
+    # --- one step ---
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Watches the step: what it computes outside of forward would stay float."""
+        if self._quantizer is None:
+            self._attach(trainer, pl_module, sample_from_batch(batch, pl_module, self.batch_dim))
+        assert self._quantizer is not None
+        quantizer = self._quantizer
+        self._forwards = quantizer.forwards
+        self._guard = Guard(pl_module, lambda: quantizer.is_running)
+        self._guard.__enter__()
+
+    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_train_batch_start
+
+    def on_before_zero_grad(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+        """Ends the watch: the loss is there."""
+        self._leave_step()
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
+        """Ends the watch, and checks that the loss came from forward."""
+        self._leave_step()
+        if self._quantizer is not None and self._quantizer.forwards == self._forwards:
+            raise UserError(
+                f"{type(pl_module).__name__}.training_step never called forward, which QuantizationAwareTraining "
+                "rounds: let it call self(x)"
+            )
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Ends the watch of a step without a loss."""
+        self._leave_step()
+
+    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
+
+    def _leave_step(self) -> None:
+        if self._guard is not None:
+            self._guard.__exit__(None, None, None)
+            self._guard = None
+
+    def _phase(self, trainer: pl.Trainer, module: pl.LightningModule) -> Phase:
+        assert self._quantizer is not None
+        has_ranges, epoch = bool(self._quantizer.ranges), trainer.current_epoch
+        if trainer.training and epoch < self.start_epoch:
+            return Phase.FLOAT
+        is_frozen = self.freeze_observers_epoch is not None and epoch >= self.freeze_observers_epoch
+        if trainer.training and is_frozen and not has_ranges:
+            raise UserError(
+                f"there are no ranges to round in, and none are learned from epoch {self.freeze_observers_epoch} on: "
+                "raise freeze_observers_epoch beyond the epochs that were trained in float"
+            )
+        if trainer.training and module.training and torch.is_grad_enabled() and not is_frozen:
+            return Phase.LEARN
+        return Phase.ROUND if has_ranges else Phase.FLOAT
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checks that ranges were learned."""
+        if self._quantizer is not None and trainer.current_epoch >= self.start_epoch and not self._quantizer.ranges:
+            raise UserError(
+                f"QuantizationAwareTraining learned no ranges in epoch {trainer.current_epoch}, so all stayed float: "
+                f"{type(pl_module).__name__} must be in training mode while it trains; freeze layers one by one"
+            )
+
+    # --- for others ---
+
+    @contextlib.contextmanager
+    def quantized(self, module: pl.LightningModule, state: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """While it lasts, a module that was trained with this callback is rounded outside of a Trainer too.
+
+        Args:
+            module: The module.
+            state: The ranges, as a checkpoint has them; by default those learned last.
+        """
+        if self._quantizer is None:
+            yield
+            return
+        quantizer = FakeQuantizer(self._quantizer.plan, self._widths, self.observer)
+        quantizer.load(self._quantizer.state() if state is None else state)
+        quantizer.attach(module, lambda: Phase.ROUND if quantizer.ranges else Phase.FLOAT)
+        try:
+            yield
+        finally:
+            quantizer.detach()
+
+
+def trained_widths(trainer: pl.Trainer) -> BitWidths | None:
+    """The bit widths that a trainer trains with; ``None`` if it trains in float."""
+    found = (each for each in trainer.callbacks if isinstance(each, QuantizationAwareTraining))  # type: ignore[attr-defined]
+    return next((each.widths for each in found), None)

@@ -1,0 +1,144 @@
+"""The modes that a training runs in: rounding while forward runs, and a guard while it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from mcubench.errors import UserError
+from mcubench.quant.training.plan import Plan, WeightSite
+from mcubench.quant.training.sites import NumberedCalls
+
+__all__ = ["Guard", "RoundedCalls"]
+
+_LAYERS = {
+    *("linear", "bilinear", "matmul", "mm", "bmm", "mv", "addmm", "addmv", "baddbmm", "einsum", "tensordot"),
+    *(f"conv{transpose}{rank}d" for transpose in ("", "_transpose") for rank in (1, 2, 3)),
+    *("batch_norm", "instance_norm", "layer_norm", "group_norm", "rms_norm", "prelu", "embedding", "embedding_bag"),
+    *("multi_head_attention_forward", "lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell"),
+}
+
+
+class RoundedCalls(NumberedCalls):
+    """While it is on, a forward's weights and results are rounded where a plan says.
+
+    Args:
+        module: What runs; weights must be the parameters that it was traced with.
+        plan: Where to round.
+        weight: Rounds the weight of a site.
+        activation: Rounds the result of a key, which is of a group.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        plan: Plan,
+        weight: Callable[[WeightSite, Tensor], Tensor],
+        activation: Callable[[str, int, Tensor], Tensor],
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self.plan = plan
+        self.weight = weight
+        self.activation = activation
+
+    def rounded_input(self, key: str, x: Tensor) -> Tensor:
+        """Rounds one of forward's inputs."""
+        group = self.plan.activations.get(key)
+        return x if group is None else self.activation(key, group, x)
+
+    def called(self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Makes the call, with a rounded weight if it has one, and rounds what it returns."""
+        site = self.plan.weights.get(key)
+        if site is not None:
+            args, kwargs = self._with_weight(site, args, kwargs)
+        result = func(*args, **kwargs)
+        group = self.plan.activations.get(key)
+        if group is None or not isinstance(result, Tensor) or not result.is_floating_point():
+            return result
+        return self.activation(key, group, result)
+
+    def _with_weight(
+        self, site: WeightSite, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        named = site.argument in kwargs
+        weight = kwargs[site.argument] if named else args[site.position]
+        self._check_weight(site, weight)
+        rounded = self.weight(site, weight)
+        if named:
+            return args, {**kwargs, site.argument: rounded}
+        return (*args[: site.position], rounded, *args[site.position + 1 :]), kwargs
+
+    def _check_weight(self, site: WeightSite, weight: Tensor) -> None:
+        """Whether a parameter is the one that was traced; what is computed from parameters has no name."""
+        if not isinstance(weight, nn.Parameter):
+            weight = weight._base if weight._base is not None else weight  # a view of one
+        if not isinstance(weight, nn.Parameter) or any(
+            _parameter(self.module, each) is weight for each in site.sources
+        ):
+            return
+        name = next((name for name, each in self.module.named_parameters() if each is weight), "another parameter")
+        raise UserError(
+            f"the layer {site.path or '(outermost)'} was traced with {' and '.join(site.sources)}, and is called with "
+            f"{name}: forward must make the same calls in training as in evaluation for QuantizationAwareTraining"
+        )
+
+    def check_counts(self) -> None:
+        """Checks, when forward has ended, that it made the calls that were traced.
+
+        Raises:
+            UserError: If it did not.
+        """
+        for name, expected in self.plan.counts.items():
+            if (found := self.counts.get(name, 0)) != expected:
+                where = ", ".join(
+                    sorted(
+                        {path or "(outermost)" for key, path in self.plan.paths.items() if key.startswith(f"{name}:")}
+                    )
+                )
+                raise UserError(
+                    f"forward called {name} {found} times, and {expected} times when it was traced (in {where}): which "
+                    "result is which can't be told. Forward must make the same calls in training as in evaluation for "
+                    "QuantizationAwareTraining"
+                )
+
+
+def _parameter(module: nn.Module, path: str) -> Tensor | None:
+    owner, _, name = path.rpartition(".")
+    found: nn.Module | None = module
+    for part in owner.split(".") if owner else ():
+        found = found._modules.get(part) if found is not None else None
+    return found._parameters.get(name) if found is not None else None
+
+
+class Guard(TorchFunctionMode):
+    """While it is on, a layer that is computed outside of forward is an error: it would be computed in float.
+
+    Args:
+        module: Whose parameters make a call a layer.
+        is_inside: Whether its forward is running.
+    """
+
+    def __init__(self, module: nn.Module, is_inside: Callable[[], bool]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.module = module
+        self.is_inside = is_inside
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Makes the call, if it may be made."""
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", None) in _LAYERS and not self.is_inside():
+            given = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, nn.Parameter)]
+            for name, parameter in self.module.named_parameters() if given else ():
+                if any(each is parameter for each in given):
+                    raise UserError(
+                        f"{type(self.module).__name__} computes with {name} outside of its forward, where "
+                        "QuantizationAwareTraining does not round: let the step call self(x), and forward the layers"
+                    )
+        return func(*args, **kwargs)

@@ -16,7 +16,7 @@ from mcubench.errors import UserError
 from mcubench.quant.training import STATE_KEY, FakeQuantizer, Observer, Phase, checked_widths, make_plan
 from mcubench.quant.training.mode import Guard
 
-__all__ = ["QuantizationAwareTraining", "trained_widths"]
+__all__ = ["QuantizationAwareTraining"]
 
 
 class QuantizationAwareTraining(pl.Callback):
@@ -155,7 +155,7 @@ class QuantizationAwareTraining(pl.Callback):
         quantizer = self._quantizer
         self._forwards = quantizer.forwards
         self._guard = Guard(pl_module, lambda: quantizer.is_running)
-        self._guard.__enter__()
+        self._guard.__enter__()  # type: ignore[no-untyped-call]
 
     on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_train_batch_start
 
@@ -180,7 +180,7 @@ class QuantizationAwareTraining(pl.Callback):
 
     def _leave_step(self) -> None:
         if self._guard is not None:
-            self._guard.__exit__(None, None, None)
+            self._guard.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self._guard = None
 
     def _phase(self, trainer: pl.Trainer, module: pl.LightningModule) -> Phase:
@@ -226,9 +226,3 @@ class QuantizationAwareTraining(pl.Callback):
             yield
         finally:
             quantizer.detach()
-
-
-def trained_widths(trainer: pl.Trainer) -> BitWidths | None:
-    """The bit widths that a trainer trains with; ``None`` if it trains in float."""
-    found = (each for each in trainer.callbacks if isinstance(each, QuantizationAwareTraining))  # type: ignore[attr-defined]
-    return next((each.widths for each in found), None)

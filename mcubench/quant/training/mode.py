@@ -124,7 +124,7 @@ class Guard(TorchFunctionMode):
     """
 
     def __init__(self, module: nn.Module, is_inside: Callable[[], bool]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.module = module
         self.is_inside = is_inside
 

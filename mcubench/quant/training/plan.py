@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from mcubench.errors import UserError
-from mcubench.graph import Graph, Node, Unknown, Value, deploy, ops
+from mcubench.graph import Graph, Node, Op, Unknown, Value, deploy, ops
 from mcubench.quant.sharing import MOVES, GridGroups, group_values, is_mean_over_positions
 from mcubench.quant.training.sites import marked_trace, sites_of
 
@@ -86,7 +86,7 @@ class Plan:
         Raises:
             UserError: If they are of another network.
         """
-        known: Mapping[str, Any] = state["ranges"]
+        known: Mapping[str, Any] = state.get("ranges", {})
         wanted = self.representatives
         if known and set(known) != set(wanted.values()):
             other = ", ".join(sorted(set(known) ^ set(wanted.values())))
@@ -110,6 +110,11 @@ def make_plan(module: nn.Module, example_input: Any, batch_dim: int | None = 0) 
             go on in float there.
     """
     traced, counts = marked_trace(module, example_input, batch_dim)
+    if rounded := next((node for node in traced.nodes if type(node.op) is ops.FakeQuantize), None):
+        raise UserError(
+            f"{rounded.path or 'the outermost forward'} rounds its values itself: train the module as it was before it "
+            "was prepared for quantisation"
+        )
     keys = sites_of(traced)
     graph = deploy(traced)
     for node in graph.nodes:
@@ -177,7 +182,7 @@ def _rounded_values(graph: Graph, keys: Mapping[str, str]) -> list[tuple[Value, 
     by_pool: set[Value] = set()  # left to the max-pools that read them
     for node in graph.nodes:
         value = node.output
-        if isinstance(node.op, MOVES) or (_is_max_pool(node) and node.inputs[0] not in by_pool):
+        if _moves(node.op) or (_is_max_pool(node) and node.inputs[0] not in by_pool):
             continue
         readers = consumers[value]
         if value.name not in keys and readers and value not in graph.outputs and all(map(_is_max_pool, readers)):
@@ -185,6 +190,11 @@ def _rounded_values(graph: Graph, keys: Mapping[str, str]) -> list[tuple[Value, 
         else:
             found.append((value, node.path))
     return found
+
+
+def _moves(op: Op) -> bool:
+    """Whether all codes that come out went in: not so where a resize interpolates."""
+    return isinstance(op, MOVES) and not (isinstance(op, ops.Resize) and not op.mode.startswith("nearest"))
 
 
 def _is_max_pool(node: Node) -> bool:

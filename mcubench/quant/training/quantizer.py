@@ -89,7 +89,7 @@ class FakeQuantizer:
             calls = self._calls(module, phase())
             changed = forward_inputs(module, args, kwargs, calls.rounded_input)
             self._running.append(calls)
-            calls.__enter__()
+            calls.__enter__()  # type: ignore[no-untyped-call]
             return changed
 
         def leave(each: nn.Module, _args: Any, output: Any) -> None:
@@ -115,7 +115,7 @@ class FakeQuantizer:
 
     def _leave(self, failed: bool) -> None:
         calls = self._running.pop()
-        calls.__exit__(None, None, None)
+        calls.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         observed, self._observed = self._observed, []
         if not failed:
             calls.check_counts()
@@ -178,5 +178,5 @@ class FakeQuantizer:
             UserError: If they are of another network.
         """
         self.ranges = self.plan.ranges_of(state)
-        self.batches = int(state["batches"]) if self.ranges else 0
+        self.batches = int(state.get("batches", 0)) if self.ranges else 0
         self._find_grids()

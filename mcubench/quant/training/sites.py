@@ -33,7 +33,7 @@ class NumberedCalls(TorchFunctionMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.counts: dict[str, int] = {}
 
     def __torch_function__(
@@ -117,12 +117,12 @@ def _marking(module: nn.Module) -> Iterator[dict[str, int]]:
     def enter(each: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         changed = forward_inputs(each, args, kwargs, lambda key, x: torch.ops.mcubench.site(x, key))
         running.append(_Markers())
-        running[-1].__enter__()
+        running[-1].__enter__()  # type: ignore[no-untyped-call]
         return changed
 
     def leave(_each: nn.Module, _args: Any, _output: Any) -> None:
         calls = running.pop()
-        calls.__exit__(None, None, None)
+        calls.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         counts.clear()
         counts.update(calls.counts)
 

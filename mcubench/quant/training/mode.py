@@ -75,8 +75,7 @@ class RoundedCalls(NumberedCalls):
 
     def _check_weight(self, site: WeightSite, weight: Tensor) -> None:
         """Whether a parameter is the one that was traced; what is computed from parameters has no name."""
-        if not isinstance(weight, nn.Parameter):
-            weight = weight._base if weight._base is not None else weight  # a view of one
+        weight = _whole(weight)
         if not isinstance(weight, nn.Parameter) or any(
             _parameter(self.module, each) is weight for each in site.sources
         ):
@@ -107,6 +106,11 @@ class RoundedCalls(NumberedCalls):
                 )
 
 
+def _whole(tensor: Tensor) -> Tensor:
+    """What a tensor is a view of, or the tensor."""
+    return tensor if isinstance(tensor, nn.Parameter) or tensor._base is None else tensor._base
+
+
 def _parameter(module: nn.Module, path: str) -> Tensor | None:
     owner, _, name = path.rpartition(".")
     found: nn.Module | None = module
@@ -134,7 +138,8 @@ class Guard(TorchFunctionMode):
         """Makes the call, if it may be made."""
         kwargs = kwargs or {}
         if getattr(func, "__name__", None) in _LAYERS and not self.is_inside():
-            given = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, nn.Parameter)]
+            tensors = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+            given = [each for each in map(_whole, tensors) if isinstance(each, nn.Parameter)]
             for name, parameter in self.module.named_parameters() if given else ():
                 if any(each is parameter for each in given):
                     raise UserError(

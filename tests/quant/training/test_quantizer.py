@@ -73,12 +73,12 @@ def test_it_computes_the_rounded_deployed_graph(name: str, bits: int) -> None:
     graph, ranges, _ = trained_ranges(module, example, quantizer.state())
     expected = rounded_outputs(graph, ranges, widths, *leaves(batch))
     for one, two, plain, value in zip(found, expected, in_float, graph.outputs, strict=True):
-        low, high = ranges[value]
+        low, high = ranges.get(value, (-1, 1))  # else a tanh, whose grid is fixed
         step = (max(high, 0) - min(low, 0)) / 255
         # Sums in another order fall on the other side of a rounding here and there, and later layers add these up.
         assert ((one - two).abs() < 0.01 * step).float().mean() > 0.9
         assert (one - two).abs().max() < 3.5 * step
-        assert ((one - plain).abs() > 0.01 * step).float().mean() > 0.5, "and it is not the float forward"
+        assert ((one - plain).abs() > 0.01 * step).float().mean() > 0.3, "and it is not the float forward"
 
 
 def test_learning_by_hand() -> None:
@@ -171,16 +171,18 @@ class Switches(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         layer = self.three if self.training and self.what == "other weight" else self.two
         y = F.relu(self.one(x))
-        if self.training and self.what == "one more":
-            y = F.relu(self.three(y))
         if self.training and self.what == "noise":
             y = y * torch.ones_like(y)  # no call of this name is rounded
-        return layer(y)
+        y = layer(y)
+        return self.three(y) if self.training and self.what == "one more" else y
 
 
 def test_calls_that_differ_in_training_are_refused() -> None:
-    for what, pattern in (("one more", "forward called linear 3 times, and 2 times"),
-                          ("other weight", r"layer two was traced with two\.weight, and is called with three\.weight")):  # fmt: skip
+    patterns = {
+        "one more": "forward called linear 3 times, and 2 times when it was traced",
+        "other weight": r"layer two was traced with two\.weight, and is called with three\.weight",
+    }
+    for what, pattern in patterns.items():
         module = Switches(what).train()
         quantised(module, torch.zeros(1, 4))
         with pytest.raises(UserError, match=pattern):

@@ -44,7 +44,7 @@ def test_fixed_grids_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("module", "state", "pattern"),
     [
-        (nn.Sequential(nn.Linear(4, 3), nn.ReLU()), STATE, "of another network.* linear:0, linear:1"),
+        (nn.Sequential(nn.Linear(4, 3), nn.ReLU()), STATE, "of another network.* differ in linear:1"),
         (net(), {**STATE, "ranges": {}}, "before quantisation began"),
         (net(), {**STATE, "per_layer": {"3": 2}}, "no layer '3'"),
     ],

@@ -13,8 +13,16 @@ from lightning.pytorch.trainer.states import TrainerFn
 from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
 from mcubench.cost import BitWidths
 from mcubench.errors import UserError
-from mcubench.quant.training import STATE_KEY, FakeQuantizer, Observer, Phase, checked_widths, make_plan
-from mcubench.quant.training.mode import Guard
+from mcubench.quant.training import (
+    STATE_KEY,
+    FakeQuantizer,
+    Observer,
+    Phase,
+    Schedule,
+    StepWatch,
+    checked_widths,
+    make_plan,
+)
 
 __all__ = ["QuantizationAwareTraining"]
 
@@ -52,24 +60,15 @@ class QuantizationAwareTraining(pl.Callback):
         observer: Observer = "moving_average",
         batch_dim: int = 0,
     ) -> None:
-        if type(start_epoch) is not int or start_epoch < 0:
-            raise UserError(f"start_epoch must be 0 or more; got {start_epoch!r}")
-        if freeze_observers_epoch is not None and freeze_observers_epoch <= start_epoch:
-            raise UserError(
-                f"freeze_observers_epoch must be after start_epoch ({start_epoch}), or no range is learned; got "
-                f"{freeze_observers_epoch!r}"
-            )
         if observer not in get_args(Observer):
             raise UserError(f"observer must be one of {', '.join(get_args(Observer))}; got {observer!r}")
-        self.start_epoch = start_epoch
-        self.freeze_observers_epoch = freeze_observers_epoch
+        self.schedule = Schedule(start_epoch, freeze_observers_epoch)
         self.observer: Observer = observer
         self.batch_dim = checked_batch_dim(batch_dim)
         self._widths = checked_widths(BitWidths(weight_bits, activation_bits, per_layer or {}))
         self._quantizer: FakeQuantizer | None = None
         self._loaded: Mapping[str, Any] | None = None  # the state in a checkpoint; empty, if it has none
-        self._guard: Guard | None = None
-        self._forwards = 0  # when the step began
+        self._watch = StepWatch()
 
     @property
     def state_key(self) -> str:
@@ -141,7 +140,7 @@ class QuantizationAwareTraining(pl.Callback):
     def _detach(self) -> None:
         if self._quantizer is not None:
             self._quantizer.detach()
-        self._leave_step()
+        self._watch.end()
 
     # --- one step ---
 
@@ -152,55 +151,36 @@ class QuantizationAwareTraining(pl.Callback):
         if self._quantizer is None:
             self._attach(trainer, pl_module, sample_from_batch(batch, pl_module, self.batch_dim))
         assert self._quantizer is not None
-        quantizer = self._quantizer
-        self._forwards = quantizer.forwards
-        self._guard = Guard(pl_module, lambda: quantizer.is_running)
-        self._guard.__enter__()  # type: ignore[no-untyped-call]
+        self._watch.begin(pl_module, self._quantizer)
 
     on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_train_batch_start
 
     def on_before_zero_grad(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
         """Ends the watch: the loss is there."""
-        self._leave_step()
+        self._watch.end()
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
         """Ends the watch, and checks that the loss came from forward."""
-        self._leave_step()
-        if self._quantizer is not None and self._quantizer.forwards == self._forwards:
-            raise UserError(
-                f"{type(pl_module).__name__}.training_step never called forward, which QuantizationAwareTraining "
-                "rounds: let it call self(x)"
-            )
+        self._watch.end()
+        if self._quantizer is not None:
+            self._watch.check_forward(pl_module, self._quantizer)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Ends the watch of a step without a loss."""
-        self._leave_step()
+        self._watch.end()
 
     on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
 
-    def _leave_step(self) -> None:
-        if self._guard is not None:
-            self._guard.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            self._guard = None
-
     def _phase(self, trainer: pl.Trainer, module: pl.LightningModule) -> Phase:
         assert self._quantizer is not None
-        has_ranges, epoch = bool(self._quantizer.ranges), trainer.current_epoch
-        if trainer.training and epoch < self.start_epoch:
-            return Phase.FLOAT
-        is_frozen = self.freeze_observers_epoch is not None and epoch >= self.freeze_observers_epoch
-        if trainer.training and is_frozen and not has_ranges:
-            raise UserError(
-                f"there are no ranges to round in, and none are learned from epoch {self.freeze_observers_epoch} on: "
-                "raise freeze_observers_epoch beyond the epochs that were trained in float"
-            )
-        if trainer.training and module.training and torch.is_grad_enabled() and not is_frozen:
-            return Phase.LEARN
-        return Phase.ROUND if has_ranges else Phase.FLOAT
+        has_ranges = bool(self._quantizer.ranges)
+        if not trainer.training:
+            return self.schedule.evaluation(has_ranges)
+        return self.schedule.training(trainer.current_epoch, module.training and torch.is_grad_enabled(), has_ranges)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks that ranges were learned."""
-        if self._quantizer is not None and trainer.current_epoch >= self.start_epoch and not self._quantizer.ranges:
+        if self._quantizer is not None and trainer.current_epoch >= self.schedule.start and not self._quantizer.ranges:
             raise UserError(
                 f"QuantizationAwareTraining learned no ranges in epoch {trainer.current_epoch}, so all stayed float: "
                 f"{type(pl_module).__name__} must be in training mode while it trains; freeze layers one by one"

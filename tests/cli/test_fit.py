@@ -368,7 +368,7 @@ def test_quantised_training_is_scored_rounded(workplace: Path, capsys: pytest.Ca
     row = result(folder)
     assert row["bits"] == {"weight": 2, "activation": 8}
     assert row["notes"] == []
-    assert row["flash_bytes"] == 64 * 8 // 4 + 8 * 10 // 4 + (8 + 10) * (4 + 8)
+    assert row["flash_bytes"] == 28 * 28 * 8 // 4 + 8 * 10 // 4 + (8 + 10) * (4 + 8)
     path = folder / "checkpoints" / "best.ckpt"
     model = MLP.load_from_checkpoint(path, weights_only=True).eval()
     state = find_qat_state(torch.load(path, weights_only=True))

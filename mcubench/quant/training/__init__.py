@@ -2,8 +2,10 @@
 
 from mcubench.quant.training.observers import Observer
 from mcubench.quant.training.plan import Plan, make_plan
-from mcubench.quant.training.quantizer import FakeQuantizer, Phase
+from mcubench.quant.training.quantizer import FakeQuantizer
+from mcubench.quant.training.schedule import Phase, Schedule
 from mcubench.quant.training.state import STATE_KEY, checked_widths, find_qat_state, trained_ranges
+from mcubench.quant.training.watch import StepWatch
 
 __all__ = [
     "STATE_KEY",
@@ -11,6 +13,8 @@ __all__ = [
     "Observer",
     "Phase",
     "Plan",
+    "Schedule",
+    "StepWatch",
     "checked_widths",
     "find_qat_state",
     "make_plan",

@@ -1,4 +1,4 @@
-"""The modes that a training runs in: rounding while forward runs, and a guard while it does not."""
+"""The mode that is on while a rounded forward runs."""
 
 from __future__ import annotations
 
@@ -6,21 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 
 from mcubench.errors import UserError
 from mcubench.quant.training.plan import Plan, WeightSite
 from mcubench.quant.training.sites import NumberedCalls
 
-__all__ = ["Guard", "RoundedCalls"]
-
-_LAYERS = {
-    *("linear", "bilinear", "matmul", "mm", "bmm", "mv", "addmm", "addmv", "baddbmm", "einsum", "tensordot"),
-    *(f"conv{transpose}{rank}d" for transpose in ("", "_transpose") for rank in (1, 2, 3)),
-    *("batch_norm", "instance_norm", "layer_norm", "group_norm", "rms_norm", "prelu", "embedding", "embedding_bag"),
-    *("multi_head_attention_forward", "lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell"),
-}
+__all__ = ["RoundedCalls", "whole"]
 
 
 class RoundedCalls(NumberedCalls):
@@ -75,7 +66,7 @@ class RoundedCalls(NumberedCalls):
 
     def _check_weight(self, site: WeightSite, weight: Tensor) -> None:
         """Whether a parameter is the one that was traced; what is computed from parameters has no name."""
-        weight = _whole(weight)
+        weight = whole(weight)
         if not isinstance(weight, nn.Parameter) or any(
             _parameter(self.module, each) is weight for each in site.sources
         ):
@@ -106,7 +97,7 @@ class RoundedCalls(NumberedCalls):
                 )
 
 
-def _whole(tensor: Tensor) -> Tensor:
+def whole(tensor: Tensor) -> Tensor:
     """What a tensor is a view of, or the tensor."""
     return tensor if isinstance(tensor, nn.Parameter) or tensor._base is None else tensor._base
 
@@ -117,33 +108,3 @@ def _parameter(module: nn.Module, path: str) -> Tensor | None:
     for part in owner.split(".") if owner else ():
         found = found._modules.get(part) if found is not None else None
     return found._parameters.get(name) if found is not None else None
-
-
-class Guard(TorchFunctionMode):
-    """While it is on, a layer that is computed outside of forward is an error: it would be computed in float.
-
-    Args:
-        module: Whose parameters make a call a layer.
-        is_inside: Whether its forward is running.
-    """
-
-    def __init__(self, module: nn.Module, is_inside: Callable[[], bool]) -> None:
-        super().__init__()
-        self.module = module
-        self.is_inside = is_inside
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Makes the call, if it may be made."""
-        kwargs = kwargs or {}
-        if getattr(func, "__name__", None) in _LAYERS and not self.is_inside():
-            tensors = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-            given = [each for each in map(_whole, tensors) if isinstance(each, nn.Parameter)]
-            for name, parameter in self.module.named_parameters() if given else ():
-                if any(each is parameter for each in given):
-                    raise UserError(
-                        f"{type(self.module).__name__} computes with {name} outside of its forward, where "
-                        "QuantizationAwareTraining does not round: let the step call self(x), and forward the layers"
-                    )
-        return func(*args, **kwargs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,17 +17,10 @@ from mcubench.quant.training.fake import fake_quantize, fake_quantize_weight, in
 from mcubench.quant.training.mode import RoundedCalls
 from mcubench.quant.training.observers import OBSERVERS, Observer, Range, averaged
 from mcubench.quant.training.plan import Plan, WeightSite
+from mcubench.quant.training.schedule import Phase
 from mcubench.quant.training.sites import forward_inputs
 
-__all__ = ["FakeQuantizer", "Phase"]
-
-
-class Phase(enum.Enum):
-    """What is done in one forward: nothing but checks; rounding while ranges are learned; or rounding."""
-
-    FLOAT = enum.auto()
-    LEARN = enum.auto()
-    ROUND = enum.auto()
+__all__ = ["FakeQuantizer"]
 
 
 class FakeQuantizer:

@@ -59,7 +59,6 @@ class Functional(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(F.conv1d(x, self.kernel, padding=1))
-        y = torch.cat([y, y + 1], 1) if self.matrix.shape[0] == 8 else y
         return torch.addmm(self.offset, y.mean(2), self.matrix) @ self.matrix.T
 
 

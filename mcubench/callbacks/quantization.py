@@ -100,7 +100,7 @@ class QuantizationAwareTraining(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Bits and ranges; `mcubench.quant.training.trained_ranges` reads them."""
-        return self._quantizer.state() if self._quantizer is not None else {}
+        return self._quantizer.state() if self._quantizer is not None else dict(self._loaded or {})
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finds out where to round, if a sample is known already."""

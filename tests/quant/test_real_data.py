@@ -75,7 +75,7 @@ def flipped_weight(graph: IntegerGraph) -> IntegerGraph:
 
 
 def wrong_zero_point(graph: IntegerGraph) -> IntegerGraph:
-    """The zero point of the input, and of all that has its grid, off by one; whoever supplies the codes has the right one.
+    """The zero point of the input, and of all that has its grid, off by one; the codes are supplied with the right one.
 
     Shifted on both sides of a value, it would change nothing but where codes are clipped.
     """

@@ -20,7 +20,6 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,6 @@ CASES = {
 }
 
 
-@cache
 def data_of(name: str, root: str | None) -> TensorDataModule:
     case = CASES[name]
     data = case.data(root=root, **case.options)
@@ -172,9 +170,10 @@ def run(options: argparse.Namespace) -> int:
                 with options.results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(result) + "\n")
     head = "network, data | weight bits: | float [%]: | after training [%]: | minus float: | aware [%]: | minus float:"
+    epochs = ", ".join(f"{name}: {case.epochs}" for name, case in CASES.items())
     note = (
-        f"Test accuracy in percent and differences in points, mean and 95 % interval (Student's t) over "
-        f"{options.seeds} seeds; activations of 8 bits. Epochs: {', '.join(f'{name}: {case.epochs}' for name, case in CASES.items())}."
+        "Test accuracy in percent and differences in points, mean and 95 % interval (Student's t) over "
+        f"{options.seeds} seeds; activations of 8 bits. Epochs: {epochs}."
     )
     content = f"{table(head, rows(done))}\n\n{note}"
     if options.write:

@@ -11,7 +11,7 @@ from mcubench.errors import UserError
 from mcubench.graph import Graph, Value, deploy
 from mcubench.quant.calibration import Observer, Range, calibrate
 from mcubench.quant.grid import Grid
-from mcubench.quant.integer.build import Builder
+from mcubench.quant.integer.building import Builder
 from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.quant.sharing import GridGroups, group_values
 

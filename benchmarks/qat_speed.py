@@ -1,0 +1,85 @@
+"""What quantisation-aware training costs: seconds per epoch against float training, in one run.
+
+    python -m benchmarks.qat_speed
+
+MNIST, batch 100, Adam, one thread. Float and rounded epochs take turns, so that a machine whose speed drifts does it to
+both alike; the ratio of medians is printed. Observers learn all the time, the dearest case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import sys
+import warnings
+
+import torch
+from rich.progress import track
+
+from benchmarks.tables import table
+from mcubench.callbacks import EpochTimer, QuantizationAwareTraining
+from mcubench.datamodules import MNIST
+from mcubench.errors import UserError
+from mcubench.models import CNN, DSCNN, MLP, Classifier
+
+import lightning.pytorch as pl  # isort: skip  # after mcubench, which mends torchvision where that is needed
+
+BATCH = 100
+MODELS: dict[str, type[Classifier]] = {"MLP": MLP, "CNN": CNN, "DSCNN": DSCNN}
+BITS = (None, 8, 4, 2)
+
+
+def seconds(model: str, bits: int | None, data: MNIST) -> float:
+    """Of one epoch, the first after one of warming up."""
+    torch.manual_seed(0)
+    timer = EpochTimer()
+    rounding = [] if bits is None else [QuantizationAwareTraining(weight_bits=bits)]
+    trainer = pl.Trainer(
+        max_epochs=2,
+        limit_train_batches=200,
+        limit_val_batches=0,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[timer, *rounding],
+    )
+    trainer.fit(MODELS[model](data.input_shape, data.num_classes), data)
+    return timer.epochs[1]
+
+
+def run(options: argparse.Namespace) -> int:
+    torch.set_num_threads(1)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    data = MNIST(root=options.root, batch_size=BATCH)
+    cases = [(model, bits) for model in options.models for bits in BITS]
+    measured: dict[tuple[str, int | None], list[float]] = {case: [] for case in cases}
+    for case in track(cases * options.repeats, "epochs of 200 batches"):
+        measured[case].append(seconds(*case, data))
+    rows = []
+    for model in options.models:
+        plain = statistics.median(measured[model, None])
+        ratios = (f"{statistics.median(measured[model, bits]) / plain:.2f}" for bits in BITS[1:])
+        rows.append([model, f"{plain:.2f}", *ratios])
+    print(table("model | float [s]: | 8 bits: | 4 bits: | 2 bits:", rows))
+    print(f"\n200 batches of {BATCH}, median of {options.repeats}; widths of weights, as multiples of float.")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", help="the data root (default: $MCUBENCH_DATA, else the cache folder)")
+    parser.add_argument("--repeats", type=int, default=5, help="epochs of each (default: 5)")
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    try:
+        return run(parser.parse_args())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""Where nodes become kernels: the tensors so far, and what rules for operations use."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mcubench.cost.size import BitWidths
+from mcubench.errors import UserError
+from mcubench.graph import Graph, Node, Op, Unknown, Value, Weight, ops
+from mcubench.quant.grid import WEIGHT_BITS, Grid, weight_codes, weight_scales
+from mcubench.quant.integer import kernels
+from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerGraph, IntegerNode, IntegerTensor, Kernel, Operand
+from mcubench.quant.sharing import GridGroups
+
+__all__ = ["Builder", "NotInIntegersError", "build"]
+
+_LARGEST_RANK = 3  # of one sample: kernels take (batch, height, width, channels)
+_LARGEST_BIAS = 2.0**29  # leaves the sum of products room in 32 bits
+
+
+class NotInIntegersError(UserError):
+    """An operation that TFLite Micro has no int8 kernel for, or none like it."""
+
+
+class Builder:
+    """Builds an integer graph node by node; rules read `node`.
+
+    Args:
+        graph: The deployed float graph.
+        groups: Which values share a grid.
+        grids: The grid of each group.
+        widths: Bits of weights.
+    """
+
+    def __init__(self, graph: Graph, groups: GridGroups, grids: Mapping[int, Grid], widths: BitWidths) -> None:
+        self.graph = graph
+        self.widths = widths
+        self._groups = groups
+        self._grids = grids
+        self._readers = graph.consumers()
+        # FULLY_CONNECTED takes narrow weights only with one scale for all outputs; CONV_2D does better, of images.
+        self.without_vectors = any(isinstance(node.op, ops.Dense) and widths.of(node.path) < 8 for node in graph.nodes)
+        self._nodes: list[IntegerNode] = []
+        self._filters: dict[tuple[object, ...], Filter] = {}
+        self._tensors: dict[Value, IntegerTensor] = {}
+        self.node: Node
+
+    def run(self) -> IntegerGraph:
+        """Builds the graph.
+
+        Raises:
+            NotInIntegersError: If an operation has no counterpart; the text names it and its path.
+        """
+        graph = self.graph
+        inputs = tuple(self._tensors.setdefault(value, self.new(value)) for value in graph.inputs)
+        for node in graph.nodes:
+            self.node = node
+            try:
+                values = (*node.inputs, *node.outputs)
+                if not isinstance(node.op, Unknown) and not all(each.dtype.is_floating_point for each in values):
+                    raise NotInIntegersError("it computes with integers or truth values")
+                build(node.op, self)
+            except NotInIntegersError as error:
+                where = f"{node.path or '(root)'}: {node.op.label}"
+                raise NotInIntegersError(f"{where} can't be computed in int8: {error}") from None
+        return IntegerGraph(
+            tuple(self._nodes),
+            inputs,
+            tuple(self._tensors[value] for value in graph.outputs),
+            graph.input_axes_moved,
+            graph.output_axes_moved,
+            graph.notes,
+        )
+
+    # --- tensors ---
+
+    def shape(self, value: Value) -> tuple[int, ...]:
+        """Shape of the tensor that holds a value: a signal (samples, channels) is an image of height 1."""
+        lead = {0: 2, 1: 1 + 2 * self.without_vectors, 2: 2}.get(len(value.shape), 1)
+        return (1,) * lead + value.shape
+
+    def axis(self, value: Value, axis: int) -> int:
+        """Where an axis of one sample stands in its tensor."""
+        return axis + len(self.shape(value)) - len(value.shape)
+
+    def grid(self, value: Value) -> Grid:
+        """The grid of a value."""
+        return self._grids[self._groups.of[value]]
+
+    def new(self, value: Value, shape: Sequence[int] | None = None, suffix: str = "") -> IntegerTensor:
+        """A tensor that holds a value; with another shape, if given."""
+        if len(value.shape) > _LARGEST_RANK:
+            raise NotInIntegersError(f"{value.name} has {len(value.shape)} axes; kernels take height, width, channels")
+        return IntegerTensor(value.name + suffix, tuple(shape or self.shape(value)), self.grid(value))
+
+    def read(self, value: Value) -> IntegerTensor:
+        """The tensor that holds a value."""
+        return self._tensors[value]
+
+    @property
+    def x(self) -> IntegerTensor:
+        """The first input."""
+        return self._tensors[self.node.inputs[0]]
+
+    def image(self) -> IntegerTensor:
+        """The first input as (1, height, width, channels)."""
+        value = self.node.inputs[0]
+        if len(value.shape) < 2:
+            raise NotInIntegersError(f"its input has shape {value.shape}; it takes signals and images")
+        return self.x
+
+    @property
+    def bits(self) -> int:
+        """Bits of the node's weights."""
+        return self.widths.of(self.node.path)
+
+    def check_ratio(self, largest: float) -> None:
+        """Sees that the output's grid is not too fine beside those of the inputs.
+
+        Raises:
+            NotInIntegersError: If it is.
+        """
+        coarsest = max(self.grid(value).scale for value in self.node.inputs)
+        if coarsest > largest * self.grid(self.node.output).scale:
+            raise NotInIntegersError(f"its results have a range more than {largest} times smaller than what it reads")
+
+    # --- nodes ---
+
+    def emit(self, kernel: Kernel, inputs: Sequence[Operand], output: IntegerTensor | None = None) -> IntegerTensor:
+        """Adds a call of a kernel; by default it writes the node's output."""
+        made = output or self.new(self.node.output)
+        self._nodes.append(IntegerNode(self.node.name, self.node.path, kernel, tuple(inputs), made))
+        if output is None:
+            self._tensors[self.node.output] = made
+        return made
+
+    def between(self, kernel: Kernel, source: IntegerTensor, shape: Sequence[int], suffix: str) -> IntegerTensor:
+        """Adds a call of a kernel before the node's own; what it writes keeps the grid of what it reads."""
+        return self.emit(
+            kernel, [source], IntegerTensor(f"{self.node.output.name}.{suffix}", tuple(shape), source.grid)
+        )
+
+    def give(self, tensor: IntegerTensor) -> None:
+        """Has a tensor hold the node's output, reshaped only if somebody minds its shape."""
+        value = self.node.output
+        minds = value in self.graph.outputs or not all(
+            isinstance(reader.op, ops.Dense) and len(value.shape) == 1 for reader in self._readers[value]
+        )
+        if minds and tensor.shape != self.shape(value):
+            self.emit(kernels.Reshape(), [tensor])
+        else:
+            self._tensors[value] = tensor
+
+    # --- weights ---
+
+    def filter(self, weight: Weight, tensor: Tensor, axis: int, bias: Weight | None = None) -> Filter:
+        """Codes of a weight.
+
+        Args:
+            weight: Whose they are.
+            tensor: It in the kernel's layout.
+            axis: That of the output channels.
+            bias: Biases: where one is much larger than a channel's weights, their scale is made coarser, so that it
+                can be held in 32 bits.
+        """
+        bits = self.bits
+        if bits not in WEIGHT_BITS:
+            allowed = ", ".join(map(str, WEIGHT_BITS))
+            raise NotInIntegersError(f"its weights are to have {bits} bits; integer weights have {allowed}")
+        scales = weight_scales(tensor, bits, axis)
+        if bias is not None:
+            scales = torch.maximum(scales, (bias.tensor.abs() / (self.x.grid.scale * _LARGEST_BIAS)).float())
+        key = (weight.stored, bits, axis, tensor.shape, tuple(scales.tolist()))
+        if key not in self._filters:
+            codes = weight_codes(tensor, scales, bits, axis).contiguous()
+            self._filters[key] = Filter(weight.name, codes, scales, axis, bits)
+        return self._filters[key]
+
+    def bias(self, weight: Weight | None, filter_: Filter) -> Bias | None:
+        """Codes of biases at the scale of the sums."""
+        if weight is None:
+            return None
+        scales = filter_.scales * torch.tensor(self.x.grid.scale, dtype=torch.float32)
+        codes = torch.round(weight.tensor.double() / (filter_.scales.double() * self.x.grid.scale))
+        return Bias(weight.name, codes.to(torch.int32), scales)
+
+    def constant(self, weight: Weight | float, rank: int, grid: Grid | None = None) -> Constant:
+        """Codes of a constant operand, with as many axes as its partner, on the grid of its range."""
+        tensor = weight.tensor.float() if isinstance(weight, Weight) else torch.tensor(float(weight))
+        name = weight.name if isinstance(weight, Weight) else f"{self.node.name}.constant"
+        shaped = tensor.reshape(*(1,) * (rank - tensor.ndim), *tensor.shape)
+        own = grid or Grid.of_range(float(tensor.min()), float(tensor.max()))
+        return Constant(name, own.codes(shaped).contiguous(), own)
+
+
+def resized(tensor: IntegerTensor, **sizes: int) -> tuple[int, ...]:
+    """The shape of an image with another height, width or channels."""
+    names = ("batch", "height", "width", "channels")
+    return tuple(sizes.get(name, size) for name, size in zip(names, tensor.shape, strict=True))
+
+
+@functools.singledispatch
+def build(op: Op, _at: Builder) -> None:
+    """Builds an operation's kernels.
+
+    Raises:
+        NotInIntegersError: If there are none.
+    """
+    if isinstance(op, Unknown):
+        raise NotInIntegersError(f"it is not understood ({op.reason})")
+    if isinstance(op, (ops.Recurrent, ops.RecurrentCell)):
+        raise NotInIntegersError("recurrent layers are not quantised yet")
+    raise NotInIntegersError("TFLite Micro has no int8 kernel for it, or none is used here yet")

@@ -4,8 +4,8 @@
 
 Every model is trained for 150 steps on real data and quantised with ranges from 512 training samples. Its codes for
 the whole test set are compared with those of three interpreters that read the same ``.tflite``: TFLite Micro, LiteRT
-with its reference kernels, and LiteRT as it comes (XNNPACK). RAM is what TFLite Micro's recording allocator says,
-beside the plan of the integer graph and the estimate of ``profile``; flash is the size of the file, beside the estimate.
+with its reference kernels, and LiteRT as it comes (XNNPACK). RAM is what TFLite Micro's recording allocator says
+beside the plan of the integer graph and that of ``profile``; flash is the size of the file, beside its estimate.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
@@ -35,7 +36,8 @@ class QuantizationAwareTraining(pl.Callback):
     range. The module gets no layer, parameter or buffer. What can't be rounded is an error that names it: a layer that
     a step computes outside of forward, a recurrent layer, an operation that is not understood.
 
-    In validation and test the module is rounded as soon as ranges were learned, which checkpoints keep for export.
+    In validation and test the module is rounded as soon as ranges were learned, which checkpoints keep for export. The
+    best checkpoint is chosen among rounded epochs.
 
     Args:
         weight_bits: Bits of a weight: 8, 4 or 2 (ternary).
@@ -141,6 +143,15 @@ class QuantizationAwareTraining(pl.Callback):
         if self._quantizer is not None:
             self._quantizer.detach()
         self._watch.end()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Has checkpoints be chosen anew where rounding begins: the best float model is not the best to deploy."""
+        if trainer.current_epoch == self.schedule.start > 0:
+            for each in trainer.checkpoint_callbacks:
+                if isinstance(each, ModelCheckpoint) and each.monitor is not None:
+                    each.best_k_models, each.best_model_path, each.kth_best_model_path = {}, "", ""
+                    each.best_model_score = None
+                    each.kth_value = torch.tensor(torch.inf if each.mode == "min" else -torch.inf)
 
     # --- one step ---
 

@@ -9,6 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -93,6 +94,23 @@ class TestTraining:
         assert qat.state_dict()["ranges"] == {}
         soon, _ = fit(tmp_path, QuantizationAwareTraining(start_epoch=1))
         assert not equal(plain, soon)
+
+    def test_the_best_checkpoint_is_one_that_was_rounded(self, tmp_path: Path) -> None:
+        """The metric is best in the first epoch, which is float; of the rounded ones it is best in the third."""
+
+        class Worse(MyNet):
+            def validation_step(self, batch: Any, batch_idx: int) -> None:
+                self.log("score", -float(self.current_epoch))
+
+        best = ModelCheckpoint(tmp_path, filename="{epoch}", monitor="score", mode="max")
+        qat = QuantizationAwareTraining(start_epoch=2)
+        model = net(Worse)
+        trainer(tmp_path, qat, best, max_epochs=4, enable_checkpointing=True).fit(model, MyData())
+        assert Path(best.best_model_path).name == "epoch=2.ckpt"
+        assert find_qat_state(torch.load(best.best_model_path, weights_only=True)) is not None
+        float_best = ModelCheckpoint(tmp_path / "float", filename="{epoch}", monitor="score", mode="max")
+        trainer(tmp_path, float_best, max_epochs=4, enable_checkpointing=True).fit(net(Worse), MyData())
+        assert Path(float_best.best_model_path).name == "epoch=0.ckpt"
 
     def test_frozen_ranges_stay(self, tmp_path: Path) -> None:
         qat = QuantizationAwareTraining(freeze_observers_epoch=1)

@@ -1,6 +1,6 @@
 """What quantisation-aware training costs: seconds per epoch against float training, in one run.
 
-    python -m benchmarks.qat_speed
+    python -m benchmarks.qat_speed --write docs/quantization.md
 
 MNIST, batch 100, Adam, one thread. Float and rounded epochs take turns, so that a machine whose speed drifts does it to
 both alike; the ratio of medians is printed. Observers learn all the time, the dearest case.
@@ -13,11 +13,12 @@ import logging
 import statistics
 import sys
 import warnings
+from pathlib import Path
 
 import torch
 from rich.progress import track
 
-from benchmarks.tables import table
+from benchmarks.tables import table, write_tables
 from mcubench.callbacks import EpochTimer, QuantizationAwareTraining
 from mcubench.datamodules import MNIST
 from mcubench.errors import UserError
@@ -25,7 +26,7 @@ from mcubench.models import CNN, DSCNN, MLP, Classifier
 
 import lightning.pytorch as pl  # isort: skip  # after mcubench, which mends torchvision where that is needed
 
-BATCH = 100
+BATCH, BATCHES = 100, 200
 MODELS: dict[str, type[Classifier]] = {"MLP": MLP, "CNN": CNN, "DSCNN": DSCNN}
 BITS = (None, 8, 4, 2)
 
@@ -37,7 +38,7 @@ def seconds(model: str, bits: int | None, data: MNIST) -> float:
     rounding = [] if bits is None else [QuantizationAwareTraining(weight_bits=bits)]
     trainer = pl.Trainer(
         max_epochs=2,
-        limit_train_batches=200,
+        limit_train_batches=BATCHES,
         limit_val_batches=0,
         accelerator="cpu",
         logger=False,
@@ -57,15 +58,22 @@ def run(options: argparse.Namespace) -> int:
     data = MNIST(root=options.root, batch_size=BATCH)
     cases = [(model, bits) for model in options.models for bits in BITS]
     measured: dict[tuple[str, int | None], list[float]] = {case: [] for case in cases}
-    for case in track(cases * options.repeats, "epochs of 200 batches"):
+    for case in track(cases * options.repeats, f"epochs of {BATCHES} batches"):
         measured[case].append(seconds(*case, data))
     rows = []
     for model in options.models:
         plain = statistics.median(measured[model, None])
         ratios = (f"{statistics.median(measured[model, bits]) / plain:.2f}" for bits in BITS[1:])
         rows.append([model, f"{plain:.2f}", *ratios])
-    print(table("model | float [s]: | 8 bits: | 4 bits: | 2 bits:", rows))
-    print(f"\n200 batches of {BATCH}, median of {options.repeats}; widths of weights, as multiples of float.")
+    note = (
+        f"Seconds of {BATCHES} batches of {BATCH} on MNIST, one thread, median of {options.repeats} epochs that took turns; "
+        "with weights of so many bits, as multiples of float."
+    )
+    content = f"{table('model | float [s]: | 8 bits: | 4 bits: | 2 bits:', rows)}\n\n{note}"
+    if options.write:
+        write_tables(options.write, {"cost": content})
+    else:
+        print(content)
     return 0
 
 
@@ -73,6 +81,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", help="the data root (default: $MCUBENCH_DATA, else the cache folder)")
     parser.add_argument("--repeats", type=int, default=5, help="epochs of each (default: 5)")
+    parser.add_argument("--write", type=Path, help="put the table between the markers of this file")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     try:
         return run(parser.parse_args())

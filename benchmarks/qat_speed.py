@@ -66,8 +66,8 @@ def run(options: argparse.Namespace) -> int:
         ratios = (f"{statistics.median(measured[model, bits]) / plain:.2f}" for bits in BITS[1:])
         rows.append([model, f"{plain:.2f}", *ratios])
     note = (
-        f"Seconds of {BATCHES} batches of {BATCH} on MNIST, one thread, median of {options.repeats} epochs that took turns; "
-        "with weights of so many bits, as multiples of float."
+        f"Seconds of {BATCHES} batches of {BATCH} on MNIST, one thread, median of {options.repeats} epochs that took "
+        "turns; with weights of so many bits, as multiples of float."
     )
     content = f"{table('model | float [s]: | 8 bits: | 4 bits: | 2 bits:', rows)}\n\n{note}"
     if options.write:

@@ -222,5 +222,10 @@ def _(_kernel: kernels.Tanh, node: IntegerNode) -> _Described:
 
 
 @_describe.register
+def _(_kernel: kernels.Softmax, node: IntegerNode) -> _Described:
+    return "SOFTMAX", "SoftmaxOptions", {"beta": 1.0}, node.inputs
+
+
+@_describe.register
 def _(_kernel: kernels.HardSwish, node: IntegerNode) -> _Described:
     return "HARD_SWISH", "HardSwishOptions", {}, node.inputs

@@ -78,6 +78,8 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     ),
     "relu alone": (lambda: Forward(lambda conv, x: F.relu(x) + conv(x), nn.Conv2d(4, 4, 1)), IMAGE, "RELU CONV_2D ADD"),
     "relu6 alone": (lambda: Forward(lambda x: F.relu6(x) + x), IMAGE, "RELU6 ADD"),
+    "softmax": (lambda: nn.Sequential(nn.Linear(12, 9), nn.Softmax(1)), VECTOR, "FULLY_CONNECTED SOFTMAX"),
+    "softmax of channels": (lambda: nn.Sequential(nn.Conv2d(4, 6, 1), nn.Softmax(1)), IMAGE, "CONV_2D SOFTMAX"),
     "padding": (lambda: nn.Sequential(nn.ZeroPad2d((1, 2, 0, 1)), nn.MaxPool2d(2)), IMAGE, "PAD MAX_POOL_2D"),
     "slice": (
         lambda: Forward(lambda conv, x: conv(x)[:, 1:3, ::2], nn.Conv2d(4, 4, 1)), IMAGE, "CONV_2D STRIDED_SLICE"
@@ -116,6 +118,7 @@ FUNCTIONS: dict[str, tuple[Callable[[], Kernel], Grid | None]] = {
     "QUANTIZE": (kernels.Requantize, None),
     "LOGISTIC": (kernels.Logistic, Grid(1 / 256, -128)),
     "TANH": (kernels.Tanh, Grid(1 / 128, 0)),
+    "SOFTMAX": (kernels.Softmax, Grid(1 / 256, -128)),
 }
 
 

@@ -45,6 +45,13 @@ def _(op: ops.Activation, at: Builder) -> None:
 
 
 @build.register
+def _(op: ops.Softmax, at: Builder) -> None:
+    if op.log or op.causal or op.axis != len(at.node.output.shape) - 1:
+        raise NotInIntegersError("only softmax over the last axis, or over the channels, is supported")
+    at.emit(kernels.Softmax(), [at.x])
+
+
+@build.register
 def _(op: ops.Elementwise, at: Builder) -> None:
     kind = op.kind.partition(".")[0]
     given = list(op.operands)

@@ -5,6 +5,7 @@ from mcubench.quant.integer.kernels.functions import HardSwish, LeakyRelu, Logis
 from mcubench.quant.integer.kernels.layers import Convolve, DepthwiseConvolve, FullyConnected, TransposeConvolve
 from mcubench.quant.integer.kernels.moves import Concatenate, Pad, Reshape, StridedSlice, Transpose
 from mcubench.quant.integer.kernels.pooling import AveragePool, MaxPool
+from mcubench.quant.integer.kernels.softmax import Softmax
 
 __all__ = [
     "Add",
@@ -23,6 +24,7 @@ __all__ = [
     "Relu6",
     "Requantize",
     "Reshape",
+    "Softmax",
     "StridedSlice",
     "Subtract",
     "Tanh",

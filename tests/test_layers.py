@@ -84,10 +84,16 @@ def test_costs_import_costs_the_graph_and_what_has_no_subject(path: Path) -> Non
 
 
 @pytest.mark.parametrize("path", each("quant"))
-def test_quantisation_imports_itself_the_graph_and_bit_widths(path: Path) -> None:
+def test_quantisation_imports_itself_the_graph_and_of_costs_widths_and_plans(path: Path) -> None:
     assert parts_of(path) <= {"quant", "graph", "errors", "files", "cost"}
     costs = {name for name in imports_of(path) if name.startswith("mcubench.cost")}
-    assert all(name.startswith("mcubench.cost.size.") for name in costs)
+    assert all(name.startswith(("mcubench.cost.size.", "mcubench.cost.memory.")) for name in costs)
+
+
+@pytest.mark.parametrize("path", each("export"))
+def test_exports_import_no_training(path: Path) -> None:
+    assert parts_of(path).isdisjoint({"cli", "callbacks", "models", "baselines"})
+    assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint({"lightning", "keras", "tensorflow"})
 
 
 @pytest.mark.parametrize("path", each("features"))

@@ -10,15 +10,18 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 
 from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
 from mcubench.cost import BitWidths
 from mcubench.errors import UserError
+from mcubench.quant import NotInIntegersError, check_kernels
 from mcubench.quant.training import (
     STATE_KEY,
     FakeQuantizer,
     Observer,
     Phase,
+    Plan,
     Schedule,
     StepWatch,
     checked_widths,
@@ -126,10 +129,19 @@ class QuantizationAwareTraining(pl.Callback):
             self._attach(trainer, module, sample)
 
     def _attach(self, trainer: pl.Trainer, module: pl.LightningModule, sample: Any) -> None:
-        self._quantizer = FakeQuantizer(make_plan(module, sample, self.batch_dim), self._widths, self.observer)
+        plan = make_plan(module, sample, self.batch_dim)
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._warn_if_not_exportable(plan)
+        self._quantizer = FakeQuantizer(plan, self._widths, self.observer)
         if self._loaded:
             self._quantizer.load(self._loaded)
         self._quantizer.attach(module, lambda: self._phase(trainer, module))
+
+    def _warn_if_not_exportable(self, plan: Plan) -> None:
+        try:
+            check_kernels(plan.graph, self._widths)
+        except NotInIntegersError as error:
+            rank_zero_warn(f"it will be rounded in training, but it can't become a .tflite: {error}", stacklevel=2)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leaves the module as it was."""

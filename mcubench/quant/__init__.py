@@ -5,7 +5,7 @@ from mcubench.quant.fake import interpret_fake
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer import IntegerGraph, NotInIntegersError
 from mcubench.quant.noise import LayerNoise, layer_noise
-from mcubench.quant.quantize import quantize
+from mcubench.quant.quantize import check_kernels, quantize
 
 __all__ = [
     "Grid",
@@ -14,6 +14,7 @@ __all__ = [
     "NotInIntegersError",
     "Range",
     "calibrate",
+    "check_kernels",
     "interpret_fake",
     "layer_noise",
     "quantize",

@@ -15,7 +15,7 @@ from mcubench.quant.integer.building import Builder
 from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.quant.sharing import GridGroups, group_values
 
-__all__ = ["quantize"]
+__all__ = ["check_kernels", "quantize"]
 
 
 def quantize(
@@ -50,9 +50,19 @@ def quantize(
     groups = group_values(graph)
     if ranges is None:
         samples = [calibration] if isinstance(calibration, Tensor) else list(calibration or ())
-        Builder(graph, groups, dict.fromkeys(range(groups.count), Grid(1.0, 0)), widths).run()  # fails before the work
+        check_kernels(graph, widths)  # before the work
         ranges = calibrate(graph, *samples, observer=observer)
     return Builder(graph, groups, _grids(groups, ranges), widths).run()
+
+
+def check_kernels(graph: Graph, widths: BitWidths | None = None) -> None:
+    """Sees whether a deployed graph has a kernel for everything, whatever the ranges of its values are.
+
+    Raises:
+        NotInIntegersError: If there is none for an operation.
+    """
+    groups = group_values(graph)
+    Builder(graph, groups, dict.fromkeys(range(groups.count), Grid(1.0, 0)), widths or BitWidths()).run()
 
 
 def _grids(groups: GridGroups, ranges: Mapping[Value, Range]) -> dict[int, Grid]:

@@ -112,6 +112,14 @@ class TestTraining:
         trainer(tmp_path, float_best, max_epochs=4, enable_checkpointing=True).fit(net(Worse), MyData())
         assert Path(float_best.best_model_path).name == "epoch=0.ckpt"
 
+    def test_what_trains_but_has_no_kernel_is_said_at_once(self, tmp_path: Path) -> None:
+        class Smooth(MyNet):
+            def forward(self, x: Tensor) -> Tensor:
+                return nn.functional.gelu(super().forward(x))
+
+        with pytest.warns(UserWarning, match=r"can't become a .tflite: \(root\): gelu can't be computed in int8"):
+            fit(tmp_path, QuantizationAwareTraining(), net(Smooth), max_epochs=1)
+
     def test_frozen_ranges_stay(self, tmp_path: Path) -> None:
         qat = QuantizationAwareTraining(freeze_observers_epoch=1)
         _, running = fit(tmp_path, qat)

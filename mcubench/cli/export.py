@@ -17,6 +17,7 @@ from mcubench.cli.exported import Format, Target, target_of
 from mcubench.cli.quantized import (
     Quantized,
     add_quantization_options,
+    check_one_input,
     check_quantization,
     quantized,
     refuse_classical,
@@ -80,7 +81,7 @@ def run_export(args: Sequence[str]) -> None:
     source = _source(subject, model, data)
     found = quantized(subject, model, data) if set(formats) - {"keras"} else None
     if found is not None:
-        _check_one_input(found)
+        check_one_input("export", found)
     try:
         manifest = _Export(target, source, model, data, found).write(formats)
     except OSError as error:
@@ -113,12 +114,6 @@ def _check_packages(formats: Sequence[Format]) -> None:
             check_backend("tensorflow")
         except UserError:
             raise UserError("--format keras needs tensorflow: pip install 'mcubench[keras]'") from None
-
-
-def _check_one_input(found: Quantized) -> None:
-    counts = len(found.integer.inputs), len(found.integer.outputs)
-    if counts != (1, 1):
-        raise UserError(f"export takes models with one input and one output; this one has {counts[0]} and {counts[1]}")
 
 
 def _source(subject: Subject, model: nn.Module, data: pl.LightningDataModule | None) -> Source:

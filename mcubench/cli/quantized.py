@@ -17,11 +17,19 @@ from mcubench.cli.subject import Subject
 from mcubench.cost import BitWidths
 from mcubench.errors import UserError
 from mcubench.graph import Graph, deploy, trace
+from mcubench.quant.calibration import Observer
 from mcubench.quant.grid import WEIGHT_BITS
 from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.quant.quantize import quantize
 
-__all__ = ["Quantized", "add_quantization_options", "check_quantization", "quantized", "refuse_classical"]
+__all__ = [
+    "Quantized",
+    "add_quantization_options",
+    "check_one_input",
+    "check_quantization",
+    "quantized",
+    "refuse_classical",
+]
 
 _SAMPLES = 1000  # of training data, on which ranges are observed
 
@@ -91,6 +99,17 @@ def refuse_classical(verb: str, model: nn.Module) -> None:
         )
 
 
+def check_one_input(verb: str, found: Quantized) -> None:
+    """Refuses a model that takes or gives several tensors.
+
+    Raises:
+        UserError: If it does.
+    """
+    counts = len(found.integer.inputs), len(found.integer.outputs)
+    if counts != (1, 1):
+        raise UserError(f"{verb} takes models with one input and one output; this one has {counts[0]} and {counts[1]}")
+
+
 def quantized(subject: Subject, model: nn.Module, data: pl.LightningDataModule | None) -> Quantized:
     """Quantises a trained model.
 
@@ -114,7 +133,7 @@ def quantized(subject: Subject, model: nn.Module, data: pl.LightningDataModule |
     if not isinstance(source, (pl.LightningDataModule, pl.LightningModule)):
         raise UserError("ranges are observed on training data: name it with --data")
     samples = training_samples(source, config.calibration_samples or _SAMPLES)
-    observer = config.observer or "minmax"
+    observer: Observer = config.observer or "minmax"
     widths = BitWidths(config.weight_bits or 8, 8, config.bits_per_layer or {})
     graph = deploy(trace(model, samples[:1]))
     integer = quantize(graph, calibration=samples, observer=observer, widths=widths)

@@ -1,4 +1,4 @@
-"""The integer graph as ONNX: float operators between QuantizeLinear and DequantizeLinear, with just the graph's scales."""
+"""The integer graph as ONNX: float operators between QuantizeLinear and DequantizeLinear, with its scales."""
 
 from __future__ import annotations
 

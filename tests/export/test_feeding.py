@@ -92,7 +92,7 @@ def test_raw_digits(digits_run: Path, monkeypatch: pytest.MonkeyPatch, engine: s
 
 
 @pytest.mark.parametrize(
-    "count", [200, pytest.param(None, marks=pytest.mark.slow, id="the whole test set")], ids=lambda count: str(count)
+    "count", [200, pytest.param(None, marks=pytest.mark.slow, id="the whole test set")], ids=str
 )
 @pytest.mark.parametrize(
     ("model", "data", "options"),

@@ -107,11 +107,12 @@ def plan_buffers(buffers: Sequence[Buffer], steps: tuple[str, ...], unsupported:
 def place(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> list[Placement]:
     """Gives every buffer an offset: the largest first, each in the lowest gap that is free while it lives.
 
-    This is the order of TFLite Micro's GreedyMemoryPlanner: sizes are rounded up to the alignment, and of equal ones the
-    one that is listed last comes first.
+    This is the order of TFLite Micro's GreedyMemoryPlanner: sizes are rounded up to the alignment, and of equal ones
+    the one that is listed last comes first.
     """
+    order = sorted(range(len(buffers)), key=lambda index: (-math.ceil(buffers[index].size / alignment), -index))
     placed: list[Placement] = []
-    for buffer in sorted(reversed(buffers), key=lambda each: -math.ceil(each.size / alignment)):
+    for buffer in (buffers[index] for index in order):
         offset = 0
         for other in sorted((each for each in placed if each.buffer.overlaps(buffer)), key=lambda each: each.offset):
             if other.offset >= offset + buffer.size:

@@ -54,13 +54,19 @@ def _run(op: Op, at: _Context) -> Tensor | tuple[Tensor, ...]:
     raise NotImplementedError(f"{op.label} can't be run")
 
 
-def interpret(graph: Graph, *inputs: Tensor, every: bool = False) -> Any:
+def interpret(
+    graph: Graph,
+    *inputs: Tensor,
+    every: bool = False,
+    settle: Callable[[Value, Tensor], Tensor] = lambda _value, tensor: tensor,
+) -> Any:
     """Runs a graph on a batch.
 
     Args:
         graph: A graph without unknown nodes.
         *inputs: For each input of the graph a tensor (N, *shape); the batch is always in front.
         every: Return all values, not only the outputs.
+        settle: What becomes of a value before others read it: rounding, say. Inputs are values too.
 
     Returns:
         A tuple of outputs; with `every`, a dict of all values by name.
@@ -70,12 +76,13 @@ def interpret(graph: Graph, *inputs: Tensor, every: bool = False) -> Any:
     """
     if unknown := graph.unknown():
         raise NotImplementedError(f"{unknown[0].op.label} at {unknown[0].path or '(root)'} can't be run")
-    found: dict[Value, Tensor] = dict(zip(graph.inputs, inputs, strict=True))
     with torch.no_grad():
+        found = {value: settle(value, x) for value, x in zip(graph.inputs, inputs, strict=True)}
         for node in graph.nodes:
             at = _Context([found[value] for value in node.inputs], node.output, graph.layout == "channels_last")
             results = _run(node.op, at)
-            found.update(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
+            results = results if isinstance(results, tuple) else (results,)
+            found.update((value, settle(value, y)) for value, y in zip(node.outputs, results, strict=True))
     if every:
         return {value.name: tensor for value, tensor in found.items()}
     return tuple(found[value] for value in graph.outputs)

@@ -44,10 +44,8 @@ def multiplier_of(number: float) -> tuple[int, int]:
 
 
 def high_product(a: Tensor, b: Tensor | int) -> Tensor:
-    """2ab / 2^32, rounded to nearest, halves towards +infinity where positive and away from it where negative."""
-    product = a * b
-    nudge = torch.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    return torch.div(product + nudge, 1 << 31, rounding_mode="trunc").clamp_max(INT32_MAX)
+    """2ab / 2^32, rounded to nearest, halves up; not both may be -2^31, which would not fit."""
+    return (a * b).add_(1 << 30).bitwise_right_shift_(31)
 
 
 def high_product_16(a: Tensor, b: int, rounded: bool = True) -> Tensor:
@@ -60,9 +58,9 @@ def high_product_16(a: Tensor, b: int, rounded: bool = True) -> Tensor:
 def shifted_right(x: Tensor, exponent: Tensor | int) -> Tensor:
     """X / 2^exponent, rounded to nearest, halves away from 0."""
     exponents = torch.as_tensor(exponent, dtype=torch.int64)
-    mask = (1 << exponents) - 1
-    threshold = (mask >> 1) + (x < 0)
-    return (x >> exponents) + ((x & mask) > threshold)
+    half = (1 << exponents) >> 1
+    minus_one_if_negative = (x >> 63) * exponents.clamp_max(1)
+    return (x + half).add_(minus_one_if_negative).bitwise_right_shift_(exponents)
 
 
 def wrapped(x: Tensor) -> Tensor:
@@ -73,5 +71,5 @@ def wrapped(x: Tensor) -> Tensor:
 def rescaled(x: Tensor, multiplier: Tensor | int, exponent: Tensor | int) -> Tensor:
     """X times a factor from `multiplier_of`; broadcasts over channels."""
     exponents = torch.as_tensor(exponent, dtype=torch.int64)
-    up = wrapped(x << exponents.clamp_min(0))
+    up = wrapped(x << exponents.clamp_min(0)) if bool((exponents > 0).any()) else x
     return shifted_right(high_product(up, multiplier), (-exponents).clamp_min(0))

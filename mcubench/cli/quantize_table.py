@@ -63,12 +63,12 @@ def _noise(report: QuantizationReport) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("layer", no_wrap=True)
     table.add_column("operation", no_wrap=True)
-    for heading in ("SQNR [dB]", "step", "at the ends"):
+    for heading in ("SQNR [dB]", "step", "clipped"):
         table.add_column(heading, justify="right", no_wrap=True)
     for layer in report.layers:
         ratio = f"{layer.sqnr:.1f}" if math.isfinite(layer.sqnr) else "exact" if layer.sqnr > 0 else "?"
         path = "" if layer.op == "input" else layer.path or "(root)"
-        table.add_row(path, layer.op, ratio, f"{layer.scale:.3g}", f"{100 * layer.saturated:.1f} %")
+        table.add_row(path, layer.op, ratio, f"{layer.scale:.3g}", f"{100 * layer.clipped:.1f} %")
     return table
 
 

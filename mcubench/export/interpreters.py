@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -103,26 +105,33 @@ def smallest_arena(model: bytes) -> int:
     Raises:
         UserError: As `run_tflm` does.
     """
-    least = -(-recorded_arena(model).total // _ALIGNMENT)  # with less, the process may die
+    load(_RUNTIME)
+    least = -(-recorded_arena(model).total // _ALIGNMENT)
     most = least
-    with _stderr():  # where it says what was missing
-        while not _starts(model, most * _ALIGNMENT):
-            least, most = most, 2 * most
-        while least < most:
-            middle = (least + most) // 2
-            if _starts(model, middle * _ALIGNMENT):
-                most = middle
-            else:
-                least = middle + 1
+    while not _starts(model, most * _ALIGNMENT):
+        least, most = most, 2 * most
+    while least < most:
+        middle = (least + most) // 2
+        if _starts(model, middle * _ALIGNMENT):
+            most = middle
+        else:
+            least = middle + 1
     return most * _ALIGNMENT
 
 
+_START = f"""
+import sys
+from {_RUNTIME} import Interpreter
+Interpreter.from_bytes(sys.stdin.buffer.read(), arena_size=int(sys.argv[1]))
+"""
+
+
 def _starts(model: bytes, arena: int) -> bool:
-    try:
-        load(_RUNTIME).Interpreter.from_bytes(model, arena_size=arena)
-    except RuntimeError:
-        return False
-    return True
+    """Tries it in a process of its own: where the arena is too small, that may die."""
+    done = subprocess.run(
+        [sys.executable, "-c", _START, str(arena)], input=model, capture_output=True, check=False, timeout=600
+    )
+    return done.returncode == 0
 
 
 @contextlib.contextmanager

@@ -44,8 +44,7 @@ def exported(monkeypatch: pytest.MonkeyPatch, run: Path, *options: str) -> Quant
 
     original = export.quantized
     monkeypatch.setattr(export, "quantized", quantized)
-    checkpoint = run / "checkpoints" / "best.ckpt"
-    assert main(["export", "--ckpt_path", str(checkpoint), *options]) == 0
+    assert main(["export", "--ckpt_path", str(run), *options]) == 0
     return made[0]
 
 
@@ -91,9 +90,7 @@ def test_raw_digits(digits_run: Path, monkeypatch: pytest.MonkeyPatch, engine: s
     assert told(digits_run, raw, engine) != ours
 
 
-@pytest.mark.parametrize(
-    "count", [200, pytest.param(None, marks=pytest.mark.slow, id="the whole test set")], ids=str
-)
+@pytest.mark.parametrize("count", [200, pytest.param(None, marks=pytest.mark.slow, id="the whole test set")], ids=str)
 @pytest.mark.parametrize(
     ("model", "data", "options"),
     [

@@ -83,18 +83,25 @@ def test_costs_import_costs_the_graph_and_what_has_no_subject(path: Path) -> Non
     assert parts_of(path) <= {"cost", "graph", "errors", "files", "console"}
 
 
+@pytest.mark.parametrize("path", each("quant"))
+def test_quantisation_imports_itself_the_graph_and_bit_widths(path: Path) -> None:
+    assert parts_of(path) <= {"quant", "graph", "errors", "files", "cost"}
+    costs = {name for name in imports_of(path) if name.startswith("mcubench.cost")}
+    assert all(name.startswith("mcubench.cost.size.") for name in costs)
+
+
 @pytest.mark.parametrize("path", each("features"))
 def test_features_import_features_and_errors(path: Path) -> None:
     assert parts_of(path) <= {"features", "errors"}
     assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN | {"torch", "sklearn"})
 
 
-@pytest.mark.parametrize("path", each("graph", "cost"))
-def test_neither_imports_a_framework_beside_torch(path: Path) -> None:
+@pytest.mark.parametrize("path", each("graph", "cost", "quant"))
+def test_none_imports_a_framework_beside_torch(path: Path) -> None:
     assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN)
 
 
-@pytest.mark.parametrize("path", each("baselines", "callbacks", "models", "datamodules", "results"))
+@pytest.mark.parametrize("path", each("baselines", "callbacks", "models", "datamodules", "results", "quant"))
 def test_nothing_imports_the_command_line(path: Path) -> None:
     assert "cli" not in parts_of(path)
 

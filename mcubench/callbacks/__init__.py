@@ -7,7 +7,8 @@ mend_torchvision()
 from mcubench.callbacks.epoch_timer import EpochTimer  # noqa: E402
 from mcubench.callbacks.last_checkpoint import LastCheckpoint  # noqa: E402
 from mcubench.callbacks.macs import MACs  # noqa: E402
+from mcubench.callbacks.quantization import QuantizationAwareTraining  # noqa: E402
 from mcubench.callbacks.random_state import RandomState  # noqa: E402
 from mcubench.callbacks.size_budget import SizeBudget  # noqa: E402
 
-__all__ = ["EpochTimer", "LastCheckpoint", "MACs", "RandomState", "SizeBudget"]
+__all__ = ["EpochTimer", "LastCheckpoint", "MACs", "QuantizationAwareTraining", "RandomState", "SizeBudget"]

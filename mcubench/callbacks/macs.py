@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 from rich.console import Console
 
 from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
+from mcubench.callbacks.trained_widths import priced_widths
 from mcubench.cost import BitWidths, CostReport, profile
 from mcubench.cost.table import print_report
 from mcubench.errors import UserError
@@ -21,7 +22,7 @@ class MACs(pl.Callback):
 
     It traces the module with its ``example_input_array``, or the data module's ``input_shape``, or the first training
     batch. What can't be counted is named in the table, and ``cost/macs`` is not logged then. A module that can't be
-    traced trains on, with a warning that says why.
+    traced trains on, with a warning that says why. Under `QuantizationAwareTraining` its bits are those of the table.
 
     Args:
         weight_bits: Bits of a weight in the table: 1, 2, 4, 8, or 16 and 32 for floats.
@@ -89,7 +90,7 @@ class MACs(pl.Callback):
 
     def _count(self, trainer: pl.Trainer, module: pl.LightningModule, sample: Any) -> None:
         try:
-            self.report = profile(module, sample, self.widths, self.count_bias, self.batch_dim)
+            self.report = profile(module, sample, priced_widths(trainer, self.widths), self.count_bias, self.batch_dim)
         except UserError as error:
             self._give_up(error)
             return

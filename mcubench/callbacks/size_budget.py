@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
+from mcubench.callbacks.trained_widths import priced_widths, trained_widths
 from mcubench.cost import BitWidths, CostReport, bytes_text, find_device, parse_bytes, parse_count, profile
 from mcubench.errors import BudgetExceededError, UserError
 
@@ -24,6 +25,9 @@ class SizeBudget(pl.Callback):
     Flash, RAM and MACs are those of `mcubench.cost.profile` at the given widths. What can't be priced is over budget,
     and is named. Logs ``budget/flash``, ``budget/ram``, ``budget/macs`` and, for each that is limited,
     ``budget/..._headroom``. To change widths while training, set `widths`.
+
+    Under `QuantizationAwareTraining` it is the widths of that callback that are checked and may be set, also in the
+    epochs before its ``start_epoch``, as they are what will be deployed. Others given here give way, with a warning.
 
     Args:
         flash: Bytes for weights, as a number or as in ``32 KiB``.
@@ -74,6 +78,7 @@ class SizeBudget(pl.Callback):
         self.problem: str | None = None
         self._identity = {**self.limits, "widths": str(self.widths)}
         self._sample: Any = None
+        self._trained: BitWidths | None = None  # widths of quantisation-aware training at the last check
         self._checked: object = None  # structure and widths at the last check
         self._logged: CostReport | None = None
 
@@ -98,6 +103,8 @@ class SizeBudget(pl.Callback):
             except UserError as error:
                 self._complain(trainer, f"the budget can't be checked: {error}")
             self._check(trainer, pl_module)
+        elif trained_widths(trainer) != self._trained:
+            self._check(trainer, pl_module)
         if self.report is not None and self.report is not self._logged:
             self._logged = self.report
             self._log(trainer, self.report)
@@ -111,6 +118,10 @@ class SizeBudget(pl.Callback):
         self._check(trainer, pl_module)
 
     def _check(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        trained = trained_widths(trainer)
+        if trained is not None:
+            self.widths = trained if self.widths == self._trained else priced_widths(trainer, self.widths)
+        self._trained = trained
         state = (_structure(module), str(self.widths))
         if self._sample is None or state == self._checked:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import shlex
@@ -17,12 +18,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from mcubench.callbacks import EpochTimer, MACs
+from mcubench.callbacks.trained_widths import quantization_of
 from mcubench.cli.names import FROM_DATA
 from mcubench.datamodules import TensorDataModule
 from mcubench.datamodules.base import Part
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
 from mcubench.models.scored import ScoredModule
+from mcubench.quant.training import find_qat_state
 from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import load_checkpoint
 from mcubench.results.evaluation import NotScorableError, Scores, score
@@ -77,8 +80,10 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         notes.append(f"nothing was left to train after {trainer.current_epoch} epochs; raise --trainer.max_epochs")
     if fit.budget is not None:
         notes.append(fit.budget)
-    checkpoint = _take_best(fit, notes)
-    scores = _score_parts(fit, notes)
+    checkpoint, state = _take_best(fit, notes)
+    quantization = quantization_of(trainer)
+    with contextlib.nullcontext() if quantization is None else quantization.quantized(model, state):
+        scores = _score_parts(fit, notes)
     described = fit.datamodule.describe() if isinstance(fit.datamodule, TensorDataModule) else {}
     features = fit.datamodule.preprocessing() if isinstance(fit.datamodule, TensorDataModule) else None
     config = fit.config
@@ -121,9 +126,10 @@ def _params(model: pl.LightningModule, costs: MACs) -> int:
 
 def _costs(costs: MACs, notes: list[str]) -> dict[str, Any]:
     """What the model costs; ``None`` for what is not known, with a note."""
-    bits = {"weight": costs.widths.weight, "activation": costs.widths.activation}
-    row: dict[str, Any] = {"macs": None, "flash_bytes": None, "ram_bytes": None, "bits": bits}
     report = costs.report
+    widths = costs.widths if report is None else report.widths
+    bits = {"weight": widths.weight, "activation": widths.activation}
+    row: dict[str, Any] = {"macs": None, "flash_bytes": None, "ram_bytes": None, "bits": bits}
     if report is None:
         notes.append(f"MACs, flash and RAM are not known: {costs.problem or 'no training batch came'}")
         return row
@@ -132,33 +138,38 @@ def _costs(costs: MACs, notes: list[str]) -> dict[str, Any]:
     return row | {"macs": report.macs, "flash_bytes": report.flash_bytes, "ram_bytes": report.ram_bytes}
 
 
-def _take_best(fit: FinishedFit, notes: list[str]) -> dict[str, Any]:
+def _take_best(fit: FinishedFit, notes: list[str]) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
     """Gives the module its best weights, if a best checkpoint was kept; else it has its last ones already.
 
     Returns:
-        What is scored: a path in the run's folder, ``None`` if it is in none, and how a best one was chosen.
+        What is scored: a path in the run's folder, ``None`` if it is in none, and how a best one was chosen. With it
+        the state of its quantisation-aware training, empty if it has none; ``None`` if no checkpoint was read.
     """
     last = fit.folder / "checkpoints" / "last.ckpt"
     row: dict[str, Any] = {"path": str(last.relative_to(fit.folder)) if last.exists() else None}
     if fit.best is None:
-        return row
+        return row, None
     if not fit.best.best_model_path:
         notes.append(f"no epoch was validated with {fit.best.monitor}, so the last weights were scored")
-        return row
+        return row, None
     path = Path(fit.best.best_model_path)
     try:
         best = load_checkpoint(path)
     except UserError as error:
         notes.append(f"best.ckpt can't be read, so the last weights were scored: {error}")
-        return row
+        return row, None
     fit.model.load_state_dict(best["state_dict"], strict=fit.model.strict_loading)
     value = fit.best.best_model_score
-    return {
+    row = {
         "path": str(path.resolve().relative_to(fit.folder.resolve())),
         "monitor": fit.best.monitor,
         "value": None if value is None else float(value),
         "epoch": int(best["epoch"]) + 1,
     }
+    state = find_qat_state(best)
+    if state is None and quantization_of(fit.trainer) is not None:
+        notes.append("best.ckpt is of an epoch before quantisation began, so its float values were scored")
+    return row, state or {}
 
 
 def _score_parts(fit: FinishedFit, notes: list[str]) -> dict[str, Scores | None]:

@@ -16,10 +16,15 @@ __all__ = ["DEFAULT_ROOT", "does_not_fit", "root_of", "with_run_options", "witho
 
 DEFAULT_ROOT = "runs"
 
+_RUN_BY_A_TRAINER = ("validate", "test", "predict")
+
 _TRAINED_WITH = ("trainer", "checkpoint", "budget", "ckpt_path")
 
 # What a trained model is measured with; the rest of a run's options concern training.
 _MEASURED_WITH = ("seed_everything", "model", "data")
+
+# But for what is part of what forward computes.
+_ROUNDS = "mcubench.callbacks.QuantizationAwareTraining"
 
 
 def does_not_fit(checkpoint: Path, error: Exception) -> UserError:
@@ -78,7 +83,11 @@ def with_run_options(verb: str, args: Sequence[str]) -> tuple[list[str], Path | 
         return args, checkpoint
     options: dict[str, Any] = yaml.safe_load(config_path.read_text("utf-8"))
     if verb != "fit":
+        callbacks = (options.get("trainer") or {}).get("callbacks") or []
+        rounding = [each for each in callbacks if each["class_path"] == _ROUNDS]
         options = {key: options[key] for key in _MEASURED_WITH}
+        if rounding and verb in _RUN_BY_A_TRAINER:
+            options["trainer"] = {"callbacks": rounding}
     for key in ("model", "data"):  # another class takes nothing over from the one that it replaces
         if find_option(args, f"--{key}"):
             del options[key]

@@ -38,7 +38,7 @@ class Operator:
         version: The first that has int8.
         options_type: Of ``BuiltinOptions``.
         options: The table of that type.
-        inputs: Tensors, weights, biases and constants, tuples of int32, ``None`` for what is left out.
+        inputs: Tensors, weights, biases and constants; tuples of int32.
     """
 
     code: int
@@ -72,7 +72,7 @@ def describe(node: IntegerNode, schema: Any) -> Operator:
         version=_VERSIONS.get(name, _INT8_VERSION),
         options_type=getattr(schema.BuiltinOptions, options_name or "NONE"),
         options=options,
-        inputs=inputs,
+        inputs=tuple(each for each in inputs if each is not None),  # a bias that there is not comes last
     )
 
 

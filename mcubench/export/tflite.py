@@ -106,8 +106,6 @@ class _Writer:
         return made
 
     def operand(self, operand: object, node: IntegerNode) -> int:
-        if operand is None:
-            return -1  # an optional one that is left out
         if isinstance(operand, IntegerTensor):
             return self.activation(operand)
         if operand not in self.indices:

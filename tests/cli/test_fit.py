@@ -14,8 +14,10 @@ import torch
 import yaml
 
 from mcubench.cli.main import main
+from mcubench.cost import BitWidths
 from mcubench.datamodules import Digits
 from mcubench.models import MLP
+from mcubench.quant.training import FakeQuantizer, Phase, find_qat_state, make_plan
 
 FILES = {"config.yaml", "metrics.csv", "result.json", "curves.png", "confusion.png", "checkpoints"}
 
@@ -357,3 +359,42 @@ def test_the_command_is_what_was_asked_for(workplace: Path) -> None:
     row = result(fit("--trainer.max_epochs", "1"))
     asked = ["fit", "--trainer.default_root_dir", "runs", "--trainer.max_epochs", "1"]
     assert row["command"] == ["python", "-m", "mcubench", *asked]
+
+
+def test_quantised_training_is_scored_rounded(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scores counted anew with the ranges in best.ckpt; those in float are others."""
+    options = ["--trainer.callbacks+=QuantizationAwareTraining", "--trainer.callbacks.weight_bits=2"]
+    folder = fit("--model.hidden=[8]", "--trainer.max_epochs=3", *options)
+    row = result(folder)
+    assert row["bits"] == {"weight": 2, "activation": 8}
+    assert row["notes"] == []
+    assert row["flash_bytes"] == 28 * 28 * 8 // 4 + 8 * 10 // 4 + (8 + 10) * (4 + 8)
+    path = folder / "checkpoints" / "best.ckpt"
+    model = MLP.load_from_checkpoint(path, weights_only=True).eval()
+    state = find_qat_state(torch.load(path, weights_only=True))
+    assert state is not None
+    plan = make_plan(model, model.example_input_array)
+    quantizer = FakeQuantizer(plan, BitWidths(2), "moving_average")
+    quantizer.load(state)
+    data = Digits()
+    for rounded in (False, True):
+        if rounded:
+            quantizer.attach(model, lambda: Phase.ROUND)
+        found = {}
+        for part in ("train", "val", "test"):
+            x, y = data.arrays(part)  # type: ignore[arg-type]
+            found[part] = float((model(torch.tensor(x)).argmax(1).numpy() == y).mean())
+        assert (found == pytest.approx(row["accuracy"])) == rounded
+    capsys.readouterr()
+    assert main(["test", "--ckpt_path", str(folder)]) == 0
+    said = re.search(r"test/accuracy\D+([\d.]+)", capsys.readouterr().out)
+    assert said is not None
+    assert float(said[1]) == pytest.approx(row["accuracy"]["test"])
+    again = fit("--config", str(folder / "config.yaml"))
+    assert result(again)["accuracy"] == row["accuracy"]
+
+
+def test_a_best_epoch_before_quantisation_is_said(workplace: Path) -> None:
+    late = ["--trainer.callbacks+=QuantizationAwareTraining", "--trainer.callbacks.start_epoch=5"]
+    row = result(fit("--trainer.max_epochs=1", *late))
+    assert row["notes"] == ["best.ckpt is of an epoch before quantisation began, so its float values were scored"]

@@ -11,7 +11,7 @@ from mcubench.graph import ops
 from mcubench.graph.einsum import explicit
 from mcubench.graph.ir import Value, Weight
 from mcubench.graph.lowering.batch import MIXES, CannotLowerError
-from mcubench.graph.lowering.lowerer import Lowerer, lowers
+from mcubench.graph.lowering.lowerer import MARKER, Lowerer, lowers
 
 __all__: list[str] = []
 
@@ -282,3 +282,9 @@ def _fake_quantize(low: Lowerer) -> Value:
 @lowers("aten._fused_moving_avg_obs_fq_helper.default", "aten._fused_moving_avg_obs_fq_helper_functional.default")
 def _fused_fake_quantize(low: Lowerer) -> tuple[Value | None, ...]:
     return _fake_quantize(low), None, None, None, None, None
+
+
+@lowers(MARKER)
+def _site(low: Lowerer) -> Value:
+    (x,) = low.values(low.args["x"])
+    return low.emit(ops.Site(low.args["key"]), [x])

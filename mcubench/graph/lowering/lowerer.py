@@ -17,7 +17,10 @@ from mcubench.graph.ir import Call, Graph, Input, Node, Op, Operand, TensorShape
 from mcubench.graph.lowering.batch import MIXES, Batch, CannotLowerError
 from mcubench.graph.lowering.constants import Constants
 
-__all__ = ["RULES", "Lowerer", "lowers"]
+__all__ = ["MARKER", "RULES", "Lowerer", "lowers"]
+
+# The identity that marks a result with the call that made it (`mcubench.quant.training.sites`).
+MARKER = "mcubench.site.default"
 
 Rule = Callable[["Lowerer"], Any]
 
@@ -295,6 +298,8 @@ class Lowerer:
             if not any(isinstance(each, Value) for each in read) and not _is_tagged(
                 node.target, torch.Tag.nondeterministic_seeded
             ):
+                if target == MARKER:
+                    return given[0]  # a copy would be another weight
                 return self._constants.fold(node, [each for each in read if isinstance(each, Weight)], self._found)
             rule = RULES.get(target) or (RULES["pointwise"] if _is_tagged(node.target, torch.Tag.pointwise) else None)
             if rule is None:

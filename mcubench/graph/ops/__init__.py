@@ -19,6 +19,7 @@ from mcubench.graph.ops.layers import (
     Pool,
     PReLU,
     RMSNorm,
+    Site,
     TransposedConv,
 )
 from mcubench.graph.ops.recurrent import GRU, LSTM, RNN, Cell, Recurrent, RecurrentCell
@@ -57,6 +58,7 @@ __all__ = [
     "Reshape",
     "Resize",
     "Select",
+    "Site",
     "Slice",
     "Softmax",
     "Take",

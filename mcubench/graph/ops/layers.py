@@ -20,6 +20,7 @@ __all__ = [
     "PReLU",
     "Pool",
     "RMSNorm",
+    "Site",
     "TransposedConv",
 ]
 
@@ -176,3 +177,8 @@ class FakeQuantize(Op):
     """Rounding to an integer grid while training; the identity as far as costs go."""
 
     target: str
+
+
+@dataclass(frozen=True, eq=False)
+class Site(FakeQuantize):
+    """Marks a value with the call of the running module that makes it; `target` is the call's key."""

@@ -9,7 +9,7 @@ from mcubench.quant.integer.ir import Constant, IntegerGraph, IntegerTensor
 
 __all__ = ["predict", "run"]
 
-_BATCH = 256  # int64 sums of an image's convolution take 100 kB
+_ELEMENTS = 2**20  # of the largest tensor at a time: sums in int64 that stay in a cache
 
 
 @torch.no_grad()
@@ -32,8 +32,10 @@ def run(graph: IntegerGraph, *inputs: Tensor) -> dict[str, Tensor]:
 
 def predict(graph: IntegerGraph, *inputs: Tensor) -> tuple[Tensor, ...]:
     """The outputs' codes, int8, for codes of any number of samples, computed some at a time."""
+    largest = max(tensor.size for tensor in (*graph.inputs, *(node.output for node in graph.nodes)))
+    samples = max(1, _ELEMENTS // largest)
     parts = []
-    for batch in zip(*(each.split(_BATCH) for each in inputs), strict=True):
+    for batch in zip(*(each.split(samples) for each in inputs), strict=True):
         values = run(graph, *batch)
         parts.append([values[output.name] for output in graph.outputs])
     return tuple(torch.cat(part) for part in zip(*parts, strict=True))

@@ -1,0 +1,208 @@
+"""Quantisation-aware training of any LightningModule, without a change to the module."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+
+from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
+from mcubench.cost import BitWidths
+from mcubench.errors import UserError
+from mcubench.quant.training import (
+    STATE_KEY,
+    FakeQuantizer,
+    Observer,
+    Phase,
+    Schedule,
+    StepWatch,
+    checked_widths,
+    make_plan,
+)
+
+__all__ = ["QuantizationAwareTraining"]
+
+
+class QuantizationAwareTraining(pl.Callback):
+    """Trains a module as an integer kernel will compute it: int8 values, weights of few bits.
+
+    The forward of the module rounds every value that its deployed graph (batch norm folded, activations fused) keeps,
+    per tensor, and every weight, symmetrically for each output channel; gradients pass straight through inside the
+    range. The module gets no layer, parameter or buffer. What can't be rounded is an error that names it: a layer that
+    a step computes outside of forward, a recurrent layer, an operation that is not understood.
+
+    In validation and test the module is rounded as soon as ranges were learned, which checkpoints keep for export.
+
+    Args:
+        weight_bits: Bits of a weight: 8, 4 or 2 (ternary).
+        activation_bits: Bits of an activation: 8 or 4.
+        start_epoch: The first epoch, from 0, that is rounded.
+        freeze_observers_epoch: The first epoch that learns no ranges any more; by default all after `start_epoch` do.
+        per_layer: Other bits for the weights of some modules, by path.
+        observer: The range of a batch: its extremes (``moving_average``), or the one of least squared error (``mse``).
+        batch_dim: Where the batch stands in what the module's forward takes.
+
+    Raises:
+        UserError: If an option is not one of those allowed.
+    """
+
+    def __init__(
+        self,
+        weight_bits: int = 8,
+        activation_bits: int = 8,
+        start_epoch: int = 0,
+        freeze_observers_epoch: int | None = None,
+        per_layer: dict[str, int] | None = None,
+        observer: Observer = "moving_average",
+        batch_dim: int = 0,
+    ) -> None:
+        if observer not in get_args(Observer):
+            raise UserError(f"observer must be one of {', '.join(get_args(Observer))}; got {observer!r}")
+        self.schedule = Schedule(start_epoch, freeze_observers_epoch)
+        self.observer: Observer = observer
+        self.batch_dim = checked_batch_dim(batch_dim)
+        self._widths = checked_widths(BitWidths(weight_bits, activation_bits, per_layer or {}))
+        self._quantizer: FakeQuantizer | None = None
+        self._loaded: Mapping[str, Any] | None = None  # the state in a checkpoint; empty, if it has none
+        self._watch = StepWatch()
+
+    @property
+    def state_key(self) -> str:
+        """The name under which export looks for the state."""
+        return STATE_KEY
+
+    @property
+    def widths(self) -> BitWidths:
+        """The bit widths; they may be set while training."""
+        return self._widths
+
+    @widths.setter
+    def widths(self, widths: BitWidths) -> None:
+        if self._quantizer is not None:
+            self._quantizer.widths = checked_widths(widths)
+        self._widths = checked_widths(widths)
+
+    # --- where it begins and ends ---
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Forgets a checkpoint that was loaded before."""
+        self._loaded = None
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Notes the state of the checkpoint, or that it has none."""
+        self._loaded = (checkpoint.get("callbacks") or {}).get(STATE_KEY, {})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Bits and ranges; `mcubench.quant.training.trained_ranges` reads them."""
+        return self._quantizer.state() if self._quantizer is not None else dict(self._loaded or {})
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Finds out where to round, if a sample is known already."""
+        self._begin(trainer, pl_module)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The same, without a fit."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            self._begin(trainer, pl_module)
+
+    on_test_start = on_predict_start = on_validation_start
+
+    def _begin(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and self._loaded is None and trainer.global_step == 0:
+            self._loaded = {}  # a fresh fit; another in the same trainer goes on
+        known = self._quantizer.state() if self._loaded is None and self._quantizer is not None else self._loaded
+        self._detach()
+        self._quantizer, self._loaded = None, known or {}
+        sample = sample_known_before(trainer, module, self.batch_dim)
+        if sample is not None:
+            self._attach(trainer, module, sample)
+
+    def _attach(self, trainer: pl.Trainer, module: pl.LightningModule, sample: Any) -> None:
+        self._quantizer = FakeQuantizer(make_plan(module, sample, self.batch_dim), self._widths, self.observer)
+        if self._loaded:
+            self._quantizer.load(self._loaded)
+        self._quantizer.attach(module, lambda: self._phase(trainer, module))
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leaves the module as it was."""
+        self._detach()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leaves the module as it was: there is no teardown after an exception."""
+        self._detach()
+
+    def _detach(self) -> None:
+        if self._quantizer is not None:
+            self._quantizer.detach()
+        self._watch.end()
+
+    # --- one step ---
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Watches the step: what it computes outside of forward would stay float."""
+        if self._quantizer is None:
+            self._attach(trainer, pl_module, sample_from_batch(batch, pl_module, self.batch_dim))
+        assert self._quantizer is not None
+        self._watch.begin(pl_module, self._quantizer)
+
+    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_train_batch_start
+
+    def on_before_zero_grad(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+        """Ends the watch: the loss is there."""
+        self._watch.end()
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
+        """Ends the watch, and checks that the loss came from forward."""
+        self._watch.end()
+        if self._quantizer is not None:
+            self._watch.check_forward(pl_module, self._quantizer)
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Ends the watch of a step without a loss."""
+        self._watch.end()
+
+    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
+
+    def _phase(self, trainer: pl.Trainer, module: pl.LightningModule) -> Phase:
+        assert self._quantizer is not None
+        has_ranges = bool(self._quantizer.ranges)
+        if not trainer.training:
+            return self.schedule.evaluation(has_ranges)
+        return self.schedule.training(trainer.current_epoch, module.training and torch.is_grad_enabled(), has_ranges)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checks that ranges were learned."""
+        if self._quantizer is not None and trainer.current_epoch >= self.schedule.start and not self._quantizer.ranges:
+            raise UserError(
+                f"QuantizationAwareTraining learned no ranges in epoch {trainer.current_epoch}, so all stayed float: "
+                f"{type(pl_module).__name__} must be in training mode while it trains; freeze layers one by one"
+            )
+
+    # --- for others ---
+
+    @contextlib.contextmanager
+    def quantized(self, module: pl.LightningModule, state: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """While it lasts, a module that was trained with this callback is rounded outside of a Trainer too.
+
+        Args:
+            module: The module.
+            state: The ranges, as a checkpoint has them; by default those learned last.
+        """
+        if self._quantizer is None:
+            yield
+            return
+        quantizer = FakeQuantizer(self._quantizer.plan, self._widths, self.observer)
+        quantizer.load(self._quantizer.state() if state is None else state)
+        quantizer.attach(module, lambda: Phase.ROUND if quantizer.ranges else Phase.FLOAT)
+        try:
+            yield
+        finally:
+            quantizer.detach()

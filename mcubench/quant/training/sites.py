@@ -1,0 +1,166 @@
+"""Calls of a running forward, numbered: the same call has the same key in a trace and in every training step."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from mcubench.graph import Graph, ops, trace
+
+__all__ = ["NumberedCalls", "forward_inputs", "input_key", "marked_trace", "sites_of"]
+
+_library = torch.library.Library("mcubench", "DEF")
+_library.define("site(Tensor x, str key) -> Tensor")
+_library.impl("site", lambda x, _key: x.clone(), "CompositeExplicitAutograd")  # functional: the result is no alias
+
+
+class NumberedCalls(TorchFunctionMode):
+    """While it is on, every call of a torch function that returns one floating-point tensor has a key.
+
+    The key is the function's name and how often it was called before, as in ``conv2d:0``; what a function calls itself
+    is not seen, so that layers and functions alike are one call.
+
+    Attributes:
+        counts: How often each function was called.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: dict[str, int] = {}
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Makes the call, through `called` if it may be a site."""
+        kwargs = kwargs or {}
+        name = _name(func)
+        if name is None:
+            return func(*args, **kwargs)
+        index = self.counts.get(name, 0)
+        result = self.called(f"{name}:{index}", func, args, kwargs)
+        if isinstance(result, Tensor) and result.is_floating_point():
+            self.counts[name] = index + 1
+        return result
+
+    def called(self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Makes the call; what it returns is the caller's result."""
+        raise NotImplementedError
+
+
+@functools.lru_cache(4096)
+def _name(func: Callable[..., Any]) -> str | None:
+    """The function's name, in-place forms without the underscore; ``None`` for attributes of tensors."""
+    name = getattr(func, "__name__", "")
+    if name in ("__get__", "__set__", ""):
+        return None
+    return name if name.startswith("__") else name.rstrip("_")
+
+
+class _Markers(NumberedCalls):
+    """Puts a marker with its key behind every call that makes new values."""
+
+    def called(self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = [(each, each._version) for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        result = func(*args, **kwargs)
+        if not isinstance(result, Tensor) or not result.is_floating_point():
+            return result
+        # A view must stay one, as what is written through it counts; one that was changed in place has new values.
+        storage = result.untyped_storage()._cdata
+        changed = any(each is result and each._version != version for each, version in given)
+        if not changed and any(each.untyped_storage()._cdata == storage for each, _ in given):
+            return result
+        return torch.ops.mcubench.site(result, key)
+
+
+def input_key(index: int) -> str:
+    """The key of one of forward's tensors."""
+    return f"input:{index}"
+
+
+def forward_inputs(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[str, Tensor], Tensor]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Changes the floating-point tensors among forward's arguments, each by its key; the order is the signature's."""
+    if kwargs:
+        bound = inspect.signature(module.forward).bind(*args, **kwargs)
+        leaves, spec = pytree.tree_flatten(tuple(bound.arguments.values()))
+    else:
+        bound = None
+        leaves, spec = pytree.tree_flatten(args)
+    index = 0
+    for place, leaf in enumerate(leaves):
+        if isinstance(leaf, Tensor):
+            if leaf.is_floating_point():
+                leaves[place] = change(input_key(index), leaf)
+            index += 1
+    values = pytree.tree_unflatten(leaves, spec)
+    if bound is None:
+        return values, kwargs
+    bound.arguments.update(zip(bound.arguments, values, strict=True))
+    return bound.args, bound.kwargs
+
+
+@contextlib.contextmanager
+def _marking(module: nn.Module) -> Iterator[dict[str, int]]:
+    """While it lasts, a forward of the module or a copy is marked; yields the last one's counts of calls."""
+    running: list[_Markers] = []
+    counts: dict[str, int] = {}
+
+    def enter(each: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        changed = forward_inputs(each, args, kwargs, lambda key, x: torch.ops.mcubench.site(x, key))
+        running.append(_Markers())
+        running[-1].__enter__()  # type: ignore[no-untyped-call]
+        return changed
+
+    def leave(_each: nn.Module, _args: Any, _output: Any) -> None:
+        calls = running.pop()
+        calls.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        counts.clear()
+        counts.update(calls.counts)
+
+    with (
+        module.register_forward_pre_hook(enter, with_kwargs=True),
+        module.register_forward_hook(leave, always_call=True),
+    ):
+        yield counts
+
+
+def marked_trace(module: nn.Module, example_input: Any, batch_dim: int | None = 0) -> tuple[Graph, dict[str, int]]:
+    """Traces a module as `mcubench.graph.trace` does, with a `Site` behind every value that has a call of its own.
+
+    Returns:
+        The graph as traced, and how often forward called each function.
+    """
+    with torch.inference_mode(False), _marking(module) as counts:
+        graph = trace(module, _plain(example_input), batch_dim)
+    return graph, dict(counts)
+
+
+def _plain(example: Any) -> Any:
+    """The same shapes and types; tensors of inference mode can't be traced."""
+    return pytree.tree_map(lambda x: torch.zeros(x.shape, dtype=x.dtype) if isinstance(x, Tensor) else x, example)
+
+
+def sites_of(graph: Graph) -> Mapping[str, str]:
+    """The key of the call that makes each value, by the value's name, of a graph from `marked_trace`."""
+    makers = graph.producers()
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, ops.Site):
+            value = node.inputs[0]
+            while (maker := makers.get(value)) is not None and isinstance(maker.op, ops.Site):
+                value = maker.inputs[0]
+            found.setdefault(value.name, node.op.target)
+    # Where a rule reshapes what its layer made, the call stands for both.
+    for node in reversed(graph.nodes):
+        if isinstance(node.op, ops.Reshape) and node.output.name in found:
+            found.setdefault(node.inputs[0].name, found[node.output.name])
+    return found

@@ -1,0 +1,58 @@
+"""Random architectures: TFLite Micro computes the same bytes from the file, and takes the arena that was planned.
+
+Of what is drawn, the integer graph refuses what it has no kernels for; the refusals are listed, so that none hides.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, note, reject, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from mcubench.quant import NotInIntegersError
+from tests.graph.compare import batch_like
+from tests.graph.test_random_architectures import architectures
+from tests.quant.witness import check
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same.:UserWarning")
+
+SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
+
+REFUSED = re.compile(
+    r"(gelu|relu_n1_to_1) can't be computed in int8: TFLite Micro has no int8 kernel for it"
+    r"|(Bidirectional )?(LSTM|GRU) can't be computed in int8: recurrent layers are not quantised yet"
+    r"|TransposedConv [^:]+ can't be computed in int8: only transposed convolutions without padding"
+    r"|Pad can't be computed in int8: only padding with zeros"
+    r"|Average\w* [^:]+ can't be computed in int8: an average "
+    r"|AdaptivePool can't be computed in int8: its windows are not all alike"
+    r"|Softmax can't be computed in int8"
+    r"|Reduce mean can't be computed in int8: only means over all positions"
+    r"|BatchNorm can't be computed in int8: its input has shape"
+)
+
+
+def examine(module: nn.Module, example: Tensor, bits: int) -> None:
+    note(str(module))
+    note(f"input {tuple(example.shape)}, {bits} bits")
+    try:
+        check(module, batch_like(example, samples=8), bits)
+    except NotInIntegersError as error:
+        if not REFUSED.search(str(error)):
+            raise
+        reject()
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=SLOW)
+@given(architectures(), st.sampled_from([8, 8, 4, 2]))
+def test_random_architectures(drawn: tuple[nn.Module, Tensor], bits: int) -> None:
+    examine(*drawn, bits)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None, suppress_health_check=SLOW)
+@given(architectures(), st.sampled_from([8, 8, 4, 2]))
+def test_a_thousand_random_architectures(drawn: tuple[nn.Module, Tensor], bits: int) -> None:
+    examine(*drawn, bits)

@@ -1,0 +1,143 @@
+"""Where a forward is rounded: lists made by hand from the models' sources, and refusals of what is not reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from mcubench.errors import UserError
+from mcubench.models import CNN, DSCNN, MLP, CNN1d
+from mcubench.quant.training import make_plan
+from tests.graph.compare import Forward
+
+# For each model the calls whose results are rounded, each with the number of its group, and those with a weight.
+MODELS: dict[str, tuple[Callable[[], nn.Module], dict[str, int], list[str]]] = {
+    "mlp": (lambda: MLP((6,), 3, hidden=(5, 4)), {"input:0": 0, "relu:0": 1, "relu:1": 2, "linear:2": 3},
+            ["linear:0", "linear:1", "linear:2"]),
+    # conv -> pool -> relu runs as conv + relu -> pool on the device: one grid, rounded behind the relu
+    "cnn": (lambda: CNN((1, 8, 8), 10), {"input:0": 0, "relu:0": 1, "linear:0": 2}, ["conv2d:0", "linear:0"]),
+    "cnn without activation": (lambda: CNN((1, 8, 8), 10, activation=None),
+                               {"input:0": 0, "conv2d:0": 1, "linear:0": 2}, ["conv2d:0", "linear:0"]),
+    # a hardswish can't be fused: the convolution's own result is a value of the device
+    "cnn with hardswish": (lambda: CNN((1, 8, 8), 10, activation="hardswish"),
+                           {"input:0": 0, "conv2d:0": 1, "hardswish:0": 2, "linear:0": 3}, ["conv2d:0", "linear:0"]),
+    # the mean has the grid of what it is the mean of
+    "cnn1d": (lambda: CNN1d((2, 16), 3, channels=(4, 4)),
+              {"input:0": 0, "relu:0": 1, "relu:1": 2, "adaptive_avg_pool1d:0": 2, "linear:0": 3},
+              ["conv1d:0", "conv1d:1", "linear:0"]),
+    # batch norms are folded, dropout is no value of the device
+    "dscnn": (lambda: DSCNN((1, 8, 8), 10, channels=4, blocks=1),
+              {"input:0": 0, "relu:0": 1, "relu:1": 2, "relu:2": 3, "adaptive_avg_pool2d:0": 3, "linear:0": 4},
+              ["conv2d:0", "conv2d:1", "conv2d:2", "linear:0"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_our_models(name: str) -> None:
+    make, activations, weights = MODELS[name]
+    module: Any = make()
+    plan = make_plan(module, module.example_input_array)
+    assert plan.activations == activations
+    assert list(plan.weights) == weights
+    first_of_group = {group: key for key, group in reversed(activations.items())}
+    assert plan.representatives == first_of_group
+
+
+class Functional(nn.Module):
+    """A convolution, a product and a sum of parameters, without a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(4, 1, 3))
+        self.matrix = nn.Parameter(torch.randn(4, 3))
+        self.offset = nn.Parameter(torch.randn(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(F.conv1d(x, self.kernel, padding=1))
+        return torch.addmm(self.offset, y.mean(2), self.matrix) @ self.matrix.T
+
+
+def test_functions_and_their_parameters() -> None:
+    plan = make_plan(Functional(), torch.zeros(1, 1, 8))
+    assert plan.activations == {"input:0": 0, "relu:0": 1, "mean:0": 1, "addmm:0": 2, "matmul:0": 3}
+    assert {key: (site.sources, site.axis, site.position) for key, site in plan.weights.items()} == {
+        "conv1d:0": (("kernel",), 0, 1),
+        "addmm:0": (("matrix",), -1, 2),
+        "matmul:0": (("matrix",), -1, 1),
+    }
+    assert plan.counts == {"relu": 1, "mean": 1, "addmm": 1, "matmul": 1, "conv1d": 1}
+
+
+def test_sums_are_values_and_what_is_concatenated_shares_a_grid() -> None:
+    def forward(one: nn.Module, two: nn.Module, x: Tensor) -> Tensor:
+        y = one(x)
+        return torch.cat([two(y) + x, torch.sigmoid(y), y], 1)
+
+    plan = make_plan(Forward(forward, nn.Linear(4, 4), nn.Linear(4, 4)), torch.zeros(1, 4))
+    groups = plan.activations
+    assert groups["add:0"] == groups["cat:0"] == groups["linear:0"]
+    assert groups["linear:1"] not in (groups["cat:0"], groups["input:0"])
+    assert plan.groups.fixed[groups["sigmoid:0"]].scale == 1 / 256
+    assert "sigmoid:0" not in plan.representatives.values()
+
+
+def test_interpolated_values_are_rounded_and_copied_ones_are_not() -> None:
+    for mode, rounded in (("bilinear", True), ("nearest", False)):
+        resized = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Upsample(scale_factor=2, mode=mode))
+        assert ("interpolate:0" in make_plan(resized, torch.zeros(1, 1, 4, 4)).activations) == rounded
+
+
+def in_place(layer: nn.Module, x: Tensor) -> Tensor:
+    y = layer(x)
+    y.relu_()
+    return y.sigmoid()
+
+
+def changed_later(layer: nn.Module, x: Tensor) -> Tensor:
+    y = layer(x)
+    y.relu_().sigmoid()
+    return y + y.relu_()
+
+
+REFUSED: dict[str, tuple[Callable[..., Any], list[nn.Module], str]] = {
+    "recurrent": (lambda lstm, x: lstm(x[:, None])[0], [nn.LSTM(4, 3, batch_first=True)], r"layers\.0: LSTM"),
+    "cell": (lambda cell, x: cell(x), [nn.GRUCell(4, 3)], r"layers\.0: gru_cell"),
+    "product": (lambda one, x: one(x)[:, :, None] @ x[:, None], [nn.Linear(4, 3)], "MatMul"),
+    "attention": (lambda one, x: one(x[:, None], x[:, None], x[:, None])[0],
+                  [nn.MultiheadAttention(4, 2, batch_first=True)], r"layers\.0: "),
+    "unknown": (lambda one, x: torch.fft.fft(one(x)).real, [nn.Linear(4, 3)], "fft"),
+    "batch norm first": (lambda norm, one, x: one(norm(x)), [nn.BatchNorm1d(4), nn.Linear(4, 3)],
+                         r"layers\.0: its batch norm follows no layer"),
+    "layer norm": (lambda one, norm, x: norm(one(x)), [nn.Linear(4, 3), nn.LayerNorm(3)], r"layers\.1: LayerNorm"),
+    "division": (lambda one, x: one(x) / (x[:, :1] + 2), [nn.Linear(4, 3)], "add, sub, mul"),
+    "scaled sum": (lambda one, x: torch.add(one(x), x, alpha=2), [nn.Linear(4, 4)], "add, sub, mul"),
+    "gated": (lambda one, x: F.glu(one(x)), [nn.Linear(4, 4)], "glu"),
+    "weight on the left": (lambda one, x: (one.weight @ x[..., None])[..., 0], [nn.Linear(4, 3)], "MatMul"),
+    "changed in place": (in_place, [nn.Linear(4, 3)], "changed or read in a way"),
+    "changed after it was read": (changed_later, [nn.Linear(4, 3)], "changed or read in a way"),
+    "type": (lambda one, x: one(x).double(), [nn.Linear(4, 3)], "changes the type"),
+    "reduction": (lambda one, x: one(x).amax(1), [nn.Linear(4, 3)], "Reduce amax"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_reached_is_refused_by_name(name: str) -> None:
+    function, layers, pattern = REFUSED[name]
+    with pytest.raises(UserError, match=f"does not reach .*{pattern}"):
+        make_plan(Forward(function, *layers), torch.zeros(1, 4))
+
+
+def test_what_rounds_itself_is_refused() -> None:
+    own = Forward(lambda layer, x: torch.fake_quantize_per_tensor_affine(layer(x), 0.1, 0, -128, 127), nn.Linear(4, 3))
+    with pytest.raises(UserError, match="rounds its values itself"):
+        make_plan(own, torch.zeros(1, 4))
+
+
+def test_a_transposed_convolution_with_groups_is_refused() -> None:
+    with pytest.raises(UserError, match="transposed convolution with groups"):
+        make_plan(nn.Sequential(nn.ConvTranspose1d(4, 4, 3, groups=2)), torch.zeros(1, 4, 8))

@@ -1,0 +1,63 @@
+"""The integer graph against TFLite Micro: the same bytes for the same model."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from hypothesis import currently_in_test_context, note
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mcubench.cost import BitWidths
+from mcubench.export.interpreters import recorded_arena, run_tflm
+from mcubench.export.tflite import to_tflite
+from mcubench.graph import deploy, trace
+from mcubench.quant import IntegerGraph, interpret_fake, quantize
+from mcubench.quant.integer import plan_arena, predict
+
+
+def quantized(module: nn.Module, x: Tensor, bits: int = 8) -> IntegerGraph:
+    """A module in int8, its ranges those of the samples."""
+    return quantize(trace(module.eval(), x[:1]), calibration=x, widths=BitWidths(bits))
+
+
+def both(graph: IntegerGraph, x: Tensor) -> tuple[list[NDArray[np.int8]], list[NDArray[np.int8]]]:
+    """Output codes of the integer graph, and of TFLite Micro for the file that is written from it."""
+    codes = graph.encode(x)
+    ours = [each.numpy() for each in predict(graph, *codes)]
+    return ours, list(run_tflm(to_tflite(graph), *(each.numpy() for each in codes)))
+
+
+def mismatches(graph: IntegerGraph, x: Tensor) -> int:
+    """How many bytes differ."""
+    ours, theirs = both(graph, x)
+    assert [each.shape for each in ours] == [each.shape for each in theirs]
+    return sum(int((a != b).sum()) for a, b in zip(ours, theirs, strict=True))
+
+
+def check(module: nn.Module, x: Tensor, bits: int = 8) -> None:
+    """Bytes and arena are TFLite Micro's, and outputs are near those of the float graph with rounded values."""
+    graph = deploy(trace(module.eval(), x[:1]))
+    integer = quantize(graph, calibration=x, widths=BitWidths(bits))
+    if currently_in_test_context():
+        note(str(integer))
+    assert mismatches(integer, x) == 0
+    assert 16 * math.ceil(plan_arena(integer).peak / 16) == recorded_arena(to_tflite(integer)).head
+    near(graph, integer, x)
+
+
+def near(graph: object, integer: IntegerGraph, x: Tensor) -> None:
+    """The integer graph rounds what the float graph computes: no wrong axis, no missing bias, no lost activation."""
+    wanted = interpret_fake(graph, integer, x)  # type: ignore[arg-type]
+    found = integer.decode(*predict(integer, *integer.encode(x)))
+    for exact, rounded, tensor in zip(wanted, found, integer.outputs, strict=True):
+        error = (rounded.reshape(exact.shape) - exact).abs() / tensor.grid.scale
+        # Half a level for each rounding between; layers can make it more, but not for most of the elements.
+        assert float(error.median()) <= 2, f"{tensor.name}: off by {float(error.median()):.1f} levels"
+
+
+def seeded(*shape: int, seed: int = 0) -> Tensor:
+    """Standard normal samples."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +19,7 @@ from mcubench.quant.calibration import Observer
 from mcubench.quant.grid import WEIGHT_BITS
 from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.quant.quantize import quantize
+from mcubench.quant.training import find_qat_state, trained_ranges
 
 __all__ = [
     "Quantized",
@@ -32,8 +31,6 @@ __all__ = [
 ]
 
 _SAMPLES = 1000  # of training data, on which ranges are observed
-
-_TRAINING = "mcubench.quant.training"
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ def quantized(subject: Subject, model: nn.Module, data: pl.LightningDataModule |
         UserError: If an operation has no counterpart in integers, there is no training data to observe ranges on, or
             options contradict what was trained.
     """
-    state = _qat_state(subject.trained)
+    state = find_qat_state(subject.trained)
     if state is not None:
         return _as_trained(subject.config, state, model, data)
     config = subject.config
@@ -141,20 +138,13 @@ def quantized(subject: Subject, model: nn.Module, data: pl.LightningDataModule |
     return Quantized(graph, integer, widths, ranges)
 
 
-def _qat_state(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    if importlib.util.find_spec(_TRAINING) is None:
-        return None
-    found: Mapping[str, Any] | None = importlib.import_module(_TRAINING).find_qat_state(checkpoint)
-    return found
-
-
 def _as_trained(
     config: Namespace, state: Mapping[str, Any], model: nn.Module, data: pl.LightningDataModule | None
 ) -> Quantized:
     for name in ("observer", "calibration_samples"):
         if config[name] is not None:
             raise UserError(f"the run learned its ranges while it was trained: leave out --{name}")
-    graph, ranges, widths = importlib.import_module(_TRAINING).trained_ranges(model, example_for(model, data), state)
+    graph, ranges, widths = trained_ranges(model, example_for(model, data), state)
     other = config.weight_bits not in (None, widths.weight)
     if other or config.bits_per_layer not in (None, dict(widths.per_layer)):
         raise UserError(

@@ -19,6 +19,7 @@ from mcubench.errors import UserError
 from mcubench.export import backend, interpreters
 from mcubench.export.tflite import METADATA
 from mcubench.models import CNN
+from mcubench.quant.training import find_qat_state
 from mcubench.results.checkpoint_io import load_checkpoint
 from tests.cli.test_main import failure
 from tests.trained import digits_run, trained
@@ -351,3 +352,55 @@ def test_interpreters_keep_their_reports_to_themselves(digits_run: Path, workpla
     capfd.readouterr()
     interpreters.smallest_arena(Path("a.tflite").read_bytes())
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture(scope="module")
+def aware_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with quantisation-aware training: ternary weights, but 8 bits in the head."""
+    callback = [
+        "--trainer.callbacks+=QuantizationAwareTraining",
+        "--trainer.callbacks.weight_bits=2",
+        '--trainer.callbacks.per_layer={"layers.4": 8}',
+    ]
+    options = ["--model", "CNN", "--model.channels", "4", "--data.size", "8"]
+    return trained(tmp_path_factory.mktemp("runs"), *options, *callback)
+
+
+def test_what_was_learned_in_training_is_used(
+    aware_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(self: Digits) -> None:
+        raise AssertionError("the training set was asked for")
+
+    monkeypatch.setattr(Digits, "train_dataloader", never)
+    assert exported(aware_run, "--output", "net.tflite") == 0
+    card = manifest(Path("net.json"))
+    assert card["quantization"] == {
+        "ranges": "learned in quantisation-aware training",
+        "weight_bits": 2,
+        "bits_per_layer": {"layers.4": 8},
+        "activation_bits": 8,
+    }
+    # the input's range in the checkpoint, on a grid of 255 steps
+    ranges = find_qat_state(load_checkpoint(aware_run / "checkpoints" / "last.ckpt"))["ranges"]
+    scales = {round((max(high, 0) - min(low, 0)) / 255, 6) for low, high in np.reshape([*ranges.values()], (-1, 2))}
+    for side in ("input", "output"):
+        assert round(card["files"]["tflite"][side]["scale"], 6) in scales
+    # naming the same widths again is no contradiction
+    assert exported(aware_run, "--output", "b", "--weight_bits", "2", "--bits_per_layer", '{"layers.4": 8}') == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--weight_bits", "8"], "the run was trained for weights 2 bits, layers.4: 8, activations 8 bits: leave out"),
+        (["--bits_per_layer", '{"layers.4": 4}'], "the run was trained for weights 2 bits"),
+        (["--observer", "mse"], "the run learned its ranges while it was trained: leave out --observer"),
+        (["--calibration_samples", "10"], "leave out --calibration_samples"),
+    ],
+)
+def test_what_was_learned_is_not_overridden(
+    aware_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    for verb in ("export", "quantize"):
+        assert message in failure(capsys, verb, "--ckpt_path", str(aware_run), *options)

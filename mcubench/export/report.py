@@ -93,8 +93,13 @@ def changes(true: Classes, in_float: Classes, in_integers: Classes, names: Mappi
         better=better,
         worse=worse,
         neither=int(differ.sum()) - better - worse,
-        kinds=tuple(Change(*(names.get(each, str(each)) for each in triple), count) for triple, count in ordered),
+        kinds=tuple(_change(triple, count, names) for triple, count in ordered),
     )
+
+
+def _change(triple: tuple[int, int, int], count: int, names: Mapping[int, str]) -> Change:
+    true, in_float, in_integers = (names.get(each, str(each)) for each in triple)
+    return Change(true, in_float, in_integers, count)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
     python examples/run_tflite.py runs/20261122-120807-CNN-MNIST/export/model.json samples.npy
 
-``samples.npy`` holds raw samples, shape (N, *shape), in the units that ``model.json`` names. A class is printed for each.
-With ``litert`` behind them, LiteRT runs the model instead of TFLite Micro.
+``samples.npy`` holds raw samples (N, *shape) in the units that ``model.json`` names; a class is printed for each.
+With ``litert`` behind it, LiteRT runs the model instead of TFLite Micro.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def tflite_micro(model: bytes, card: dict[str, Any]) -> Callable[[np.ndarray], n
     return run
 
 
-def litert(model: bytes, card: dict[str, Any]) -> Callable[[np.ndarray], np.ndarray]:
+def litert(model: bytes, _card: dict[str, Any]) -> Callable[[np.ndarray], np.ndarray]:
     """LiteRT, with its reference kernels: those that it takes by default round otherwise."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 

@@ -12,7 +12,7 @@ VERBS = {
     "test": "measure a trained model on the test set",
     "profile": "price a model without training it: MACs, flash, RAM, by layer; does it fit a device?",
     "parity": "build the same model in Keras and compare it layer by layer, or train both side by side",
-    "quantize": "measure what int8 costs a trained model: float, fake-quantised, integers and TFLite Micro in one table",
+    "quantize": "measure what int8 costs a trained model: float, rounded, integers and TFLite Micro in one table",
     "export": "write a trained model as .tflite, C, ONNX or Keras, with a model.json that says how to feed it",
     "predict": "write a trained model's class for every test sample to predictions.csv",
     "compare": "put finished runs in one table: means over seeds, costs, and who is on the Pareto front",

@@ -91,7 +91,8 @@ def _ram_lines(ram: Ram) -> list[str]:
     line = f"RAM: {ram.planned:,} B of activations planned; estimate on the float graph {estimate}"
     if ram.recorded is None:
         return [line]
+    tail, smallest = ram.recorded.tail, ram.smallest
     return [
         f"{line}; TFLite Micro takes {ram.recorded.head:,} B",
-        f"TFLite Micro's own structures take {ram.recorded.tail:,} B on this 64-bit host; it starts in {ram.smallest:,} B",
+        f"TFLite Micro's own structures take {tail:,} B on this 64-bit host; it starts in {smallest:,} B",
     ]

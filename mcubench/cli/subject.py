@@ -1,4 +1,4 @@
-"""What ``profile``, ``parity``, ``export`` and ``quantize`` look at: a model by options or from a run, and the data that it is for."""
+"""What a verb about one model looks at: the model, by options or from a run, and the data that it is for."""
 
 from __future__ import annotations
 

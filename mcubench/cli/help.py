@@ -43,7 +43,7 @@ examples:
   python -m mcubench compare --plot pareto                     all runs in one table, accuracy over costs as a picture
   python -m mcubench parity --ckpt_path best                   does Keras compute the same? (needs keras)
   python -m mcubench quantize --ckpt_path best                 what does int8 cost it? (needs the export packages)
-  python -m mcubench export --ckpt_path best --format tflite c for the device
+  python -m mcubench export --ckpt_path best --format c        for the device: int8, as TFLite Micro runs it
 
 where MNIST and HAPT are looked for: --data.root, else $MCUBENCH_DATA, else the user's cache folder
 

@@ -30,7 +30,7 @@ COMMAND = re.compile(r"^ *python -m mcubench (.*?)(?:\s{2,}.*|\s+#.*)?$", re.MUL
 
 
 def commands() -> list[str]:
-    pages = ("data.md", "result.md", "parity.md", "hapt.md", "numpy_mlp.md")
+    pages = ("data.md", "result.md", "parity.md", "hapt.md", "numpy_mlp.md", "export.md")
     texts = [README, OVERVIEW, *((REPOSITORY / "docs" / name).read_text("utf-8") for name in pages)]
     found = {match for text in texts for match in COMMAND.findall(text)}
     configured = VERBS.keys() - {

@@ -12,6 +12,8 @@ VERBS = {
     "test": "measure a trained model on the test set",
     "profile": "price a model without training it: MACs, flash, RAM, by layer; does it fit a device?",
     "parity": "build the same model in Keras and compare it layer by layer, or train both side by side",
+    "quantize": "measure what int8 costs a trained model: float, rounded, integers and TFLite Micro in one table",
+    "export": "write a trained model as .tflite, C, ONNX or Keras, with a model.json that says how to feed it",
     "predict": "write a trained model's class for every test sample to predictions.csv",
     "compare": "put finished runs in one table: means over seeds, costs, and who is on the Pareto front",
 }
@@ -40,6 +42,8 @@ examples:
   python -m mcubench profile --model CNN --data MNIST --device stm32f446
   python -m mcubench compare --plot pareto                     all runs in one table, accuracy over costs as a picture
   python -m mcubench parity --ckpt_path best                   does Keras compute the same? (needs keras)
+  python -m mcubench quantize --ckpt_path best                 what does int8 cost it? (needs the export packages)
+  python -m mcubench export --ckpt_path best --format c        for the device: int8, as TFLite Micro runs it
 
 where MNIST and HAPT are looked for: --data.root, else $MCUBENCH_DATA, else the user's cache folder
 
@@ -82,6 +86,26 @@ def describe(verb: str) -> str:
 --json, --plot, --save model.keras: all figures, the curves of losses, the Keras model
 
 Exit code 0 if both agree, 1 if they do not, 2 if the question was wrong."""
+    elif verb == "quantize":
+        examples = """\
+--ckpt_path best | last: the newest run's checkpoint; or a file, or a run's folder
+--weight_bits 4, --bits_per_layer '{"layers.0": 8}': of weights; TFLite stores 8 and 4 bits
+--calibration_samples 5000 --observer mse: how ranges are observed, on training data only
+  A run with quantisation-aware training has learned both: these options are refused for it.
+--samples 500: of the test set; not given, all of it
+--json, --plot sqnr.png: all figures, the signal-to-noise ratio by layer"""
+    elif verb == "export":
+        examples = """\
+--ckpt_path best | last: the newest run's checkpoint; or a file, or a run's folder
+--format tflite c onnx keras: one or several
+  tflite   int8, bit-exact in TFLite Micro
+  c        the same as an aligned array, with the operators and the arena that TFLite Micro needs
+  onnx     float operators between QuantizeLinear and DequantizeLinear, with the same scales
+  keras    the float model
+--output models/: a folder; or a file, as in net.tflite; not given, the folder export of the run
+--weight_bits 4, --bits_per_layer '{"layers.0": 8}': of weights; TFLite stores 8 and 4 bits
+--calibration_samples 5000 --observer mse: how ranges are observed, on training data only
+  A run with quantisation-aware training has learned both: these options are refused for it."""
     elif verb == "compare":
         examples = """\
 Runs of the same model and data that differ by their seed only are one row: mean and 95 % interval over the seeds.

@@ -95,6 +95,18 @@ def _run(args: list[str]) -> int:
 
         warnings.formatwarning = _as_line
         return run_parity(args[1:])
+    if verb == "export":
+        from mcubench.cli.export import run_export
+
+        warnings.formatwarning = _as_line
+        run_export(args[1:])
+        return 0
+    if verb == "quantize":
+        from mcubench.cli.quantize import run_quantize
+
+        warnings.formatwarning = _as_line
+        run_quantize(args[1:])
+        return 0
     from mcubench.cli.folds import run_folds
     from mcubench.cli.lightning import run_verb
 

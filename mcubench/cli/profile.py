@@ -9,15 +9,13 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentParser
 from rich.console import Console
-from torch import nn
 
 from mcubench.cli.features_table import print_features
+from mcubench.cli.samples import example_for
 from mcubench.cli.subject import check_targets, read_subject, write_targets
 from mcubench.cost import BitWidths, Fit, devices, find_device, profile
 from mcubench.cost.table import print_report
 from mcubench.datamodules import TensorDataModule
-from mcubench.errors import UserError
-from mcubench.graph import one_sample
 from mcubench.results.run_folder import shown
 
 __all__ = ["run_profile"]
@@ -42,7 +40,7 @@ def run_profile(args: Sequence[str]) -> None:
     if getattr(model, "is_fitted", False) and isinstance(used, TensorDataModule) and subject.shape is None:
         sample = torch.from_numpy(used.arrays("val")[0].copy())  # what trees do on average depends on real samples
     else:
-        sample = _sample(model, used, subject.shape)
+        sample = example_for(model, used, subject.shape)
     features = used.preprocessing() if isinstance(used, TensorDataModule) else None
     report = profile(model, sample, widths, config.count_bias)
     flash, ram, macs = report.flash_bytes, report.ram_bytes, report.macs
@@ -84,19 +82,6 @@ def _add_options(parser: ArgumentParser) -> None:
         ("plot", "draw the activation arena over the schedule, as a PNG"),
     ):
         parser.add_argument(f"--{name}", type=str | None, metavar="FILE", help=text)
-
-
-def _sample(module: nn.Module, data: object, shape: tuple[int, ...] | None) -> Any:
-    """One sample, of the shape that was asked for, else as the module says, else as the data does."""
-    if shape is None and getattr(module, "example_input_array", None) is not None:
-        return one_sample(module.example_input_array)
-    found = shape or getattr(data, "input_shape", None) or getattr(module, "input_shape", None)
-    if found is None:
-        raise UserError(
-            "the shape of a sample is not known: say --input_shape 3,32,32, or give "
-            f"{type(module).__name__} an attribute example_input_array"
-        )
-    return torch.zeros(1, *found)
 
 
 def _row(fit: Fit) -> dict[str, Any]:

@@ -13,10 +13,37 @@ from torch.utils import _pytree as pytree
 
 from mcubench.cli.subject import Subject
 from mcubench.errors import UserError
+from mcubench.graph import one_sample
 
 Pair = tuple[Tensor, Tensor]
+Hooks = pl.LightningDataModule | pl.LightningModule
 
-__all__ = ["samples_to_compare", "training_batches"]
+_NO_TRAINING = (pl.LightningDataModule.train_dataloader, pl.LightningModule.train_dataloader)
+
+__all__ = [
+    "example_for",
+    "labelled_test_samples",
+    "samples_to_compare",
+    "training_batches",
+    "training_samples",
+]
+
+
+def example_for(module: nn.Module, data: object, shape: tuple[int, ...] | None = None) -> Any:
+    """One sample, of the shape that was asked for, else as the module says, else as the data does.
+
+    Raises:
+        UserError: If none of them says it.
+    """
+    if shape is None and getattr(module, "example_input_array", None) is not None:
+        return one_sample(module.example_input_array)
+    found = shape or getattr(data, "input_shape", None) or getattr(module, "input_shape", None)
+    if found is None:
+        raise UserError(
+            "the shape of a sample is not known: say --input_shape 3,32,32, or give "
+            f"{type(module).__name__} an attribute example_input_array"
+        )
+    return torch.zeros(1, *found)
 
 
 def samples_to_compare(
@@ -33,7 +60,7 @@ def samples_to_compare(
     example = getattr(model, "example_input_array", None)
     fits = data is not None and getattr(data, "input_shape", ()) == getattr(model, "input_shape", None)
     if subject.shape is None and data is not None and (subject.data_given or fits):
-        found = _first(_test_batches(data), count)
+        found = _first(_test_batches(data), count, "test")
         return found, f"samples: the first {len(found)} of the test set of {type(data).__name__}"
     drawn = f"samples: {count} random, standard normal"
     if subject.shape is not None:
@@ -66,7 +93,7 @@ def _test_batches(data: pl.LightningDataModule) -> Iterable[Any]:
     return batches
 
 
-def _first(batches: Iterable[Any], count: int) -> Tensor:
+def _first(batches: Iterable[Any], count: int, part: str) -> Tensor:
     parts: list[Tensor] = []
     for batch in batches:
         x = batch[0] if isinstance(batch, (tuple, list)) else batch
@@ -76,8 +103,47 @@ def _first(batches: Iterable[Any], count: int) -> Tensor:
         if sum(map(len, parts)) >= count:
             break
     if not parts:
-        raise UserError("the data has no test samples")
+        raise UserError(f"the data has no {part} samples")
     return torch.cat(parts)
+
+
+def training_samples(source: Hooks, count: int) -> Tensor:
+    """The first `count` samples of training, in the order of training, or all.
+
+    Args:
+        source: The data, or a model that brings its own.
+        count: How many at most.
+
+    Raises:
+        UserError: If there are none.
+    """
+    if type(source).train_dataloader in _NO_TRAINING:
+        raise UserError(
+            f"{type(source).__name__} has no train_dataloader to take samples from: name the data with --data"
+        )
+    source.prepare_data()
+    source.setup("fit")
+    batches: Iterable[Any] = source.train_dataloader()
+    return _first(batches, count, "training")
+
+
+def labelled_test_samples(data: pl.LightningDataModule, count: int | None) -> Pair:
+    """Samples and classes of the test set, the first `count` or all.
+
+    Raises:
+        UserError: If the data has no test set, or its batches are not pairs of samples and classes.
+    """
+    xs, ys, found = [], [], 0
+    for batch in _test_batches(data):
+        x, y = _pair(batch, "comparing predictions needs")
+        xs.append(x)
+        ys.append(y)
+        found += len(x)
+        if count is not None and found >= count:
+            break
+    if not found:
+        raise UserError("the data has no test samples")
+    return torch.cat(xs)[:count], torch.cat(ys)[:count]
 
 
 def training_batches(data: pl.LightningDataModule | None, steps: int) -> tuple[list[Pair], Pair | None]:
@@ -96,10 +162,10 @@ def training_batches(data: pl.LightningDataModule | None, steps: int) -> tuple[l
     return found, None if held_out is None else _pair(held_out)
 
 
-def _pair(batch: Any) -> Pair:
+def _pair(batch: Any, who: str = "--train needs") -> Pair:
     pair = isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(each, Tensor) for each in batch)
     if not pair or batch[1].is_floating_point() or batch[1].shape != batch[0].shape[:1]:
-        raise UserError("--train needs batches (x, y) with a class y, an integer, for each sample")
+        raise UserError(f"{who} batches (x, y) with a class y, an integer, for each sample")
     return batch[0], batch[1].long()
 
 

@@ -1,13 +1,15 @@
-"""What ``profile`` and ``parity`` look at: a model by options or from a run, and the data that it is for."""
+"""What a verb about one model looks at: the model, by options or from a run, and the data that it is for."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 from jsonargparse import ArgumentParser, Namespace
@@ -41,6 +43,15 @@ class Subject:
     data_given: bool
     _parser: ArgumentParser
 
+    @functools.cached_property
+    def trained(self) -> dict[str, Any]:
+        """What the checkpoint holds; nothing without one.
+
+        Raises:
+            UserError: If it can't be read.
+        """
+        return {} if self.checkpoint is None else load_checkpoint(self.checkpoint)
+
     def instantiate(self) -> tuple[nn.Module, pl.LightningDataModule | None]:
         """The model, with the checkpoint's weights, and the data module.
 
@@ -51,7 +62,7 @@ class Subject:
             built = self._parser.instantiate_classes(self.config)
         if self.checkpoint is not None:
             try:
-                built.model.load_state_dict(load_checkpoint(self.checkpoint)["state_dict"])
+                built.model.load_state_dict(self.trained["state_dict"])
             except RuntimeError as error:
                 raise does_not_fit(self.checkpoint, error) from error
         return built.model, built.get("data")

@@ -69,11 +69,13 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         input_shape: Shape of one sample, channels first.
         num_classes: Number of classes.
         class_names: Their names, in order.
+        units: What the numbers of a sample are before they are scaled; ``None`` where nobody has said it.
     """
 
     input_shape: tuple[int, ...]
     num_classes: int
     class_names: tuple[str, ...]
+    units: str | None = None
 
     def __init__(
         self,

@@ -40,6 +40,7 @@ class Digits(TensorDataModule):
         self.input_shape = (1, size, size)
         self.num_classes = 10
         self.class_names = tuple("0123456789")
+        self.units = "brightness of pixels, 0 (paper) to 16 (ink)"
 
     def load(self) -> tuple[Arrays, Arrays]:
         """Reads and resizes the digits."""

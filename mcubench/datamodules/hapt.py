@@ -99,6 +99,15 @@ class HAPT(TensorDataModule):
             self._published = MinMax.fit(np.concatenate([train.x, test.x]), range(len(columns())), "train and test")
         return train, test
 
+    @property
+    def units(self) -> str:  # type: ignore[override]
+        """What the numbers of a sample are; for features after `load`, as official ones come scaled."""
+        if self.inputs == "raw":
+            return "50 Hz; acceleration x, y, z in g, angular velocity x, y, z in rad/s"
+        if self._source == "official":
+            return "features as published, scaled to [-1, 1] over training and test windows"
+        return "features of one window, in their own units (docs/hapt.md)"
+
     def fit_scaling(self, train: Arrays) -> Scaling | None:
         """Learns scaling, and which features are best, from the training part."""
         if self.inputs == "raw":

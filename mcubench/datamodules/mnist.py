@@ -48,6 +48,7 @@ class MNIST(TensorDataModule):
         self.input_shape = (1, 28, 28)
         self.num_classes = 10
         self.class_names = tuple("0123456789")
+        self.units = "brightness of pixels, 0 (paper) to 255 (ink)"
 
     def prepare_data(self) -> None:
         """Downloads what is missing.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 from mcubench.errors import UserError
 
-__all__ = ["load"]
+__all__ = ["installed", "load"]
 
 
 def load(module: str) -> Any:
@@ -21,3 +22,8 @@ def load(module: str) -> Any:
     except ModuleNotFoundError as error:
         missing = error.name or module
         raise UserError(f"this needs the package {missing.partition('.')[0]}: pip install mcubench[export]") from None
+
+
+def installed(package: str) -> bool:
+    """Whether a package is there, without importing it."""
+    return importlib.util.find_spec(package) is not None

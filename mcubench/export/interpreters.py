@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +18,13 @@ from numpy.typing import NDArray
 from mcubench.errors import UserError
 from mcubench.export.backend import load
 
-__all__ = ["Arena", "recorded_arena", "run_litert", "run_tflm"]
+__all__ = ["Arena", "recorded_arena", "run_litert", "run_tflm", "smallest_arena"]
 
 Codes = NDArray[np.int8]
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
+_RUNTIME = "tflite_micro.python.tflite_micro.runtime"
+_ALIGNMENT = 16  # bytes, of its arena
 _ARENA = 64 * 2**20  # bytes, more than any model for a microcontroller needs
 
 
@@ -81,14 +86,8 @@ def recorded_arena(model: bytes) -> Arena:
         UserError: As `run_tflm` does.
     """
     interpreter = _tflm(model)
-    with tempfile.TemporaryFile() as file:  # its report goes to the process's standard error
-        saved = os.dup(2)
-        try:
-            os.dup2(file.fileno(), 2)
-            interpreter.print_allocations()
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+    with _stderr() as file:  # where its report goes
+        interpreter.print_allocations()
         file.seek(0)
         text = file.read().decode()
     sizes = {part: re.search(rf"Arena allocation {part} (\d+) bytes", text) for part in ("head", "tail")}
@@ -97,8 +96,59 @@ def recorded_arena(model: bytes) -> Arena:
     return Arena(**{part: int(match[1]) for part, match in sizes.items() if match})
 
 
+def smallest_arena(model: bytes) -> int:
+    """The smallest arena in which TFLite Micro starts a model, a multiple of 16 bytes; on a 64-bit host.
+
+    It is more than what was recorded where activations are small: while it starts, TFLite Micro needs room for a moment
+    that is free again afterwards.
+
+    Raises:
+        UserError: As `run_tflm` does.
+    """
+    load(_RUNTIME)
+    least = -(-recorded_arena(model).total // _ALIGNMENT)
+    most = least
+    while not _starts(model, most * _ALIGNMENT):
+        least, most = most, 2 * most
+    while least < most:
+        middle = (least + most) // 2
+        if _starts(model, middle * _ALIGNMENT):
+            most = middle
+        else:
+            least = middle + 1
+    return most * _ALIGNMENT
+
+
+_START = f"""
+import sys
+from {_RUNTIME} import Interpreter
+Interpreter.from_bytes(sys.stdin.buffer.read(), arena_size=int(sys.argv[1]))
+"""
+
+
+def _starts(model: bytes, arena: int) -> bool:
+    """Tries it in a process of its own: where the arena is too small, that may die."""
+    done = subprocess.run(  # noqa: S603 - a script of ours
+        [sys.executable, "-c", _START, str(arena)], input=model, capture_output=True, check=False, timeout=600
+    )
+    return done.returncode == 0
+
+
+@contextlib.contextmanager
+def _stderr() -> Iterator[IO[bytes]]:
+    """A file that gets what the process writes to its standard error, also from C++."""
+    with tempfile.TemporaryFile() as file:
+        saved = os.dup(2)
+        try:
+            os.dup2(file.fileno(), 2)
+            yield file
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
 def _tflm(model: bytes) -> Any:
-    runtime = load("tflite_micro.python.tflite_micro.runtime")
+    runtime = load(_RUNTIME)
     try:
         return runtime.Interpreter.from_bytes(model, arena_size=_ARENA)
     except (RuntimeError, ValueError) as error:

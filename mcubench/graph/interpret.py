@@ -35,7 +35,7 @@ class _Context:
         for each in operands:
             if isinstance(each, Input):
                 tensor = self.inputs[each.index]
-                found.append(tensor.reshape(len(tensor), *(1,) * (rank + 1 - tensor.ndim), *tensor.shape[1:]))
+                found.append(tensor.reshape(tensor.shape[0], *(1,) * (rank + 1 - tensor.ndim), *tensor.shape[1:]))
             else:
                 found.append(each.tensor if isinstance(each, Weight) else each)
         return found
@@ -244,7 +244,7 @@ def _(op: ops.Embedding, at: _Context) -> Tensor:
 
 @_run.register
 def _(op: ops.Concat, at: _Context) -> Tensor:
-    batch = len(at.x)
+    batch = at.x.shape[0]
     parts = [
         each.tensor.expand(batch, *each.tensor.shape) if isinstance(each, Weight) else at.inputs[each.index]
         for each in op.operands
@@ -255,7 +255,7 @@ def _(op: ops.Concat, at: _Context) -> Tensor:
 
 @_run.register
 def _(op: ops.Reshape, at: _Context) -> Tensor:
-    return at.x.reshape(len(at.x), *op.shape)
+    return at.x.reshape(at.x.shape[0], *op.shape)
 
 
 @_run.register
@@ -297,7 +297,7 @@ def _(op: ops.Pad, at: _Context) -> Tensor:
 @_run.register
 def _(op: ops.Expand, at: _Context) -> Tensor:
     x = at.x
-    return x.reshape(len(x), *(1,) * (len(op.shape) + 1 - x.ndim), *x.shape[1:]).expand(len(x), *op.shape)
+    return x.reshape(x.shape[0], *(1,) * (len(op.shape) + 1 - x.ndim), *x.shape[1:]).expand(x.shape[0], *op.shape)
 
 
 @_run.register

@@ -1,0 +1,268 @@
+"""``export``: a trained model as files that run without mcubench."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import lightning.pytorch as pl
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from torch import nn
+
+from mcubench.cli.exported import Format, Target, target_of
+from mcubench.cli.quantized import (
+    Quantized,
+    add_quantization_options,
+    check_one_input,
+    check_quantization,
+    quantized,
+    refuse_classical,
+)
+from mcubench.cli.samples import example_for
+from mcubench.cli.subject import Subject, read_subject
+from mcubench.console import say
+from mcubench.cost import profile_graph
+from mcubench.cost.units import bytes_text
+from mcubench.errors import UserError
+from mcubench.export.backend import installed, load
+from mcubench.export.c_array import CModel, identifier
+from mcubench.export.interpreters import recorded_arena, smallest_arena
+from mcubench.export.manifest import (
+    Source,
+    file_entry,
+    float_tensors,
+    int8_tensors,
+    quantization,
+    save_manifest,
+)
+from mcubench.export.qdq import to_onnx
+from mcubench.export.sample import describe_sample
+from mcubench.export.tflite import operators_of, to_tflite
+from mcubench.files import atomic_path
+from mcubench.graph import deploy, trace
+from mcubench.quant.integer.memory import plan_arena
+from mcubench.results.result import package_versions
+from mcubench.results.run_folder import shown
+
+__all__ = ["run_export"]
+
+_PACKAGES: dict[Format, tuple[str, ...]] = {
+    "tflite": ("ai_edge_litert.schema_py_generated", "flatbuffers"),
+    "c": ("ai_edge_litert.schema_py_generated", "flatbuffers"),
+    "onnx": ("onnx", "onnxscript"),
+    "keras": (),
+}
+_RECORDER = "tflite_micro"
+
+
+def run_export(args: Sequence[str]) -> None:
+    """Writes a trained model, and the ``model.json`` that says how to feed it.
+
+    Args:
+        args: The words after ``export``.
+
+    Raises:
+        UserError: For every mistake in the options, a package that is missing, and a model that a format can't hold.
+    """
+    subject = read_subject("export", args, _add_options)
+    config = subject.config
+    formats: list[Format] = list(dict.fromkeys(config.format))
+    check_quantization(config)
+    assert subject.checkpoint is not None  # `with_run_options` refuses to go on without
+    target = target_of(config.output, formats, subject.checkpoint)
+    _check_packages(formats)
+    pl.seed_everything(config.seed_everything or 0, verbose=False)
+    model, data = subject.instantiate()
+    refuse_classical("export", model)
+    source = _source(subject, model, data)
+    found = quantized(subject, model, data) if set(formats) - {"keras"} else None
+    if found is not None:
+        check_one_input("export", found)
+    try:
+        manifest = _Export(target, source, model, data, found).write(formats)
+    except OSError as error:
+        raise UserError(f"{shown(target.folder)} can't be written to: {error.strerror or error}") from error
+    _print(manifest, target, formats, Console())
+
+
+def _add_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--format", nargs="+", choices=get_args(Format), default=["tflite"], help="one or several: tflite c onnx keras"
+    )
+    parser.add_argument(
+        "--output",
+        type=str | None,
+        metavar="FILE_OR_FOLDER",
+        help="where to write; not set, the folder export of the run",
+    )
+    add_quantization_options(parser)
+
+
+def _check_packages(formats: Sequence[Format]) -> None:
+    """Sees before the work that what formats need is installed."""
+    for each in formats:
+        for package in _PACKAGES[each]:
+            load(package)
+    if "keras" in formats:
+        from mcubench.parity.backend import check_backend
+
+        try:
+            check_backend("tensorflow")
+        except UserError:
+            raise UserError("--format keras needs tensorflow: pip install 'mcubench[keras]'") from None
+
+
+def _source(subject: Subject, model: nn.Module, data: pl.LightningDataModule | None) -> Source:
+    """What is known of the model's origin, from its run's folder."""
+    assert subject.checkpoint is not None
+    run = subject.checkpoint.parents[1]
+    result = run / "result.json"
+    row = json.loads(result.read_text("utf-8")) if result.is_file() else {}
+    shape = tuple(example_for(model, data).shape[1:])
+    names = getattr(data, "class_names", None)
+    return Source(
+        model=type(model).__name__,
+        run=run.name if (run / "config.yaml").is_file() else None,
+        checkpoint=subject.checkpoint.name,
+        git_commit=row.get("git_commit"),
+        data=None if data is None else type(data).__name__,
+        sample=describe_sample(data, shape),
+        class_names=None if names is None else tuple(map(str, names)),
+    )
+
+
+class _Export:
+    """The files of one command, written one format after the other."""
+
+    def __init__(
+        self,
+        target: Target,
+        source: Source,
+        model: nn.Module,
+        data: pl.LightningDataModule | None,
+        found: Quantized | None,
+    ) -> None:
+        self.target, self.source, self.model, self.data, self.found = target, source, model, data, found
+        self.facts = source.as_dict()
+        if found is not None:
+            self.facts["quantization"] = quantization(found.ranges, found.widths)
+
+    def write(self, formats: Sequence[Format]) -> dict[str, Any]:
+        """Writes them, and what belongs into the manifest beside them, which is returned."""
+        writers: dict[Format, Callable[[], dict[str, Any]]] = {
+            "tflite": self.tflite,
+            "c": self.c,
+            "onnx": self.onnx,
+            "keras": self.keras,
+        }
+        costs = self.costs() if {"tflite", "c"} & set(formats) else {}
+        files = {each: writers[each]() for each in formats}
+        manifest = {**self.facts, "files": files, **costs, "versions": _versions(formats)}
+        save_manifest(manifest, self.target.file(".json"))
+        return manifest
+
+    @property
+    def quantized(self) -> Quantized:
+        assert self.found is not None
+        return self.found
+
+    def costs(self) -> dict[str, Any]:
+        """Operators, RAM and flash; and keeps the ``.tflite`` for the formats that need it."""
+        found = self.quantized
+        integer = found.integer
+        description = f"{self.source.model} on {self.source.data}, by mcubench"
+        self.content = to_tflite(integer, description, self.facts)
+        self.operators = operators_of(integer)
+        self.head = plan_arena(integer).peak
+        self.arena, recorded = None, None
+        if installed(_RECORDER):
+            arena, self.arena = recorded_arena(self.content), smallest_arena(self.content)
+            recorded = {"head": arena.head, "tail": arena.tail, "smallest": self.arena, "on": "a 64-bit host"}
+        report = profile_graph(found.graph, self.source.model, found.widths)
+        return {
+            "operators": self.operators,
+            "arena": {"planned_head": self.head, "recorded": recorded},
+            "flash_estimate": report.flash_bytes,
+        }
+
+    def tflite(self) -> dict[str, Any]:
+        path = self.target.file(".tflite")
+        _write(path, self.content)
+        return file_entry(path, int8_tensors(self.quantized.integer))
+
+    def c(self) -> dict[str, Any]:
+        integer = self.quantized.integer
+        header, source = self.target.file(".h"), self.target.file(".c")
+        (read,), (made,) = integer.inputs, integer.outputs
+        text = CModel(
+            name=identifier(self.target.stem),
+            title=f"{self.source.model} on {self.source.data}, int8, by mcubench from {self.source.checkpoint}",
+            model=self.content,
+            operators=self.operators,
+            arena=self.arena,
+            head=self.head,
+            inputs=(read.size, read.grid),
+            outputs=(made.size, made.grid),
+            class_names=self.source.class_names,
+        )
+        _write(header, text.header().encode())
+        _write(source, text.source(header.name).encode())
+        return file_entry(source, {"header": header.name, **int8_tensors(integer)})
+
+    def onnx(self) -> dict[str, Any]:
+        path, found = self.target.file(".onnx"), self.quantized
+        _write(path, to_onnx(found.graph, found.integer, self.facts))
+        shape = tuple(example_for(self.model, self.data).shape[1:])
+        return file_entry(path, float_tensors(shape, found.graph.outputs[0].shape))
+
+    def keras(self) -> dict[str, Any]:
+        from mcubench.parity import save_model, to_keras
+
+        path, example = self.target.file(".keras"), example_for(self.model, self.data)
+        twin = to_keras(self.model, example, backend="tensorflow")
+        save_model(twin, path)
+        moved = deploy(trace(self.model, example)).input_axes_moved[0]
+        tensors = float_tensors(twin.input_shape[1:], twin.output_shape[1:], moved)
+        return file_entry(path, {"note": "the float model: nothing is quantised in it", **tensors})
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _versions(formats: Sequence[Format]) -> dict[str, str]:
+    """Versions of what computed and wrote."""
+    used = {package.partition(".")[0].replace("_", "-") for each in formats for package in _PACKAGES[each]}
+    used |= {"keras", "tensorflow"} if "keras" in formats else set()
+    used |= {"tflite-micro"} if {"tflite", "c"} & set(formats) and installed(_RECORDER) else set()
+    return {**package_versions(), **{name: importlib.metadata.version(name) for name in sorted(used)}}
+
+
+def _print(manifest: dict[str, Any], target: Target, formats: Sequence[Format], console: Console) -> None:
+    for each in formats:
+        for path in target.files(each):
+            size = bytes_text(path.stat().st_size)
+            note = ", the float model" if each == "keras" else ""
+            say(console, f"wrote {shown(path)} ({size}{note})", style="none")
+    say(console, f"wrote {shown(target.file('.json'))}: how to feed it", style="none")
+    if "quantization" in manifest:
+        described = manifest["quantization"]
+        others = "".join(f", {path}: {bits}" for path, bits in described["bits_per_layer"].items())
+        say(console, f"weights {described['weight_bits']} bits{others}; ranges {described['ranges']}", style="none")
+    if "arena" in manifest:
+        planned, recorded = manifest["arena"]["planned_head"], manifest["arena"]["recorded"]
+        say(console, f"operators {', '.join(manifest['operators'])}", style="none")
+        ram = f"RAM: {planned:,} B of activations planned"
+        if recorded is None:
+            say(console, f"{ram}; not recorded, as tflite-micro is not installed", style="none")
+        else:
+            text = (
+                f"; TFLite Micro takes {recorded['head']:,} B, and {recorded['tail']:,} B of structures on this host, "
+                f"and starts in {recorded['smallest']:,} B"
+            )
+            say(console, f"{ram}{text}", style="none")

@@ -247,6 +247,8 @@ def _hints(result: Result) -> list[str]:
         hints.append(f"python -m mcubench fit --model {model} --data MNIST")
     if (path := result.checkpoint["path"]) is not None:
         hints.append(f"python -m mcubench test --ckpt_path {Path(path).stem}")
+        if not str(result.model["class_path"]).startswith("mcubench.baselines."):
+            hints.append(f"python -m mcubench quantize --ckpt_path {Path(path).stem}    # the same model in int8")
     return hints
 
 

@@ -8,8 +8,9 @@ Every figure is the sum that was counted, never what the code under test said:
 - flash: 8-bit weights at 1 B; for each output channel of a linear layer or convolution 8 B (multiplier and shift), and
   4 B of bias, its own or that of a folded batch norm: so 12 B a channel, or 8 B without both. A recurrent layer has
   8 B for each gate of each matrix and 4 B for each merged bias (a GRU's new gate needs both of its biases).
-- ram: the highest end of a buffer of 8-bit activations, where the largest buffer is placed first, each in the lowest
-  gap at a multiple of 16 B. Unless a comment says more, two neighbours are the most that is needed at once.
+- ram: the highest end of a buffer of 8-bit activations, where the largest buffer is placed first, of equal ones that
+  which is written last, each in the lowest gap at a multiple of 16 B. Unless a comment says more, two neighbours are
+  the most that is needed at once.
 """
 
 from __future__ import annotations
@@ -358,10 +359,10 @@ REFERENCES = [
         + (21 * 128 + (128 + 12) * 256)
         + (21 * 256 + (256 + 12) * 256)
         + (256 + 12) * 2,
-        # The first convolution's 18,432 lie behind the input's 27,648, where the first pointwise convolution's 36,864
-        # will reach to, too; the depthwise one's, needed together with either, lie behind both. No plan needs less than
-        # 18,432 + 36,864.
-        ram=27648 + 18432 + 18432,
+        # The depthwise convolution's 18,432 lie right behind the pointwise one's 36,864, which reads them. The first
+        # convolution's, placed after them, are needed together with the input's 27,648 at 0: between these and the
+        # depthwise one's there is no room for them. No plan needs less than 18,432 + 36,864.
+        ram=36864 + 18432 + 18432,
     ),
     KnownAnswer(
         "mlperf-tiny-autoencoder",
@@ -415,14 +416,13 @@ REFERENCES = [
             ram=ram,
         )
         for name, make, ram in (
-            # Scores (4 * 17 * 17 = 1156) lie at 0, keys before they are turned at 544, queries at 1632, values at 2336
-            # and tokens at 3264: turned keys find room behind these only.
-            ("vit-encoder", nets.TinyViT, 2 * 1632 + 544 + 544),
-            ("vit-module-attention", nets.TinyViTModule, 2 * 1632 + 544 + 544),
-            # Queries are read when the scores, at 0, are written, and values after the softmax of these at 1168; both
-            # are written when the sorted copy at 1632 is read: so they lie behind the tokens.
-            ("vit-function-attention", nets.TinyViTFunction, 2 * 1632 + 544 + 2 * 544),
-            ("vit-matmul-attention", nets.TinyViTMatmul, 2 * 1632 + 544 + 2 * 544),
+            # The softmax of the scores (4 * 17 * 17 = 1156) lies at 0, the scores at 1168, and at 2336 the values,
+            # which are there with both. Keys or queries, there with values and scores, lie behind these, and last the
+            # tokens, which are there with all of them.
+            ("vit-encoder", nets.TinyViT, 2 * 1168 + 3 * 544),
+            ("vit-module-attention", nets.TinyViTModule, 2 * 1168 + 3 * 544),
+            ("vit-function-attention", nets.TinyViTFunction, 2 * 1168 + 3 * 544),
+            ("vit-matmul-attention", nets.TinyViTMatmul, 2 * 1168 + 3 * 544),
         )
     ),
     KnownAnswer(
@@ -501,8 +501,8 @@ REFERENCES = [
         ram=2 * 16 + 24,  # 24 and 24
     ),
     # Inputs 64 and 192, convolved to 144 and 112, both brought from channels last to the order of flatten, and joined
-    # to 256 B. The signal lies at 0, the 144 at 192 and their copy at 336, the 112 at 480, and their copy, for which
-    # there is no room between the 256 joined ones at 0 and the copy at 336, behind these.
+    # to 256 B. The joined ones lie at 0, as the signal did; the copy of the 144 behind them at 256, the 144 themselves,
+    # for which there is no room between signal and copy, at 400, and the 112, there with all of these, at 544.
     *(
         KnownAnswer(
             name,
@@ -511,7 +511,7 @@ REFERENCES = [
             macs=36 * 9 * 4 + 28 * 30 * 4 + (144 + 112) * 3,
             params=(9 * 4 + 4) + (30 * 4 + 4) + ((144 + 112) * 3 + 3),
             flash=(9 + 12) * 4 + (30 + 12) * 4 + (144 + 112 + 12) * 3,
-            ram=192 + 144 + 144 + 112 + 112,
+            ram=256 + 144 + 144 + 112,
         )
         for name, make, sample in (
             ("two-inputs", nets.TwoInputs, [(1, 8, 8), (6, 32)]),
@@ -1089,8 +1089,8 @@ ATTENTION = [
         )
         for name, need_weights in (("attention", False), ("attention-with-weights", True))
     ),
-    # Values (320) are written when the sorted copy at 960 is read, and read after the scores and their softmax (400
-    # each, at 0 and 400) were written, with no room between 800 and 960: they lie behind the sorted copy.
+    # The sorted copy (960) lies at 0, what it was sorted from behind it. When queries, keys and values (320 each) are
+    # written, that room is free, and it holds all three.
     *(
         KnownAnswer(
             name,
@@ -1099,7 +1099,7 @@ ATTENTION = [
             macs=10 * 32 * 96 + 2 * 10 * 10 * 32 + 10 * 32 * 32,
             params=(32 * 96 + 96) + (32 * 32 + 32),
             flash=(32 + 12) * 96 + (32 + 12) * 32,
-            ram=960 + 960 + 320,
+            ram=960 + 3 * 320,
         )
         for name, make in (("attention-function", nets.FunctionAttention), ("attention-matmul", nets.MatmulAttention))
     ),

@@ -10,7 +10,7 @@ from mcubench.cost.macs import Unsupported
 from mcubench.cost.size import BitWidths, unknown_ops
 from mcubench.graph import Graph, Node, Value, ops
 
-__all__ = ["Buffer", "MemoryPlan", "Placement", "place", "plan_buffers", "plan_memory"]
+__all__ = ["ALIGNMENT", "Buffer", "MemoryPlan", "Placement", "place", "plan_buffers", "plan_memory"]
 
 ALIGNMENT = 16  # bytes, of every buffer's start: MicroArenaBufferAlignment() of TFLite Micro
 
@@ -107,10 +107,9 @@ def plan_buffers(buffers: Sequence[Buffer], steps: tuple[str, ...], unsupported:
 def place(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> list[Placement]:
     """Gives every buffer an offset: the largest first, each in the lowest gap that is free while it lives.
 
-    This is the order of TFLite Micro's GreedyMemoryPlanner: sizes are rounded up to the alignment, and of equal ones
-    the one that is listed last comes first.
+    This is the order of TFLite Micro's GreedyMemoryPlanner, in which of equal ones the last that is listed comes first.
     """
-    order = sorted(range(len(buffers)), key=lambda index: (-math.ceil(buffers[index].size / alignment), -index))
+    order = sorted(range(len(buffers)), key=lambda index: (-buffers[index].size, -index))
     placed: list[Placement] = []
     for buffer in (buffers[index] for index in order):
         offset = 0

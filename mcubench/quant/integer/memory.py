@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from mcubench.cost.memory import Buffer, MemoryPlan, plan_buffers
+from mcubench.cost.memory import ALIGNMENT, Buffer, MemoryPlan, plan_buffers
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import IntegerGraph, IntegerNode, IntegerTensor
 
@@ -27,11 +27,15 @@ def plan_arena(graph: IntegerGraph) -> MemoryPlan:
                 lives[each][1] = step
     for tensor in graph.outputs:
         lives[tensor][1] = end
-    buffers = [Buffer(tensor.name, tensor.size, *life) for tensor, life in lives.items()]
+    buffers = [Buffer(tensor.name, _rounded_up(tensor.size), *life) for tensor, life in lives.items()]
     for step, node in enumerate(graph.nodes, 1):
         if scratch := _scratch(node):
-            buffers.append(Buffer(f"{node.name} working memory", scratch, step, step))
+            buffers.append(Buffer(f"{node.name} working memory", _rounded_up(scratch), step, step))
     return plan_buffers(buffers, ("input", *(node.name for node in graph.nodes)), ())
+
+
+def _rounded_up(size: int) -> int:
+    return math.ceil(size / ALIGNMENT) * ALIGNMENT
 
 
 def _scratch(node: IntegerNode) -> int:

@@ -26,9 +26,13 @@ from mcubench.quant.training import (
     StepWatch,
     checked_widths,
     make_plan,
+    state_of_widths,
+    widths_of,
 )
 
 __all__ = ["QuantizationAwareTraining"]
+
+_EXPORTED_BITS = 8  # of activations: the integer graph has no others
 
 
 class QuantizationAwareTraining(pl.Callback):
@@ -70,7 +74,7 @@ class QuantizationAwareTraining(pl.Callback):
         self.schedule = Schedule(start_epoch, freeze_observers_epoch)
         self.observer: Observer = observer
         self.batch_dim = checked_batch_dim(batch_dim)
-        self._widths = checked_widths(BitWidths(weight_bits, activation_bits, per_layer or {}))
+        self._configured = self._widths = checked_widths(BitWidths(weight_bits, activation_bits, per_layer or {}))
         self._quantizer: FakeQuantizer | None = None
         self._loaded: Mapping[str, Any] | None = None  # the state in a checkpoint; empty, if it has none
         self._watch = StepWatch()
@@ -105,7 +109,9 @@ class QuantizationAwareTraining(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Bits and ranges; `mcubench.quant.training.trained_ranges` reads them."""
-        return self._quantizer.state() if self._quantizer is not None else dict(self._loaded or {})
+        if self._quantizer is None:
+            return dict(self._loaded or {})
+        return {**self._quantizer.state(), "configured": state_of_widths(self._configured)}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finds out where to round, if a sample is known already."""
@@ -132,16 +138,33 @@ class QuantizationAwareTraining(pl.Callback):
         plan = make_plan(module, sample, self.batch_dim)
         if trainer.state.fn == TrainerFn.FITTING:
             self._warn_if_not_exportable(plan)
+        if self._loaded:
+            self._take_widths(self._loaded)
         self._quantizer = FakeQuantizer(plan, self._widths, self.observer)
         if self._loaded:
             self._quantizer.load(self._loaded)
         self._quantizer.attach(module, lambda: self._phase(trainer, module))
 
+    def _take_widths(self, state: Mapping[str, Any]) -> None:
+        """Goes on with the widths that a run had reached, unless this callback asks for others than it began with."""
+        reached = widths_of(state)
+        if reached == self._widths:
+            return
+        if self._configured == widths_of(state.get("configured", state)):
+            self._widths = reached
+        else:
+            rank_zero_warn(f"the checkpoint was trained with {reached}; here it is {self._widths}", stacklevel=2)
+
     def _warn_if_not_exportable(self, plan: Plan) -> None:
-        try:
-            check_kernels(plan.graph, self._widths)
-        except NotInIntegersError as error:
-            rank_zero_warn(f"it will be rounded in training, but it can't become a .tflite: {error}", stacklevel=2)
+        problem = f"TFLite Micro has no activations of {self._widths.activation} bits"
+        if self._widths.activation == _EXPORTED_BITS:
+            try:
+                check_kernels(plan.graph, self._widths)
+            except NotInIntegersError as error:
+                problem = str(error)
+            else:
+                return
+        rank_zero_warn(f"it will be rounded in training, but it can't become a .tflite: {problem}", stacklevel=2)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leaves the module as it was."""
@@ -178,18 +201,13 @@ class QuantizationAwareTraining(pl.Callback):
 
     on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_train_batch_start
 
-    def on_before_zero_grad(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
-        """Ends the watch: the loss is there."""
-        self._watch.end()
-
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
-        """Ends the watch, and checks that the loss came from forward."""
-        self._watch.end()
+        """Checks that the loss came from forward; the watch goes on, as a step may have another one."""
         if self._quantizer is not None:
             self._watch.check_forward(pl_module, self._quantizer)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """Ends the watch of a step without a loss."""
+        """Ends the watch."""
         self._watch.end()
 
     on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
@@ -217,13 +235,15 @@ class QuantizationAwareTraining(pl.Callback):
 
         Args:
             module: The module.
-            state: The ranges, as a checkpoint has them; by default those learned last.
+            state: The ranges and widths, as a checkpoint has them; by default those learned last.
         """
         if self._quantizer is None:
             yield
             return
-        quantizer = FakeQuantizer(self._quantizer.plan, self._widths, self.observer)
-        quantizer.load(self._quantizer.state() if state is None else state)
+        state = self._quantizer.state() if state is None else state
+        widths = widths_of(state) if state else self._widths
+        quantizer = FakeQuantizer(self._quantizer.plan, widths, self.observer)
+        quantizer.load(state)
         quantizer.attach(module, lambda: Phase.ROUND if quantizer.ranges else Phase.FLOAT)
         try:
             yield

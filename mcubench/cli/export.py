@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import lightning.pytorch as pl
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from torch import nn
 
 from mcubench.cli.exported import Format, Target, target_of
 from mcubench.cli.quantized import (
+    QUANTIZATION_OPTIONS,
     Quantized,
     add_quantization_options,
     check_one_input,
@@ -74,6 +75,10 @@ def run_export(args: Sequence[str]) -> None:
     check_quantization(config)
     assert subject.checkpoint is not None  # `with_run_options` refuses to go on without
     target = target_of(config.output, formats, subject.checkpoint)
+    _check_together(config, formats)
+    for file in (target.file(".json"), *(file for each in formats for file in target.files(each))):
+        if file.is_dir():
+            raise UserError(f"{shown(file)} is a folder: a file is to be written there; give another --output")
     _check_packages(formats)
     pl.seed_everything(config.seed_everything or 0, verbose=False)
     model, data = subject.instantiate()
@@ -100,6 +105,13 @@ def _add_options(parser: ArgumentParser) -> None:
         help="where to write; not set, the folder export of the run",
     )
     add_quantization_options(parser)
+
+
+def _check_together(config: Namespace, formats: Sequence[Format]) -> None:
+    """Refuses options of quantisation where nothing is quantised."""
+    given = [name for name in QUANTIZATION_OPTIONS if config[name] is not None]
+    if formats == ["keras"] and given:
+        raise UserError(f"--format keras writes the float model: leave out --{given[0]}")
 
 
 def _check_packages(formats: Sequence[Format]) -> None:

@@ -67,8 +67,4 @@ def target_of(output: str | None, formats: Sequence[Format], checkpoint: Path) -
         raise UserError(
             f"--output {output} is a file of format {owner}, asked for is {' '.join(formats)}: give a folder"
         )
-    target = Target(path.parent, path.stem)
-    for file in target.files(owner):
-        if file.is_dir():
-            raise UserError(f"--output {output}: {file} is a folder; give another name")
-    return target
+    return Target(path.parent, path.stem)

@@ -22,6 +22,7 @@ from mcubench.quant.quantize import quantize
 from mcubench.quant.training import find_qat_state, trained_ranges
 
 __all__ = [
+    "QUANTIZATION_OPTIONS",
     "Quantized",
     "add_quantization_options",
     "check_one_input",
@@ -29,6 +30,8 @@ __all__ = [
     "quantized",
     "refuse_classical",
 ]
+
+QUANTIZATION_OPTIONS = ("weight_bits", "bits_per_layer", "calibration_samples", "observer")
 
 _SAMPLES = 1000  # of training data, on which ranges are observed
 

@@ -136,7 +136,8 @@ class CostReport:
             "MACs: multiply-accumulates for one sample; biases, activations, pooling, normalisation, elementwise: 0",
             f"Flash: {stored}; batch norm folded where it can be; no code",
             f"RAM: arena of activations at {activation} bits, input and output included, planned greedily as TFLite "
-            f"Micro does (no plan takes less than {self.memory.lower_bound:,} B); no stack, no scratch of kernels",
+            f"Micro does (no plan takes less than {self.memory.lower_bound:,} B); no stack, no scratch of kernels"
+            + (", which unpack weights of less than 8 bits there in TFLite Micro" if bits < 8 else ""),
             *classical,
         ]
 

@@ -14,17 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from mcubench.export.backend import load
-from mcubench.graph import Graph, Node, Value, interpret, ops
-from mcubench.quant.grid import Grid, weight_codes
-from mcubench.quant.integer.ir import Filter, IntegerGraph
+from mcubench.graph import Graph, Node, Value, interpret
+from mcubench.quant.fake import codes_of_weights, grids_of_values, moved_inputs
+from mcubench.quant.grid import Grid
+from mcubench.quant.integer.ir import IntegerGraph
 
 __all__ = ["METADATA", "OPSET", "to_onnx"]
 
 METADATA = "mcubench"  # key of the model's property, a JSON text
 
 OPSET = 18
-
-_Layer = (ops.Dense, ops.Conv, ops.TransposedConv)
 
 
 def to_onnx(graph: Graph, integer: IntegerGraph, metadata: Mapping[str, Any] | None = None) -> bytes:
@@ -97,20 +96,12 @@ class _QuantizedModule(nn.Module):
     def __init__(self, graph: Graph, integer: IntegerGraph) -> None:
         super().__init__()
         self.graph = graph
-        tensors = (*integer.inputs, *(node.output for node in integer.nodes))
-        self.grids = {tensor.name: tensor.grid for tensor in tensors}
-        self.codes: dict[str, tuple[Tensor, Tensor, int]] = {}
-        filters = {node.name: each for node in integer.nodes for each in node.kernel.filters()}
-        for node in graph.nodes:
-            if isinstance(node.op, _Layer) and node.name in filters:
-                self.codes[node.name] = _codes(node.op, filters[node.name])
+        self.grids = grids_of_values(integer)
+        self.codes = codes_of_weights(graph, integer)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        moved = [
-            x.movedim(-1 - axes, -1) if axes else x for x, axes in zip(inputs, self.graph.input_axes_moved, strict=True)
-        ]
         graph = replace(self.graph, nodes=tuple(self.rounded(node) for node in self.graph.nodes))
-        outputs: tuple[Tensor, ...] = interpret(graph, *moved, settle=self.settle)
+        outputs: tuple[Tensor, ...] = interpret(graph, *moved_inputs(graph, *inputs), settle=self.settle)
         return outputs
 
     def settle(self, value: Value, x: Tensor) -> Tensor:
@@ -125,12 +116,6 @@ class _QuantizedModule(nn.Module):
         op: Any = node.op
         weight = _dequantized(codes, scales, torch.zeros(len(scales), dtype=torch.int8), axis)
         return replace(node, op=replace(op, weight=op.weight.derive(weight)))
-
-
-def _codes(op: ops.Dense | ops.Conv | ops.TransposedConv, filter_: Filter) -> tuple[Tensor, Tensor, int]:
-    axis = 1 if isinstance(op, ops.TransposedConv) else 0
-    codes = weight_codes(op.weight.tensor, filter_.scales, filter_.bits, axis).to(torch.int8)
-    return codes, filter_.scales.float(), axis
 
 
 def _rounded(x: Tensor, grid: Grid) -> Tensor:

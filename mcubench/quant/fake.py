@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mcubench.graph import Graph, Node, Value, interpret, ops
-from mcubench.quant.grid import weight_codes
-from mcubench.quant.integer.ir import Filter, IntegerGraph
+from mcubench.quant.grid import Grid, weight_codes
+from mcubench.quant.integer.ir import IntegerGraph
 
-__all__ = ["interpret_fake", "moved_inputs"]
+__all__ = ["codes_of_weights", "grids_of_values", "interpret_fake", "moved_inputs"]
 
 _Layer = (ops.Dense, ops.Conv, ops.TransposedConv)
 
@@ -31,9 +29,14 @@ def interpret_fake(graph: Graph, integer: IntegerGraph, *inputs: Tensor) -> tupl
     Returns:
         The outputs, float32, channels last where the graph has them so.
     """
-    filters = {node.name: each for node in integer.nodes for each in node.kernel.filters()}
-    rounded = replace(graph, nodes=tuple(_rounded(node, filters) for node in graph.nodes))
-    outputs: tuple[Tensor, ...] = interpret(rounded, *moved_inputs(graph, *inputs), settle=_settler(integer))
+    codes, grids = codes_of_weights(graph, integer), grids_of_values(integer)
+    rounded = replace(graph, nodes=tuple(_rounded(node, codes) for node in graph.nodes))
+
+    def settle(value: Value, x: Tensor) -> Tensor:
+        grid = grids.get(value.name)
+        return x if grid is None else grid.values(grid.codes(x))
+
+    outputs: tuple[Tensor, ...] = interpret(rounded, *moved_inputs(graph, *inputs), settle=settle)
     return outputs
 
 
@@ -42,25 +45,29 @@ def moved_inputs(graph: Graph, *inputs: Tensor) -> list[Tensor]:
     return [x.movedim(-1 - axes, -1) if axes else x for x, axes in zip(inputs, graph.input_axes_moved, strict=True)]
 
 
-def _settler(integer: IntegerGraph) -> Callable[[Value, Tensor], Tensor]:
-    tensors = (*integer.inputs, *(node.output for node in integer.nodes))
-    grids = {tensor.name: tensor.grid for tensor in tensors}
-
-    def settle(value: Value, x: Tensor) -> Tensor:
-        grid = grids.get(value.name)
-        return x if grid is None else grid.values(grid.codes(x))
-
-    return settle
+def grids_of_values(integer: IntegerGraph) -> dict[str, Grid]:
+    """The grid of each value of an integer graph, by the value's name in the float graph too."""
+    return {tensor.name: tensor.grid for tensor in (*integer.inputs, *(node.output for node in integer.nodes))}
 
 
-def _rounded(node: Node, filters: dict[str, Filter]) -> Node:
+def codes_of_weights(graph: Graph, integer: IntegerGraph) -> dict[str, tuple[Tensor, Tensor, int]]:
+    """By the name of each layer its codes in the float graph's layout, int8, their scales, and the channels' axis."""
+    filters = {node.name: each for node in integer.nodes for each in node.kernel.filters()}
+    found = {}
+    for node in graph.nodes:
+        if isinstance(node.op, _Layer) and (filter_ := filters.get(node.name)) is not None:
+            axis = 1 if isinstance(node.op, ops.TransposedConv) else 0
+            codes = weight_codes(node.op.weight.tensor, filter_.scales, filter_.bits, axis)
+            found[node.name] = codes, filter_.scales, axis
+    return found
+
+
+def _rounded(node: Node, codes: dict[str, tuple[Tensor, Tensor, int]]) -> Node:
     """The node with its weights rounded."""
-    filter_ = filters.get(node.name)
-    if filter_ is None or not isinstance(node.op, _Layer):
+    if node.name not in codes:
         return node
-    weight, axis = node.op.weight, 1 if isinstance(node.op, ops.TransposedConv) else 0
-    shape = [1] * weight.tensor.ndim
+    numbers, scales, axis = codes[node.name]
+    shape = [1] * numbers.ndim
     shape[axis] = -1
-    codes = weight_codes(weight.tensor, filter_.scales, filter_.bits, axis)
-    changed: dict[str, Any] = {"weight": weight.derive((codes * filter_.scales.reshape(shape)).to(torch.float32))}
-    return replace(node, op=replace(node.op, **changed))
+    op: Any = node.op
+    return replace(node, op=replace(op, weight=op.weight.derive(numbers * scales.reshape(shape))))

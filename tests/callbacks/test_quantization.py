@@ -120,6 +120,42 @@ class TestTraining:
         with pytest.warns(UserWarning, match=r"can't become a .tflite: \(root\): gelu can't be computed in int8"):
             fit(tmp_path, QuantizationAwareTraining(), net(Smooth), max_epochs=1)
 
+    def test_narrow_activations_have_no_kernel_either(self, tmp_path: Path) -> None:
+        with pytest.warns(UserWarning, match=r"can't become a .tflite: TFLite Micro has no activations of 4 bits"):
+            fit(tmp_path, QuantizationAwareTraining(activation_bits=4), max_epochs=1)
+
+    def test_widths_that_were_set_while_training_are_those_of_the_resumed_run(self, tmp_path: Path) -> None:
+        class Narrower(pl.Callback):
+            def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+                if trainer.current_epoch == 1:
+                    qat.widths = BitWidths(4)
+
+        qat = QuantizationAwareTraining()
+        first = trainer(tmp_path, qat, Narrower())
+        first.fit(net(), MyData())
+        first.save_checkpoint(tmp_path / "x.ckpt")
+        resumed = QuantizationAwareTraining()
+        trainer(tmp_path, resumed, max_epochs=3).fit(net(), MyData(), ckpt_path=tmp_path / "x.ckpt", weights_only=True)
+        assert resumed.widths == BitWidths(4)
+        assert resumed.state_dict()["weight_bits"] == 4
+        other = QuantizationAwareTraining(weight_bits=2)
+        with pytest.warns(UserWarning, match="trained with weights 4 bits, activations 8 bits; here it is weights 2"):
+            trainer(tmp_path, other).validate(net(), MyData(), ckpt_path=tmp_path / "x.ckpt", weights_only=True)
+        assert other.widths == BitWidths(2)
+
+    def test_scores_of_a_checkpoint_are_at_its_own_widths(self, tmp_path: Path) -> None:
+        qat = QuantizationAwareTraining(weight_bits=2)
+        model, _ = fit(tmp_path, qat)
+        state, x = qat.state_dict(), torch.linspace(-2, 2, 400).reshape(100, 4)
+        model.eval()
+        with qat.quantized(model):
+            expected = model(x)
+        qat.widths = BitWidths(8)
+        with qat.quantized(model, state):
+            assert torch.equal(model(x), expected)
+        with qat.quantized(model):
+            assert not torch.equal(model(x), expected)
+
     def test_frozen_ranges_stay(self, tmp_path: Path) -> None:
         qat = QuantizationAwareTraining(freeze_observers_epoch=1)
         _, running = fit(tmp_path, qat)
@@ -314,6 +350,22 @@ class TestEvaluation:
         graph, ranges, widths = trained_ranges(model, EXAMPLE, state)
         assert widths == BitWidths(4, 8, {"net.3": 8})
         assert ranges[graph.outputs[0]] == qat.state_dict()["ranges"]["linear:1"]
+
+
+class StepsTwice(MyNet):
+    """Two backward passes in a step; the second loss comes from layers that forward does not run."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        x, y = batch
+        self.manual_backward(nn.functional.cross_entropy(self(x), y))
+        self.manual_backward(nn.functional.cross_entropy(self.net(x), y))
+
+
+def test_a_second_loss_of_a_step_is_watched_too(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"computes with net\.\d\.weight outside of its forward"):
+        fit(tmp_path, QuantizationAwareTraining(), net(StepsTwice))
 
 
 class CallsLayers(MyNet):

@@ -199,3 +199,15 @@ def test_images_go_in_with_channels_last() -> None:
     assert integer.inputs[0].shape == (1, 8, 6, 3)
     assert codes.shape == (2, 8, 6, 3)
     assert torch.equal(codes, integer.inputs[0].grid.codes(seeded(2, 3, 8, 6).permute(0, 2, 3, 1)))
+
+
+def test_a_mean_that_feeds_a_dense_layer_is_rounded_in_every_form() -> None:
+    """The kernel's result has another shape than the value; fake quantisation and noise must know it nevertheless."""
+    torch.manual_seed(0)
+    module = Forward(lambda conv, linear, x: linear(conv(x).relu().mean((2, 3))), nn.Conv2d(2, 6, 3), nn.Linear(6, 3))
+    graph = deploy(trace(module.eval(), X[:1]))
+    integer = quantize(graph, calibration=X)
+    kinds = [each.op.partition(" ")[0] for each in layer_noise(graph, integer, X)]
+    assert kinds == ["input", "Conv", "Reduce", "Dense"]
+    steps = (interpret_fake(graph, integer, X)[0] - integer.decode(*predict(integer, *integer.encode(X)))[0]).abs()
+    assert float((steps / integer.outputs[0].grid.scale).mean()) < 0.3

@@ -4,7 +4,14 @@ from mcubench.quant.training.observers import Observer
 from mcubench.quant.training.plan import Plan, make_plan
 from mcubench.quant.training.quantizer import FakeQuantizer
 from mcubench.quant.training.schedule import Phase, Schedule
-from mcubench.quant.training.state import STATE_KEY, checked_widths, find_qat_state, trained_ranges
+from mcubench.quant.training.state import (
+    STATE_KEY,
+    checked_widths,
+    find_qat_state,
+    state_of_widths,
+    trained_ranges,
+    widths_of,
+)
 from mcubench.quant.training.watch import StepWatch
 
 __all__ = [
@@ -18,5 +25,7 @@ __all__ = [
     "checked_widths",
     "find_qat_state",
     "make_plan",
+    "state_of_widths",
     "trained_ranges",
+    "widths_of",
 ]

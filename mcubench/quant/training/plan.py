@@ -10,6 +10,7 @@ from torch import nn
 
 from mcubench.errors import UserError
 from mcubench.graph import Graph, Node, Op, Unknown, Value, deploy, ops
+from mcubench.graph.ir import Input
 from mcubench.quant.sharing import MOVES, GridGroups, group_values, is_mean_over_positions
 from mcubench.quant.training.sites import marked_trace, sites_of
 
@@ -19,7 +20,7 @@ _LAYERS = (ops.Dense, ops.Conv, ops.TransposedConv)
 _ALLOWED = (
     *_LAYERS, *MOVES, ops.Pool, ops.AdaptivePool, ops.Activation, ops.Elementwise, ops.Concat, ops.Softmax
 )  # fmt: skip
-_ARITHMETIC = ("add", "sub", "mul")
+_ARITHMETIC = ("add", "sub", "mul", "div")
 
 # Functions with a weight: its name and position among the arguments, and its axis of the output channels.
 _WEIGHTS = {
@@ -150,13 +151,19 @@ def _check_allowed(node: Node) -> None:
     if isinstance(op, Unknown):
         raise _unseen(node.path, f"{op.target} is not understood ({op.reason})")
     if isinstance(op, ops.BatchNorm):
-        raise _unseen(node.path, "its batch norm follows no layer that it could be folded into")
+        raise _unseen(
+            node.path, "its batch norm follows no layer that it could be folded into, so its weights can't be rounded"
+        )
     if isinstance(op, ops.TransposedConv) and op.groups > 1:
         raise _unseen(node.path, "a transposed convolution with groups has no integer kernel")
     if isinstance(op, ops.Elementwise):
         kind = op.kind.partition(".")[0]
-        if kind not in _ARITHMETIC or any(each != ("alpha", 1) for each in op.keywords):
-            raise _unseen(node.path, f"of arithmetic only {', '.join(_ARITHMETIC)} have integer kernels, not {op.kind}")
+        by_computed = kind == "div" and isinstance(op.operands[1], Input)
+        if kind not in _ARITHMETIC or by_computed or any(each != ("alpha", 1) for each in op.keywords):
+            raise _unseen(
+                node.path,
+                f"of arithmetic only {', '.join(_ARITHMETIC)} by a constant have integer kernels, not {op.kind}",
+            )
     elif isinstance(op, ops.Activation) and op.kind == "cast":
         raise _unseen(node.path, "it changes the type of its values")
     elif not isinstance(op, _ALLOWED) and not is_mean_over_positions(node):

@@ -19,6 +19,7 @@ from mcubench.quant.training.observers import OBSERVERS, Observer, Range, averag
 from mcubench.quant.training.plan import Plan, WeightSite
 from mcubench.quant.training.schedule import Phase
 from mcubench.quant.training.sites import forward_inputs
+from mcubench.quant.training.state import state_of_widths
 
 __all__ = ["FakeQuantizer"]
 
@@ -156,9 +157,7 @@ class FakeQuantizer:
     def state(self) -> dict[str, Any]:
         """What `trained_ranges` and `load` read: plain values."""
         return {
-            "weight_bits": self._widths.weight,
-            "activation_bits": self._widths.activation,
-            "per_layer": dict(self._widths.per_layer),
+            **state_of_widths(self._widths),
             "batches": self.batches,
             "ranges": {key: self.ranges[group] for group, key in self.plan.representatives.items() if self.ranges},
         }

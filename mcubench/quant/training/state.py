@@ -14,7 +14,7 @@ from mcubench.quant.grid import WEIGHT_BITS
 from mcubench.quant.training.observers import Range
 from mcubench.quant.training.plan import make_plan
 
-__all__ = ["STATE_KEY", "checked_widths", "find_qat_state", "trained_ranges"]
+__all__ = ["STATE_KEY", "checked_widths", "find_qat_state", "state_of_widths", "trained_ranges", "widths_of"]
 
 STATE_KEY = "QuantizationAwareTraining"  # in a checkpoint's callbacks
 
@@ -33,6 +33,20 @@ def checked_widths(widths: BitWidths) -> BitWidths:
     if widths.activation not in _ACTIVATION_BITS:
         raise UserError(f"activation_bits must be 8 or 4 for quantisation-aware training; got {widths.activation}")
     return widths
+
+
+def state_of_widths(widths: BitWidths) -> dict[str, Any]:
+    """Bit widths as plain values."""
+    return {
+        "weight_bits": widths.weight,
+        "activation_bits": widths.activation,
+        "per_layer": dict(widths.per_layer),
+    }
+
+
+def widths_of(state: Mapping[str, Any]) -> BitWidths:
+    """The bit widths of a state."""
+    return BitWidths(state["weight_bits"], state["activation_bits"], dict(state["per_layer"]))
 
 
 def find_qat_state(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -64,6 +78,6 @@ def trained_ranges(
         raise UserError("the checkpoint is of an epoch before quantisation began (start_epoch): it has no ranges")
     by_group = plan.ranges_of(state)
     ranges = {value: by_group[group] for value, group in plan.groups.of.items() if group in by_group}
-    widths = BitWidths(state["weight_bits"], state["activation_bits"], dict(state["per_layer"]))
+    widths = widths_of(state)
     widths.check(plan.graph)
     return plan.graph, ranges, widths

@@ -8,12 +8,15 @@ from mcubench.graph import Weight, ops
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.building.site import Builder, NotInIntegersError, build, resized
 from mcubench.quant.integer.ir import IntegerTensor
-from mcubench.quant.integer.kernels.common import Pair, Pairs, same_padding
+from mcubench.quant.integer.kernels.common import Pair, Pairs, activation_limits, same_padding
 from mcubench.quant.sharing import is_mean_over_positions
 
 __all__: list[str] = []
 
 _NONE: Pairs = ((0, 0), (0, 0))
+
+# Kernels that cut off on one grid what a layer that can't do so itself computes.
+_CLIPPING = {"relu": kernels.Relu, "relu6": kernels.Relu6}
 
 
 @build.register
@@ -40,7 +43,7 @@ def _(op: ops.Conv, at: Builder) -> None:
     weight = _two_dimensional(op.weight.tensor).permute(0, 2, 3, 1)
     filter_ = at.filter(op.weight, weight, 0, op.bias)
     stride, dilation = _pair(op.stride), _pair(op.dilation)
-    x, padding = _padded(at, op.padding, _pair(op.kernel), stride, dilation)
+    x, padding = _around(at, _pairs(op.padding), _pair(op.kernel), stride, dilation)
     bias = at.bias(op.bias, filter_)
     at.emit(kernels.Convolve(filter_, bias, stride, padding, dilation, op.activation), [x])
 
@@ -50,7 +53,7 @@ def _(op: ops.DepthwiseConv, at: Builder) -> None:
     weight = _two_dimensional(op.weight.tensor).permute(1, 2, 3, 0)
     filter_ = at.filter(op.weight, weight, 3, op.bias)
     stride, dilation = _pair(op.stride), _pair(op.dilation)
-    x, padding = _padded(at, op.padding, _pair(op.kernel), stride, dilation)
+    x, padding = _around(at, _pairs(op.padding), _pair(op.kernel), stride, dilation)
     bias = at.bias(op.bias, filter_)
     at.emit(kernels.DepthwiseConvolve(filter_, bias, stride, padding, dilation, op.activation), [x])
 
@@ -78,8 +81,15 @@ def _(op: ops.TransposedConv, at: Builder) -> None:
     weight = _two_dimensional(op.weight.tensor).permute(1, 2, 3, 0)
     filter_ = at.filter(op.weight, weight, 0, op.bias)
     at.image()
-    # A fused ReLU needs no kernel: the output's range begins at 0, and so do its codes.
-    at.emit(kernels.TransposeConvolve(filter_, at.bias(op.bias, filter_), _pair(op.stride)), [at.x])
+    kernel = kernels.TransposeConvolve(filter_, at.bias(op.bias, filter_), _pair(op.stride))
+    grid = at.grid(at.node.output)
+    if op.activation is None or activation_limits(grid, op.activation) == activation_limits(grid):
+        at.emit(kernel, [at.x])  # what the activation cuts off, the grid does not hold anyway
+    elif op.activation in _CLIPPING:
+        sums = at.emit(kernel, [at.x], at.new(at.node.output, suffix=".sums"))
+        at.emit(_CLIPPING[op.activation](), [sums])
+    else:
+        raise NotInIntegersError(f"{op.activation} behind it, on a grid that others share, has no kernel")
 
 
 @build.register
@@ -122,8 +132,7 @@ def _(_op: ops.Reduce, at: Builder) -> None:
         raise NotInIntegersError("only means over all positions are supported")
     x = at.image()
     window = _size(x)
-    pooled = at.between(kernels.AveragePool(window, window, _NONE), x, resized(x, height=1, width=1), "mean")
-    at.give(pooled)
+    at.emit_as(kernels.AveragePool(window, window, _NONE), x, resized(x, height=1, width=1), "mean")
 
 
 def _two_dimensional(weight: torch.Tensor) -> torch.Tensor:
@@ -145,12 +154,6 @@ def _pair(sizes: tuple[int, ...]) -> Pair:
 
 def _pairs(padding: tuple[Pair, ...]) -> Pairs:
     return ((0, 0), padding[0]) if len(padding) == 1 else (padding[0], padding[1])
-
-
-def _padded(
-    at: Builder, padding: tuple[Pair, ...], kernel: Pair, stride: Pair, dilation: Pair
-) -> tuple[IntegerTensor, Pairs]:
-    return _around(at, _pairs(padding), kernel, stride, dilation)
 
 
 def _around(

@@ -51,7 +51,7 @@ def _(op: ops.Select, at: Builder) -> None:
     axis = at.axis(at.node.inputs[0], op.axis)
     index = op.index % x.shape[axis]
     shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
-    at.give(at.between(kernels.StridedSlice(axis, index, index + 1), x, shape, "selected"))
+    at.emit_as(kernels.StridedSlice(axis, index, index + 1), x, shape, "selected")
 
 
 @build.register

@@ -144,16 +144,23 @@ class Builder:
             kernel, [source], IntegerTensor(f"{self.node.output.name}.{suffix}", tuple(shape), source.grid)
         )
 
+    def emit_as(self, kernel: Kernel, source: IntegerTensor, shape: Sequence[int], suffix: str) -> None:
+        """Adds a call that makes the node's output in another shape; reshaped only if somebody minds."""
+        name = self.node.output.name + (f".{suffix}" if self._is_minded(shape) else "")
+        self.give(self.emit(kernel, [source], IntegerTensor(name, tuple(shape), source.grid)))
+
     def give(self, tensor: IntegerTensor) -> None:
         """Has a tensor hold the node's output, reshaped only if somebody minds its shape."""
-        value = self.node.output
-        minds = value in self.graph.outputs or not all(
-            isinstance(reader.op, ops.Dense) and len(value.shape) == 1 for reader in self._readers[value]
-        )
-        if minds and tensor.shape != self.shape(value):
+        if self._is_minded(tensor.shape):
             self.emit(kernels.Reshape(), [tensor])
         else:
-            self._tensors[value] = tensor
+            self._tensors[self.node.output] = tensor
+
+    def _is_minded(self, shape: Sequence[int]) -> bool:
+        """Whether it matters that the node's output would have a shape; dense layers read any in order."""
+        value = self.node.output
+        only_dense = all(isinstance(reader.op, ops.Dense) for reader in self._readers[value]) and len(value.shape) == 1
+        return tuple(shape) != self.shape(value) and (value in self.graph.outputs or not only_dense)
 
     # --- weights ---
 

@@ -10,7 +10,7 @@ from mcubench.quant.fixed_point import multiplier_of, rescaled, round_half_away
 from mcubench.quant.grid import ACTIVATION_MAX, ACTIVATION_MIN, Grid
 from mcubench.quant.integer.ir import Filter
 
-__all__ = ["Pair", "Pairs", "centred", "clamped", "exact_type", "requantised", "same_padding"]
+__all__ = ["Pair", "Pairs", "activation_limits", "centred", "clamped", "exact_type", "requantised", "same_padding"]
 
 Pair = tuple[int, int]
 Pairs = tuple[Pair, Pair]
@@ -20,13 +20,18 @@ _FLOAT32_EXACT = 2**24  # below it, sums of integers are exact in single precisi
 
 
 def clamped(x: Tensor, grid: Grid, activation: str | None = None) -> Tensor:
-    """Codes within int8 and the range of a fused activation (``CalculateActivationRangeQuantized``)."""
+    """Codes within int8 and the range of a fused activation, int8."""
+    return x.clamp(*activation_limits(grid, activation)).to(torch.int8)
+
+
+def activation_limits(grid: Grid, activation: str | None = None) -> Pair:
+    """The smallest and the largest code behind an activation (``CalculateActivationRangeQuantized``)."""
     low, high = ACTIVATION_MIN, ACTIVATION_MAX
     if activation is not None:
         minimum, maximum = _BOUNDS[activation]
         low = max(low, grid.zero_point + _code(minimum, grid.scale))
         high = high if maximum is None else min(high, grid.zero_point + _code(maximum, grid.scale))
-    return x.clamp(low, high).to(torch.int8)
+    return low, high
 
 
 def _code(bound: float, scale: float) -> int:

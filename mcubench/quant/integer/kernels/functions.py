@@ -56,7 +56,7 @@ class Relu(TableKernel):
 
     def table(self, codes: Tensor, source: Grid, target: Grid) -> Tensor:
         """Nothing below 0."""
-        factor = multiplier_of(float(np.float32(source.scale) / np.float32(target.scale)))
+        factor = multiplier_of(source.scale / target.scale)
         return clamped(rescaled(centred(codes, source), *factor) + target.zero_point, target, "relu")
 
 
@@ -91,7 +91,7 @@ class Logistic(TableKernel):
     def table(self, codes: Tensor, source: Grid, target: Grid) -> Tensor:
         """Sigmoid in fixed point with 8 bits of result."""
         result = shifted_right(logistic(_argument(codes, source)), 23) + target.zero_point
-        return _beyond(codes, source, clamped(result, target), ACTIVATION_MIN)
+        return _beyond(codes, source, clamped(result, target))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +100,7 @@ class Tanh(TableKernel):
 
     def table(self, codes: Tensor, source: Grid, target: Grid) -> Tensor:
         """Hyperbolic tangent in fixed point with 7 bits behind the point."""
-        return _beyond(
-            codes, source, clamped(shifted_right(tanh(_argument(codes, source)), 24), target), ACTIVATION_MIN
-        )
+        return _beyond(codes, source, clamped(shifted_right(tanh(_argument(codes, source)), 24), target))
 
 
 def _factor(source: Grid) -> tuple[int, int]:
@@ -114,12 +112,12 @@ def _argument(codes: Tensor, source: Grid) -> Tensor:
     return rescaled(centred(codes, source), *_factor(source))
 
 
-def _beyond(codes: Tensor, source: Grid, result: Tensor, lowest: int) -> Tensor:
+def _beyond(codes: Tensor, source: Grid, result: Tensor) -> Tensor:
     """The ends for arguments that the fixed point does not hold (``CalculateInputRadius``)."""
     exponent = _factor(source)[1]
     radius = math.floor(((1 << _INTEGER_BITS) - 1) * (1 << (31 - _INTEGER_BITS)) / 2.0**exponent)
     x = centred(codes, source)
-    result = torch.where(x <= -radius, torch.tensor(lowest, dtype=torch.int8), result)
+    result = torch.where(x <= -radius, torch.tensor(ACTIVATION_MIN, dtype=torch.int8), result)
     return torch.where(x >= radius, torch.tensor(ACTIVATION_MAX, dtype=torch.int8), result)
 
 

@@ -41,6 +41,13 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "depthwise, two each": (lambda: nn.Conv2d(4, 8, 3, groups=4, bias=False), IMAGE, "DEPTHWISE_CONV_2D"),
     "transposed": (lambda: nn.ConvTranspose2d(4, 3, 3, 2), IMAGE, "TRANSPOSE_CONV"),
     "transposed, relu": (lambda: nn.Sequential(nn.ConvTranspose1d(4, 3, 2, 2), nn.ReLU()), SIGNAL, "TRANSPOSE_CONV"),
+    "transposed, hard tanh on a grid that reaches above 1": (
+        lambda: Forward(
+            lambda c, d, x: torch.cat([F.hardtanh(9 * c(x)), d(x)], 1), *(nn.ConvTranspose2d(4, 2, 2) for _ in "cd")
+        ),
+        IMAGE,
+        "TRANSPOSE_CONV ADD CONCATENATION",
+    ),
     "batch norm alone": (
         lambda: nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 3, 1)), IMAGE, "DEPTHWISE_CONV_2D CONV_2D"
     ),

@@ -83,13 +83,15 @@ def _(op: ops.TransposedConv, at: Builder) -> None:
     at.image()
     kernel = kernels.TransposeConvolve(filter_, at.bias(op.bias, filter_), _pair(op.stride))
     grid = at.grid(at.node.output)
-    if op.activation is None or activation_limits(grid, op.activation) == activation_limits(grid):
-        at.emit(kernel, [at.x])  # what the activation cuts off, the grid does not hold anyway
-    elif op.activation in _CLIPPING:
-        sums = at.emit(kernel, [at.x], at.new(at.node.output, suffix=".sums"))
+    ends = zip(activation_limits(grid, op.activation), activation_limits(grid), strict=True)
+    if all(abs(cut - end) <= 1 for cut, end in ends):
+        at.emit(kernel, [at.x])  # what the activation cuts off, the grid does not hold but for a rounding
+        return
+    sums = at.emit(kernel, [at.x], at.new(at.node.output, suffix=".sums"))
+    if op.activation in _CLIPPING:
         at.emit(_CLIPPING[op.activation](), [sums])
-    else:
-        raise NotInIntegersError(f"{op.activation} behind it, on a grid that others share, has no kernel")
+    else:  # no kernel of its own: the sum with 0 ends with it
+        at.emit(kernels.Add(op.activation), [sums, at.constant(0.0, len(sums.shape), grid)])
 
 
 @build.register

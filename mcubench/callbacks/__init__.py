@@ -10,5 +10,6 @@ from mcubench.callbacks.macs import MACs  # noqa: E402
 from mcubench.callbacks.quantization import QuantizationAwareTraining  # noqa: E402
 from mcubench.callbacks.random_state import RandomState  # noqa: E402
 from mcubench.callbacks.size_budget import SizeBudget  # noqa: E402
+from mcubench.callbacks.threads import Threads  # noqa: E402
 
-__all__ = ["EpochTimer", "LastCheckpoint", "MACs", "QuantizationAwareTraining", "RandomState", "SizeBudget"]
+__all__ = ["EpochTimer", "LastCheckpoint", "MACs", "QuantizationAwareTraining", "RandomState", "SizeBudget", "Threads"]

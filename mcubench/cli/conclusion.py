@@ -17,7 +17,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from mcubench.callbacks import EpochTimer, MACs
+from mcubench.callbacks import EpochTimer, MACs, Threads
 from mcubench.callbacks.trained_widths import quantization_of
 from mcubench.cli.names import FROM_DATA
 from mcubench.datamodules import TensorDataModule
@@ -52,6 +52,7 @@ class FinishedFit:
         best: The callback that kept the best checkpoint, if one did.
         timer: The callback that measured it.
         costs: The callback that counted its MACs, flash and RAM.
+        threads: The callback that chose its number of threads.
         budget: What was wrong with its budget, if anything.
         resumed_at: Optimiser step that it was resumed at, if it was.
         command: What the user typed after the program's name.
@@ -66,6 +67,7 @@ class FinishedFit:
     best: BestCheckpoint | None
     timer: EpochTimer
     costs: MACs
+    threads: Threads
     budget: str | None
     resumed_at: int | None
     command: list[str]
@@ -107,6 +109,7 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         command=["python", "-m", "mcubench", *fit.command],
         git_commit=git_commit(),
         notes=notes,
+        threads=fit.threads.used,
     )
     result.save(folder)
     plot_curves(read_metrics(folder / "metrics.csv"), folder / "curves.png")

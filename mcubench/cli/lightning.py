@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
@@ -20,7 +21,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from mcubench.callbacks import EpochTimer, LastCheckpoint, MACs, RandomState, SizeBudget
+from mcubench.callbacks import EpochTimer, LastCheckpoint, MACs, RandomState, SizeBudget, Threads
 from mcubench.cli.conclusion import FinishedFit, conclude_fit, write_predictions
 from mcubench.cli.help import describe
 from mcubench.cli.names import expand_names, with_defaults
@@ -123,6 +124,7 @@ class SaveRunConfig(SaveConfigCallback):
         self.already_saved = True
         config = self.config.clone()
         config["ckpt_path"] = None
+        config["threads"] = torch.get_num_threads()  # sums of floats depend on it, so that this repeats the run
         with atomic_path(self.folder / CONFIG) as temporary:
             temporary.write_text(self.parser.dump(config, skip_unset=False), "utf-8")
 
@@ -149,6 +151,7 @@ class BenchCLI(LightningCLI):
         self.console = Console()
         self.timer = EpochTimer()
         self.costs = MACs()
+        self.threads = Threads()
         self.last: LastCheckpoint | None = None
         self.best: BestCheckpoint | None = None
         self.resumed_at: int | None = None
@@ -187,6 +190,12 @@ class BenchCLI(LightningCLI):
         if self.verb == "fit":
             parser.add_function_arguments(checkpoint_options, "checkpoint")
             parser.add_class_arguments(SizeBudget, "budget")
+            parser.add_argument(
+                "--threads",
+                type=int | None,
+                default=None,
+                help="Threads to train with on the CPU; not given, the fastest number is measured first.",
+            )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and says in one line what is wrong."""
@@ -216,9 +225,11 @@ class BenchCLI(LightningCLI):
             self.save_config_kwargs = {"folder": self.folder}
             kwargs["logger"] = [metrics, *_as_list(config.trainer.logger)]
             given = {type(callback): callback for callback in _as_list(config.trainer.callbacks)}
-            ours = [self.timer, RandomState(), *self._costs(config.budget)]
+            self.threads = Threads(config.threads, lambda text: self.console.print(text, highlight=False))
+            ours = [self.timer, RandomState(), self.threads, *self._costs(config.budget)]
             callbacks += [callback for callback in ours if type(callback) not in given]
             self.timer, self.costs = given.get(EpochTimer, self.timer), given.get(MACs, self.costs)
+            self.threads = given.get(Threads, self.threads)
             if config.trainer.enable_checkpointing is not False:
                 callbacks += self._checkpoints(config.checkpoint)
         else:
@@ -304,6 +315,7 @@ class BenchCLI(LightningCLI):
                 best=self.best,
                 timer=self.timer,
                 costs=self.costs,
+                threads=self.threads,
                 budget=self.config_init[self.verb].budget.problem,
                 resumed_at=self.resumed_at,
                 command=self.command,

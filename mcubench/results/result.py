@@ -50,6 +50,7 @@ class Result:
         git_commit: Of the working folder, where it is in a repository; with ``-dirty`` if files differ.
         preprocessing: What computing an input from a sensor's samples costs on a device; ``null`` where samples are it.
         notes: What could not be computed, and why.
+        threads: Threads that it was trained with on the CPU.
     """
 
     model: dict[str, Any]
@@ -74,6 +75,7 @@ class Result:
     git_commit: str | None
     preprocessing: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+    threads: int | None = None
     schema_version: int = SCHEMA_VERSION
 
     def save(self, folder: Path) -> Path:

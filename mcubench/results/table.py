@@ -59,7 +59,8 @@ def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[st
         facts.append(("validation - test", f"{100 * (val - test):+.2f} points of accuracy ({_split(result)})"))
     epoch = result.seconds["epoch"]
     pace = f"{epoch:.3g} s per epoch (median of {result.epochs}), " if epoch is not None else ""
-    facts.append(("time", f"{pace}{seconds_in_all:.1f} s in all"))
+    threads = "" if result.threads is None else f", {result.threads} thread{'s'[: result.threads > 1]}"
+    facts.append(("time", f"{pace}{seconds_in_all:.1f} s in all{threads}"))
     scored = result.checkpoint["path"] or "the weights as they were trained last"
     if result.checkpoint.get("monitor"):
         monitor, value, at = (result.checkpoint[key] for key in ("monitor", "value", "epoch"))

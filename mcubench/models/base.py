@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mcubench.errors import UserError, did_you_mean
 from mcubench.models.scored import ClassWeights, ScoredModule
-from mcubench.training import ExecutionLoop
+from mcubench.training import ExecutionLoop, set_memory_format
 
 __all__ = ["Activation", "Classifier", "activation_layer"]
 
@@ -106,11 +106,13 @@ class Classifier(ScoredModule):
             ExecutionLoop.install(self.trainer)
 
     def on_train_start(self) -> None:
-        """Refuses to continue a schedule beyond the run that it was laid out for.
+        """Lays out weights for speed, and refuses to continue a schedule beyond the run that it was laid out for.
 
         Raises:
             UserError: If the restored schedule has another length than this run.
         """
+        if self.device.type == "cpu":
+            set_memory_format(self, torch.channels_last, self.trainer.optimizers)
         if self._scheduler is None or self.trainer.global_step == 0:
             return
         planned = getattr(self._scheduler, "total_steps", getattr(self._scheduler, "T_max", None))
@@ -121,6 +123,10 @@ class Classifier(ScoredModule):
                 f"{steps}: keep max_epochs, max_steps and batch_size as they were, or train anew; runs that will be "
                 "extended need schedule constant"
             )
+
+    def on_train_end(self) -> None:
+        """Gives weights their usual layout back."""
+        set_memory_format(self, torch.contiguous_format, self.trainer.optimizers)
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy of logits (N, num_classes) with classes (N,), weighted by class if so configured."""

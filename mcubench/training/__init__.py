@@ -1,9 +1,10 @@
-"""How training runs: several optimiser steps in one step of Lightning's loop."""
+"""How training runs fast: several steps in one execution, weights in the order that convolutions like, threads."""
 
 from mcubench._compat import mend_torchvision
 
 mend_torchvision()
 
-from mcubench.training.execution import ExecutionLoop, obstacle  # noqa: E402
+from mcubench.training.execution import ExecutionLoop  # noqa: E402
+from mcubench.training.memory_format import set_memory_format  # noqa: E402
 
-__all__ = ["ExecutionLoop", "obstacle"]
+__all__ = ["ExecutionLoop", "set_memory_format"]

@@ -24,13 +24,13 @@ from mcubench.errors import UserError
 from mcubench.training.hooks import StepHooks
 from mcubench.training.step import Step
 
-__all__ = ["ExecutionLoop", "obstacle"]
+__all__ = ["ExecutionLoop"]
 
 _DEFAULT = 50  # steps per execution, where none are asked for and nothing stands against it
 _TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 
 
-def obstacle(trainer: pl.Trainer) -> str | None:
+def _obstacle(trainer: pl.Trainer) -> str | None:
     """Why steps can't be made without Lightning's whole machinery; ``None`` if they can.
 
     Args:
@@ -150,7 +150,7 @@ def _steps_per_execution(trainer: pl.Trainer) -> int:
     asked: int | None = getattr(trainer.lightning_module, "steps_per_execution", 1)
     if asked == 1:
         return 1
-    problem = obstacle(trainer)
+    problem = _obstacle(trainer)
     if problem is None:
         return asked or _DEFAULT
     if asked is None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mcubench.models.base import Classifier
+from mcubench.training.memory_format import set_memory_format
 
 __all__ = ["ThreadChoice", "fastest_threads"]
 
@@ -89,15 +90,17 @@ def fastest_threads(module: Classifier, x: Tensor, target: Tensor) -> ThreadChoi
 
 @contextmanager
 def _untouched(module: Classifier) -> Iterator[None]:
-    """Puts back what a forward in training changes."""
+    """Has weights lie as in training, and puts back what that and a forward in training change."""
     threads, training = torch.get_num_threads(), module.training
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     try:
         with torch.random.fork_rng(devices=[]):
             module.train()
+            set_memory_format(module, torch.channels_last)
             yield
     finally:
         module.train(training)
+        set_memory_format(module, torch.contiguous_format)
         with torch.no_grad():
             for name, buffer in module.named_buffers():
                 buffer.copy_(buffers[name])

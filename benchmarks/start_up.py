@@ -1,6 +1,6 @@
 """How long a command takes to start: seconds to the first training step, to the end, and what is imported.
 
-    python -m benchmarks.start_up [--checkouts PATH ...] [--repeats 5] [--imports COMMAND ...] [--write docs/performance.md]
+    python -m benchmarks.start_up [--checkouts PATH ...] [--repeats 5] [--imports COMMAND ...] [--write FILE]
 
 Every command runs in a process of its own, in an empty folder, with one thread. Checkouts take turns, so that a machine
 whose speed drifts does it to all alike, and medians are printed. CPU seconds are of the process and its children: on a

@@ -48,7 +48,7 @@ def high_product(a: Tensor, b: Tensor | int) -> Tensor:
     return (a * b).add_(1 << 30).bitwise_right_shift_(31)
 
 
-def high_product_16(a: Tensor, b: int, rounded: bool = True) -> Tensor:
+def high_product_16(a: Tensor, b: Tensor | int, rounded: bool = True) -> Tensor:
     """The same for int16 values: 2ab / 2^16, rounded or cut off."""
     product = a * b
     nudge = torch.where(product >= 0, 1 << 14, 1 - (1 << 14)) if rounded else 0

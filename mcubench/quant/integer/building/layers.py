@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from mcubench.graph import Weight, ops
+from mcubench.graph.passes.batch_norm import scale_and_shift
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.building.site import Builder, NotInIntegersError, build, resized
 from mcubench.quant.integer.ir import IntegerTensor
@@ -62,12 +63,7 @@ def _(op: ops.DepthwiseConv, at: Builder) -> None:
 def _(op: ops.BatchNorm, at: Builder) -> None:
     """One that could not be folded is a depthwise convolution of one tap."""
     at.image()
-    scale = (op.variance.tensor.double() + op.eps).rsqrt()
-    shift = -op.mean.tensor * scale
-    if op.weight is not None:
-        scale, shift = scale * op.weight.tensor, shift * op.weight.tensor
-    if op.bias is not None:
-        shift = shift + op.bias.tensor
+    scale, shift = scale_and_shift(op)
     weight = Weight(f"{at.node.path}.scale", scale.float())
     bias = Weight(f"{at.node.path}.shift", shift.float())
     filter_ = at.filter(weight, weight.tensor.reshape(1, 1, 1, -1), 3, bias)

@@ -41,22 +41,26 @@ def _as_convolution(op: ops.Dense, at: Builder) -> None:
 
 @build.register
 def _(op: ops.Conv, at: Builder) -> None:
-    weight = _two_dimensional(op.weight.tensor).permute(0, 2, 3, 1)
-    filter_ = at.filter(op.weight, weight, 0, op.bias)
-    stride, dilation = _pair(op.stride), _pair(op.dilation)
-    x, padding = _around(at, _pairs(op.padding), _pair(op.kernel), stride, dilation)
-    bias = at.bias(op.bias, filter_)
-    at.emit(kernels.Convolve(filter_, bias, stride, padding, dilation, op.activation), [x])
+    _convolution(op, at, kernels.Convolve, (0, 2, 3, 1))
 
 
 @build.register
 def _(op: ops.DepthwiseConv, at: Builder) -> None:
-    weight = _two_dimensional(op.weight.tensor).permute(1, 2, 3, 0)
-    filter_ = at.filter(op.weight, weight, 3, op.bias)
+    _convolution(op, at, kernels.DepthwiseConvolve, (1, 2, 3, 0))
+
+
+def _convolution(
+    op: ops.Conv,
+    at: Builder,
+    kernel: type[kernels.Convolve | kernels.DepthwiseConvolve],
+    order: tuple[int, int, int, int],
+) -> None:
+    """A convolution by a kernel that wants the weight's axes in this order."""
+    weight = _two_dimensional(op.weight.tensor).permute(order)
+    filter_ = at.filter(op.weight, weight, order.index(0), op.bias)
     stride, dilation = _pair(op.stride), _pair(op.dilation)
     x, padding = _around(at, _pairs(op.padding), _pair(op.kernel), stride, dilation)
-    bias = at.bias(op.bias, filter_)
-    at.emit(kernels.DepthwiseConvolve(filter_, bias, stride, padding, dilation, op.activation), [x])
+    at.emit(kernel(filter_, at.bias(op.bias, filter_), stride, padding, dilation, op.activation), [x])
 
 
 @build.register

@@ -30,6 +30,7 @@ from PIL import Image
 from rich.progress import track
 from scipy import signal
 
+from benchmarks.command_line import exit_code
 from benchmarks.hapt_conventions import CONVENTIONS
 from benchmarks.hapt_costs import cost_tables
 from benchmarks.tables import table, write_tables
@@ -308,11 +309,7 @@ def main() -> int:
     parser.add_argument("--cost", action="store_true", help="formulas and totals of the arithmetic")
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw hapt-stages.png")
     parser.add_argument("--write", type=Path, help="put the tables between the markers of this file")
-    try:
-        return run(parser.parse_args())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(run, parser)
 
 
 if __name__ == "__main__":

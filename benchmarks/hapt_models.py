@@ -26,7 +26,6 @@ import joblib
 import numpy as np
 import sklearn
 from rich.progress import track
-from scipy import stats
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -35,14 +34,14 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from benchmarks.tables import table, write_tables
+from benchmarks.command_line import exit_code
+from benchmarks.tables import interval, table, write_tables
 from mcubench.datamodules import HAPT
 from mcubench.datamodules.base import Arrays
 from mcubench.datamodules.hapt_archive import find_or_fetch
 from mcubench.datamodules.hapt_features import source_of
 from mcubench.datamodules.scaling import MinMax
 from mcubench.datamodules.splits import Split
-from mcubench.errors import UserError
 
 EPOCHS = 60
 KINDS = ("random", "subject")
@@ -129,14 +128,6 @@ def scored(case: Case, full: Arrays, test: Arrays) -> tuple[Case, Scored]:
     return case, Scored(100 * float((found == judged.y).mean()), 100 * float(macro))
 
 
-def interval(values: list[float]) -> str:
-    """Mean and half the width of its 95 % interval; the value alone if there is one."""
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    return f"{statistics.mean(values):.2f} ± {half:.2f}"
-
-
 def gap(scores: dict[Case, Scored]) -> str:
     """Validation minus test, for all models at once."""
 
@@ -208,11 +199,7 @@ def main() -> int:
     parser.add_argument("--draws", type=int, default=5, help="draws of each kind, and seeds (default: 5)")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once (default: 2)")
     parser.add_argument("--write", type=Path, help="put the table between the markers of this file")
-    try:
-        return run(parser.parse_args())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(run, parser)
 
 
 if __name__ == "__main__":

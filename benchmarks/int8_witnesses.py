@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import nn
 
+from benchmarks.command_line import exit_code
 from benchmarks.tables import table, write_tables
 from mcubench.cost.profiling import profile_graph
 from mcubench.datamodules import HAPT, MNIST, TensorDataModule
-from mcubench.errors import UserError
 from mcubench.export.interpreters import recorded_arena, run_litert, run_tflm
 from mcubench.export.tflite import to_tflite
 from mcubench.graph import deploy, trace
@@ -105,11 +105,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", help="the data root (default: $MCUBENCH_DATA, else the cache folder)")
     parser.add_argument("--write", type=Path, help="put the tables between the markers of this file")
-    try:
-        return run(parser.parse_args())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(run, parser)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ side, with Keras' own defaults one at a time.
 from __future__ import annotations
 
 import argparse
-import math
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 from rich.progress import track
-from scipy import stats
 from torch import Tensor, nn
 
-from benchmarks.tables import write_tables
+from benchmarks.tables import interval, write_tables
 from mcubench.datamodules import Digits
 from mcubench.models import CNN
 from mcubench.parity import compare, default_effects, load_keras, train_both
@@ -183,13 +180,6 @@ def measure(keras: Any, trap: Trap, net: nn.Module, x: Tensor, y: Tensor) -> Mea
         accuracy=float((logits.argmax(-1) == y.numpy()).mean()),
         named=f"{first.path}: {first.op}" if first else report.structure[0] if report.structure else "",
     )
-
-
-def interval(values: list[float], form: str, scale: float = 1.0) -> str:
-    """Mean and half the width of its 95 % interval."""
-    mean = statistics.mean(values)
-    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{scale * mean:{form}} ± {scale * half:{form}}"
 
 
 def traps_table(keras: Any, data: Digits, seeds: int) -> str:

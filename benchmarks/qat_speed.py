@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
+from benchmarks.command_line import exit_code
 from benchmarks.tables import table, write_tables
 from mcubench.callbacks import EpochTimer, QuantizationAwareTraining
 from mcubench.datamodules import MNIST
-from mcubench.errors import UserError
 from mcubench.models import CNN, DSCNN, MLP, Classifier
 
 import lightning.pytorch as pl  # isort: skip  # after mcubench, which mends torchvision where that is needed
@@ -83,11 +83,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5, help="epochs of each (default: 5)")
     parser.add_argument("--write", type=Path, help="put the table between the markers of this file")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
-    try:
-        return run(parser.parse_args())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(run, parser)
 
 
 if __name__ == "__main__":

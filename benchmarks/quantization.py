@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import statistics
 import sys
 import time
 import warnings
@@ -26,14 +25,13 @@ from typing import Any
 import joblib
 import torch
 from rich.progress import track
-from scipy import stats
 from torch import Tensor
 
-from benchmarks.tables import table, write_tables
+from benchmarks.command_line import exit_code
+from benchmarks.tables import interval, table, write_tables
 from mcubench.callbacks import QuantizationAwareTraining
 from mcubench.cost import BitWidths
 from mcubench.datamodules import HAPT, MNIST, TensorDataModule
-from mcubench.errors import UserError
 from mcubench.graph import deploy, trace
 from mcubench.models import CNN, DSCNN, MLP, Classifier, CNN1d
 from mcubench.quant import IntegerGraph, quantize
@@ -133,13 +131,6 @@ def scored(name: str, seed: int, root: str | None) -> dict[str, Any]:
     return {"name": name, "seed": seed, "seconds": time.perf_counter() - begun, "accuracy": found}
 
 
-def interval(values: list[float], sign: bool = False) -> str:
-    """Mean and 95 % interval (Student's t)."""
-    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    mean = statistics.mean(values)
-    return f"{mean:+.2f} ± {half:.2f}" if sign else f"{mean:.2f} ± {half:.2f}"
-
-
 def rows(results: list[dict[str, Any]]) -> list[list[str]]:
     found = []
     for name, case in CASES.items():
@@ -148,7 +139,7 @@ def rows(results: list[dict[str, Any]]) -> list[list[str]]:
             row = [name, str(bits), interval([each["float"] for each in scores])]
             for way in ("after", "aware"):
                 row.append(interval([each[f"{way} {bits}"] for each in scores]))
-                row.append(interval([each[f"{way} {bits}"] - each["float"] for each in scores], sign=True))
+                row.append(interval([each[f"{way} {bits}"] - each["float"] for each in scores], "+.2f"))
             found.append(row)
     return found
 
@@ -191,11 +182,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once (default: 2)")
     parser.add_argument("--results", type=Path, help="keep what was measured in this file; what is in it is not redone")
     parser.add_argument("--write", type=Path, help="put the table between the markers of this file")
-    try:
-        return run(parser.parse_args())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(run, parser)
 
 
 if __name__ == "__main__":

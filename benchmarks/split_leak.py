@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
-import statistics
+import sys
 import warnings
+from pathlib import Path
 from typing import get_args
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs by its path
 
 import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from scipy import stats
 
+from benchmarks.tables import interval
 from mcubench import models
 from mcubench.datamodules import HAPT
 from mcubench.datamodules.base import Part
@@ -49,12 +51,6 @@ def train_and_score(options: argparse.Namespace, kind: str, fold: int) -> dict[P
     return {part: score(model, data.whole(part), data.num_classes, torch.device("cpu")) for part in get_args(Part)}
 
 
-def interval(values: list[float]) -> str:
-    """Mean and half-width of its 95 % interval, in points."""
-    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{100 * statistics.mean(values):+.2f} ± {100 * half:.2f}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", help="folder with HAPT (default: $MCUBENCH_DATA, else the cache folder)")
@@ -78,9 +74,9 @@ def main() -> None:
         folds = [scores[kind, fold] for fold in range(options.folds)]
         table.add_row(
             kind,
-            interval([fold["val"].accuracy - fold["test"].accuracy for fold in folds]),
-            interval([fold["val"].macro_f1 - fold["test"].macro_f1 for fold in folds]),
-            interval([fold["test"].accuracy for fold in folds]).lstrip("+"),
+            interval([fold["val"].accuracy - fold["test"].accuracy for fold in folds], "+.2f", 100),
+            interval([fold["val"].macro_f1 - fold["test"].macro_f1 for fold in folds], "+.2f", 100),
+            interval([fold["test"].accuracy for fold in folds], scale=100),
         )
     Console().print(table)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mcubench.cli.help import OVERVIEW, VERBS
+from mcubench.cli.start_up import imports_kept
 from mcubench.errors import UserError, did_you_mean
 
 __all__ = ["main"]
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     formats = warnings.formatwarning
     try:
-        return _run(args)
+        return _run(args, own_process=argv is None)
     except UserError as error:
         if debug:
             raise
@@ -60,7 +62,7 @@ def _as_line(message: Warning | str, *_: object, **__: object) -> str:
     return f"mcubench: warning: {' '.join(str(message).split())}\n"
 
 
-def _run(args: list[str]) -> int:
+def _run(args: list[str], own_process: bool) -> int:
     verb = args[0]
     if verb not in VERBS:
         what = "option before the verb" if verb.startswith("-") else "verb"
@@ -75,44 +77,41 @@ def _run(args: list[str]) -> int:
     # torch's threads wait for each other busily, which slows tiny models down several times on a machine that does
     # something else too; it reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if own_process:
+        with imports_kept():
+            run = _imported(verb, folds)
+    else:
+        run = _imported(verb, folds)
+    warnings.formatwarning = _as_line  # now, as lightning brings a form of its own
+    return run(args[1:]) or 0
+
+
+def _imported(verb: str, folds: bool) -> Callable[[list[str]], int | None]:
+    """What runs a verb, with all that it needs."""
     if verb == "compare":  # first, as it needs no torch, except for a suite
         from mcubench.cli.compare import run_compare
 
-        warnings.formatwarning = _as_line
-        run_compare(args[1:])
-        return 0
+        return run_compare
     from mcubench._compat import mend_torchvision
 
     mend_torchvision()
     if verb == "profile":
         from mcubench.cli.profile import run_profile
 
-        warnings.formatwarning = _as_line
-        run_profile(args[1:])
-        return 0
+        return run_profile
     if verb == "parity":
         from mcubench.cli.parity import run_parity
 
-        warnings.formatwarning = _as_line
-        return run_parity(args[1:])
+        return run_parity
     if verb == "export":
         from mcubench.cli.export import run_export
 
-        warnings.formatwarning = _as_line
-        run_export(args[1:])
-        return 0
+        return run_export
     if verb == "quantize":
         from mcubench.cli.quantize import run_quantize
 
-        warnings.formatwarning = _as_line
-        run_quantize(args[1:])
-        return 0
+        return run_quantize
     from mcubench.cli.folds import run_folds
     from mcubench.cli.lightning import run_verb
 
-    warnings.formatwarning = _as_line  # now, as lightning brings a form of its own
-    if folds:
-        run_folds(args[1:])
-    else:
-        run_verb(verb, args[1:])
-    return 0
+    return run_folds if folds else functools.partial(run_verb, verb)

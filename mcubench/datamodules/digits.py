@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from mcubench.datamodules.base import Arrays, TensorDataModule
 from mcubench.errors import UserError
@@ -44,6 +42,9 @@ class Digits(TensorDataModule):
 
     def load(self) -> tuple[Arrays, Arrays]:
         """Reads and resizes the digits."""
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
         digits = load_digits()
         images = torch.from_numpy(digits.images.astype(np.float32))[:, None]
         if self.input_shape[1:] != images.shape[2:]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_selection import f_classif
 
 __all__ = ["ALIKE", "k_best"]
 
@@ -31,6 +30,8 @@ def k_best(x: NDArray[Any], y: NDArray[np.int64], columns: Sequence[int], k: int
     Returns:
         The chosen columns in their order.
     """
+    from sklearn.feature_selection import f_classif
+
     chosen_from = np.asarray(columns)
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("ignore", UserWarning)  # a column that is constant scores nothing, and so it should

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torchvision import datasets
 
 from mcubench.datamodules.base import Arrays, TensorDataModule
 from mcubench.datamodules.roots import data_root, fetch
@@ -60,6 +59,8 @@ class MNIST(TensorDataModule):
             path = self.folder / name
             if path.exists():
                 continue
+            from torchvision import datasets
+
             try:
                 fetch([mirror + name for mirror in datasets.MNIST.mirrors], path, sha256)
             except MissingDataError as error:

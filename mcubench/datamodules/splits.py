@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import model_selection
 
 from mcubench.errors import UserError
 
@@ -91,6 +90,8 @@ class Split:
         smallest = int(np.bincount(labels)[np.unique(labels)].min())
         if stratify and smallest < (self.folds or 2):
             raise UserError(f"a class with {smallest} samples can't be stratified over {self.folds or 2} parts")
+        from sklearn import model_selection
+
         splitter: Any
         if self.folds is None:
             chooser = model_selection.StratifiedShuffleSplit if stratify else model_selection.ShuffleSplit
@@ -101,6 +102,8 @@ class Split:
         return _sorted(list(splitter.split(labels, labels))[self.fold])
 
     def _by_subject(self, labels: NDArray[np.int64], subjects: NDArray[np.int64]) -> tuple[Indices, Indices]:
+        from sklearn import model_selection
+
         known = np.unique(subjects)
         if len(known) < (self.folds or 2):
             raise UserError(f"split 'subject' over {self.folds or 2} parts needs as many subjects, got {len(known)}")

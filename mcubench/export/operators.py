@@ -28,6 +28,21 @@ _VERSIONS = {
 }
 _INT8_VERSION = 2
 
+# Kernels that are their operator's name alone, with the table of options that it has, if it has one.
+_WITHOUT_FIELDS: dict[type[Kernel], tuple[str, str]] = {
+    kernels.Requantize: ("QUANTIZE", "QuantizeOptions"),
+    kernels.Relu: ("RELU", ""),
+    kernels.Relu6: ("RELU6", ""),
+    kernels.Logistic: ("LOGISTIC", ""),
+    kernels.Tanh: ("TANH", ""),
+    kernels.HardSwish: ("HARD_SWISH", "HardSwishOptions"),
+}
+_ARITHMETIC = {
+    kernels.Add: ("ADD", "AddOptions"),
+    kernels.Subtract: ("SUB", "SubOptions"),
+    kernels.Multiply: ("MUL", "MulOptions"),
+}
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -80,8 +95,10 @@ _Described = tuple[str, str, dict[str, Any], tuple[object, ...]]
 
 
 @functools.singledispatch
-def _describe(kernel: Kernel, _node: IntegerNode) -> _Described:
-    raise NotImplementedError(f"{type(kernel).__name__} has no operator")
+def _describe(kernel: Kernel, node: IntegerNode) -> _Described:
+    if type(kernel) not in _WITHOUT_FIELDS:
+        raise NotImplementedError(f"{type(kernel).__name__} has no operator")
+    return *_WITHOUT_FIELDS[type(kernel)], {}, node.inputs
 
 
 def _padding(padding: Pairs) -> str:
@@ -143,19 +160,11 @@ def _(kernel: kernels.MaxPool | kernels.AveragePool, node: IntegerNode) -> _Desc
     return name, "Pool2DOptions", fields, node.inputs
 
 
-@_describe.register
-def _(kernel: kernels.Add, node: IntegerNode) -> _Described:
-    return "ADD", "AddOptions", {"fusedActivationFunction": kernel.activation}, node.inputs
-
-
-@_describe.register
-def _(kernel: kernels.Subtract, node: IntegerNode) -> _Described:
-    return "SUB", "SubOptions", {"fusedActivationFunction": kernel.activation}, node.inputs
-
-
-@_describe.register
-def _(kernel: kernels.Multiply, node: IntegerNode) -> _Described:
-    return "MUL", "MulOptions", {"fusedActivationFunction": kernel.activation}, node.inputs
+@_describe.register(kernels.Add)
+@_describe.register(kernels.Subtract)
+@_describe.register(kernels.Multiply)
+def _(kernel: kernels.Add | kernels.Subtract | kernels.Multiply, node: IntegerNode) -> _Described:
+    return *_ARITHMETIC[type(kernel)], {"fusedActivationFunction": kernel.activation}, node.inputs
 
 
 @_describe.register
@@ -192,40 +201,10 @@ def _(kernel: kernels.StridedSlice, node: IntegerNode) -> _Described:
 
 
 @_describe.register
-def _(_kernel: kernels.Requantize, node: IntegerNode) -> _Described:
-    return "QUANTIZE", "QuantizeOptions", {}, node.inputs
-
-
-@_describe.register
-def _(_kernel: kernels.Relu, node: IntegerNode) -> _Described:
-    return "RELU", "", {}, node.inputs
-
-
-@_describe.register
-def _(_kernel: kernels.Relu6, node: IntegerNode) -> _Described:
-    return "RELU6", "", {}, node.inputs
-
-
-@_describe.register
 def _(kernel: kernels.LeakyRelu, node: IntegerNode) -> _Described:
     return "LEAKY_RELU", "LeakyReluOptions", {"alpha": kernel.slope}, node.inputs
 
 
 @_describe.register
-def _(_kernel: kernels.Logistic, node: IntegerNode) -> _Described:
-    return "LOGISTIC", "", {}, node.inputs
-
-
-@_describe.register
-def _(_kernel: kernels.Tanh, node: IntegerNode) -> _Described:
-    return "TANH", "", {}, node.inputs
-
-
-@_describe.register
 def _(_kernel: kernels.Softmax, node: IntegerNode) -> _Described:
     return "SOFTMAX", "SoftmaxOptions", {"beta": 1.0}, node.inputs
-
-
-@_describe.register
-def _(_kernel: kernels.HardSwish, node: IntegerNode) -> _Described:
-    return "HARD_SWISH", "HardSwishOptions", {}, node.inputs

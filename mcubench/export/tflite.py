@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,10 @@ from torch import Tensor
 
 from mcubench.export.backend import load
 from mcubench.export.operators import describe
-from mcubench.files import atomic_path
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerGraph, IntegerNode, IntegerTensor
 
-__all__ = ["METADATA", "operators_of", "save_tflite", "to_tflite"]
+__all__ = ["METADATA", "operators_of", "to_tflite"]
 
 METADATA = "mcubench"  # name of the metadata entry, a JSON text
 
@@ -43,12 +41,6 @@ def to_tflite(graph: IntegerGraph, description: str = "mcubench", metadata: Mapp
         UserError: If ai-edge-litert, which has the format's schema, is not installed.
     """
     return _Writer(graph).write(description, metadata or {})
-
-
-def save_tflite(model: bytes, target: Path) -> None:
-    """Writes a model to a file, which is there whole or not at all."""
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(model)
 
 
 def operators_of(graph: IntegerGraph) -> list[str]:

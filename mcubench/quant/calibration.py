@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mcubench.errors import UserError
 from mcubench.graph import Graph, Value, interpret
+from mcubench.quant.fake import moved_inputs
 
 __all__ = ["Observer", "Range", "calibrate"]
 
@@ -46,11 +47,8 @@ def calibrate(
 
     def batches() -> Iterable[dict[str, Tensor]]:
         for start in progress(range(0, len(inputs[0]), _BATCH)):
-            moved = [
-                x[start : start + _BATCH].movedim(-1 - axes, -1) if axes else x[start : start + _BATCH]
-                for x, axes in zip(inputs, graph.input_axes_moved, strict=True)
-            ]
-            yield interpret(graph, *moved, every=True)
+            batch = (x[start : start + _BATCH] for x in inputs)
+            yield interpret(graph, *moved_inputs(graph, *batch), every=True)
 
     for found in batches():
         for name, tensor in found.items():

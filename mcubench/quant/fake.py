@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mcubench.graph import Graph, Node, Value, interpret, ops
-from mcubench.quant.grid import Grid, weight_codes
+from mcubench.quant.grid import Grid, by_channel, weight_codes
 from mcubench.quant.integer.ir import IntegerGraph
 
 __all__ = ["codes_of_weights", "grids_of_values", "interpret_fake", "moved_inputs"]
@@ -67,7 +67,5 @@ def _rounded(node: Node, codes: dict[str, tuple[Tensor, Tensor, int]]) -> Node:
     if node.name not in codes:
         return node
     numbers, scales, axis = codes[node.name]
-    shape = [1] * numbers.ndim
-    shape[axis] = -1
     op: Any = node.op
-    return replace(node, op=replace(op, weight=op.weight.derive(numbers * scales.reshape(shape))))
+    return replace(node, op=replace(op, weight=op.weight.derive(numbers * by_channel(scales, numbers, axis))))

@@ -48,7 +48,7 @@ def high_product(a: Tensor, b: Tensor | int) -> Tensor:
     return (a * b).add_(1 << 30).bitwise_right_shift_(31)
 
 
-def high_product_16(a: Tensor, b: int, rounded: bool = True) -> Tensor:
+def high_product_16(a: Tensor, b: Tensor | int, rounded: bool = True) -> Tensor:
     """The same for int16 values: 2ab / 2^16, rounded or cut off."""
     product = a * b
     nudge = torch.where(product >= 0, 1 << 14, 1 - (1 << 14)) if rounded else 0
@@ -56,7 +56,7 @@ def high_product_16(a: Tensor, b: int, rounded: bool = True) -> Tensor:
 
 
 def shifted_right(x: Tensor, exponent: Tensor | int) -> Tensor:
-    """X / 2^exponent, rounded to nearest, halves away from 0."""
+    """Quotients by 2^exponent, rounded to nearest, halves away from 0."""
     exponents = torch.as_tensor(exponent, dtype=torch.int64)
     half = (1 << exponents) >> 1
     minus_one_if_negative = (x >> 63) * exponents.clamp_max(1)
@@ -69,7 +69,7 @@ def wrapped(x: Tensor) -> Tensor:
 
 
 def rescaled(x: Tensor, multiplier: Tensor | int, exponent: Tensor | int) -> Tensor:
-    """X times a factor from `multiplier_of`; broadcasts over channels."""
+    """Products with a factor that `multiplier_of` gave, or with one for each channel."""
     exponents = torch.as_tensor(exponent, dtype=torch.int64)
     up = wrapped(x << exponents.clamp_min(0)) if bool((exponents > 0).any()) else x
     return shifted_right(high_product(up, multiplier), (-exponents).clamp_min(0))

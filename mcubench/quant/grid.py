@@ -9,7 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["ACTIVATION_MAX", "ACTIVATION_MIN", "WEIGHT_BITS", "Grid", "weight_codes", "weight_limit", "weight_scales"]
+__all__ = [
+    "ACTIVATION_MAX",
+    "ACTIVATION_MIN",
+    "WEIGHT_BITS",
+    "Grid",
+    "by_channel",
+    "weight_codes",
+    "weight_limit",
+    "weight_scales",
+]
 
 ACTIVATION_MIN, ACTIVATION_MAX = -128, 127  # int8
 
@@ -100,9 +109,14 @@ def weight_scales(weight: Tensor, bits: int, axis: int) -> Tensor:
     return torch.where(positive, scales, other).float()
 
 
+def by_channel(scales: Tensor, weight: Tensor, axis: int) -> Tensor:
+    """Scales of a weight's output channels, in a shape that broadcasts over it."""
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    return scales.reshape(shape)
+
+
 def weight_codes(weight: Tensor, scales: Tensor, bits: int, axis: int) -> Tensor:
     """Nearest codes of a weight, int8, of its shape."""
     limit = weight_limit(bits)
-    shape = [1] * weight.ndim
-    shape[axis] = -1
-    return torch.round(weight.double() / scales.double().reshape(shape)).clamp(-limit, limit).to(torch.int8)
+    return torch.round(weight.double() / by_channel(scales.double(), weight, axis)).clamp(-limit, limit).to(torch.int8)

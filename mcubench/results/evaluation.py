@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn import metrics
 from torch import Tensor, nn
 
 __all__ = ["NotScorableError", "Scores", "score"]
@@ -59,6 +58,8 @@ def score(
     Raises:
         NotScorableError: If batches or outputs have another form, or outputs are not finite.
     """
+    from sklearn import metrics
+
     was_training = module.training
     module.eval().to(device)
     try:

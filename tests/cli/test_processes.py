@@ -184,6 +184,49 @@ def test_two_processes_give_one_run(tmp_path: Path) -> None:
     assert row["accuracy"]["val"] == pytest.approx(row["checkpoint"]["value"], abs=1e-6)
 
 
+# What neither Lightning nor a network needs. (Lightning itself brings matplotlib, scipy, sympy and torchvision.)
+UNUSED = {
+    *("tensorflow", "keras", "onnx", "onnxruntime", "ai_edge_litert", "tflite_micro", "skops", "tensorboard"),
+    *("mcubench.baselines", "mcubench.cost.estimators", "mcubench.export", "mcubench.parity", "mcubench.suites"),
+}
+TRACER = {"torch.export._trace", "networkx"}
+
+PROBE = """
+import os, sys
+import lightning.pytorch as pl
+
+class Probe(pl.Callback):
+    def on_train_batch_end(self, *_):
+        sys.stderr.flush()
+        os._exit(0)  # here, not after what Lightning does on an exit
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        ("fit --help", UNUSED | TRACER | {"sklearn"}),
+        ("fit --trainer.callbacks+=probe.Probe", UNUSED | {"sklearn.feature_selection", "sklearn.ensemble"}),
+        ("profile", UNUSED | {"sklearn", "mcubench.quant"}),
+    ],
+    ids=["help", "first step", "profile"],
+)
+def test_a_verb_imports_what_it_uses(workplace: Path, command: str, unused: set[str]) -> None:
+    """As python itself lists imports; `torch` stands for a list that is not empty."""
+    (workplace / "probe.py").write_text(PROBE)
+    report = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "mcubench", *command.split()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in report.stderr.splitlines()}
+    assert imported & (unused | {"torch"}) == {"torch"}
+    assert ("probe" in imported) == ("probe" in command)
+    assert imported >= TRACER or "--help" in command
+
+
 @pytest.mark.real_data
 def test_a_truncated_archive_in_a_read_only_root(tmp_path: Path, real_data: Path) -> None:
     shutil.copytree(real_data / "MNIST", tmp_path / "MNIST")

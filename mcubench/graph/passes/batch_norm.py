@@ -11,7 +11,7 @@ from mcubench.graph import ops
 from mcubench.graph.ir import Graph, Input, Node, Op, Weight
 from mcubench.graph.passes.rewrite import joined, only_reader, with_nodes
 
-__all__ = ["fold_batch_norm"]
+__all__ = ["fold_batch_norm", "scale_and_shift"]
 
 Layer = ops.Dense | ops.Conv | ops.TransposedConv
 
@@ -46,6 +46,15 @@ def fold_batch_norm(graph: Graph) -> Graph:
     return with_nodes(graph, nodes)
 
 
+def scale_and_shift(op: ops.BatchNorm) -> tuple[Tensor, Tensor]:
+    """What a batch norm multiplies each channel by, and then adds: shapes (channels,), in double precision."""
+    scale = (op.variance.tensor.double() + op.eps).rsqrt()
+    if op.weight is not None:
+        scale = scale * op.weight.tensor
+    shift = -op.mean.tensor * scale
+    return scale, shift if op.bias is None else shift + op.bias.tensor
+
+
 def _contents(op: Op) -> tuple[object, ...]:
     """What tells an operation from others that compute something else."""
     fields = (each for value in vars(op).values() for each in (value if isinstance(value, tuple) else (value,)))
@@ -62,13 +71,7 @@ def _affine(node: Node, channel_axis: int) -> tuple[Tensor, Tensor, tuple[str, .
     """Scale and shift by channel (or of one element) and their sources; ``None`` if the node does something else."""
     op = node.op
     if isinstance(op, ops.BatchNorm) and -1 - op.rank == channel_axis:
-        scale = (op.variance.tensor.double() + op.eps).rsqrt()
-        if op.weight is not None:
-            scale = scale * op.weight.tensor
-        shift = -op.mean.tensor * scale
-        if op.bias is not None:
-            shift = shift + op.bias.tensor
-        return scale, shift, tuple(source for _, weight in op.weights() for source in weight.sources)
+        return *scale_and_shift(op), tuple(source for _, weight in op.weights() for source in weight.sources)
     if (
         not isinstance(op, ops.Elementwise)
         or len(op.operands) != 2

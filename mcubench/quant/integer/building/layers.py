@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from mcubench.graph import Weight, ops
+from mcubench.graph.passes.batch_norm import scale_and_shift
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.building.site import Builder, NotInIntegersError, build, resized
 from mcubench.quant.integer.ir import IntegerTensor
@@ -40,34 +41,33 @@ def _as_convolution(op: ops.Dense, at: Builder) -> None:
 
 @build.register
 def _(op: ops.Conv, at: Builder) -> None:
-    weight = _two_dimensional(op.weight.tensor).permute(0, 2, 3, 1)
-    filter_ = at.filter(op.weight, weight, 0, op.bias)
-    stride, dilation = _pair(op.stride), _pair(op.dilation)
-    x, padding = _around(at, _pairs(op.padding), _pair(op.kernel), stride, dilation)
-    bias = at.bias(op.bias, filter_)
-    at.emit(kernels.Convolve(filter_, bias, stride, padding, dilation, op.activation), [x])
+    _convolution(op, at, kernels.Convolve, (0, 2, 3, 1))
 
 
 @build.register
 def _(op: ops.DepthwiseConv, at: Builder) -> None:
-    weight = _two_dimensional(op.weight.tensor).permute(1, 2, 3, 0)
-    filter_ = at.filter(op.weight, weight, 3, op.bias)
+    _convolution(op, at, kernels.DepthwiseConvolve, (1, 2, 3, 0))
+
+
+def _convolution(
+    op: ops.Conv,
+    at: Builder,
+    kernel: type[kernels.Convolve | kernels.DepthwiseConvolve],
+    order: tuple[int, int, int, int],
+) -> None:
+    """A convolution by a kernel that wants the weight's axes in this order."""
+    weight = _two_dimensional(op.weight.tensor).permute(order)
+    filter_ = at.filter(op.weight, weight, order.index(0), op.bias)
     stride, dilation = _pair(op.stride), _pair(op.dilation)
     x, padding = _around(at, _pairs(op.padding), _pair(op.kernel), stride, dilation)
-    bias = at.bias(op.bias, filter_)
-    at.emit(kernels.DepthwiseConvolve(filter_, bias, stride, padding, dilation, op.activation), [x])
+    at.emit(kernel(filter_, at.bias(op.bias, filter_), stride, padding, dilation, op.activation), [x])
 
 
 @build.register
 def _(op: ops.BatchNorm, at: Builder) -> None:
     """One that could not be folded is a depthwise convolution of one tap."""
     at.image()
-    scale = (op.variance.tensor.double() + op.eps).rsqrt()
-    shift = -op.mean.tensor * scale
-    if op.weight is not None:
-        scale, shift = scale * op.weight.tensor, shift * op.weight.tensor
-    if op.bias is not None:
-        shift = shift + op.bias.tensor
+    scale, shift = scale_and_shift(op)
     weight = Weight(f"{at.node.path}.scale", scale.float())
     bias = Weight(f"{at.node.path}.shift", shift.float())
     filter_ = at.filter(weight, weight.tensor.reshape(1, 1, 1, -1), 3, bias)

@@ -141,7 +141,7 @@ class HardSwish(TableKernel):
         if ramp_exponent < 0:
             ramp = shifted_right(ramp, -ramp_exponent)
         ramp = (ramp + (1 << 15)) >> 1
-        product = torch.div(ramp * scaled, 1 << 15, rounding_mode="trunc").clamp_max(2**15 - 1)
+        product = high_product_16(ramp, scaled, rounded=False)
         result = shifted_right(product, -exponent) + target.zero_point
         return clamped(result, target)
 

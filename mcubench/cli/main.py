@@ -67,9 +67,9 @@ def _run(args: list[str]) -> int:
         raise UserError(
             f"there is no {what} {verb!r}.{did_you_mean(verb, VERBS)} There are {', '.join(VERBS)}; try --help."
         )
-    folds = any(arg.partition("=")[0] == "--folds" for arg in args)
-    if folds and verb != "fit":
-        raise UserError(f"--folds is an option of fit, not of {verb}")
+    several = {"--folds", "--seeds"} & {arg.partition("=")[0] for arg in args}
+    if several and verb != "fit":
+        raise UserError(f"{min(several)} is an option of fit, not of {verb}")
     if "" not in sys.path:
         sys.path.insert(0, "")  # the installed script, unlike python -m, does not look in the working folder
     # torch's threads wait for each other busily, which slows tiny models down several times on a machine that does
@@ -109,9 +109,12 @@ def _run(args: list[str]) -> int:
         return 0
     from mcubench.cli.folds import run_folds
     from mcubench.cli.lightning import run_verb
+    from mcubench.cli.seeds import run_seeds
 
     warnings.formatwarning = _as_line  # now, as lightning brings a form of its own
-    if folds:
+    if "--seeds" in several:
+        run_seeds(args[1:])
+    elif several:
         run_folds(args[1:])
     else:
         run_verb(verb, args[1:])

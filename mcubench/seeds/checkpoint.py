@@ -56,9 +56,9 @@ def checkpoint_of_seed(
         save_outcomes(checkpoint, losses[:, index], predicted[index], target[index])
     if StackedData.__qualname__ in checkpoint:
         checkpoint[type(data).__qualname__] = checkpoint.pop(StackedData.__qualname__)
-    for each in (model, data):
+    for each in (model, data):  # the joint module has no options of its own
         if each.hparams:
-            checkpoint[each.CHECKPOINT_HYPER_PARAMS_NAME] = each._hparams_name
+            checkpoint[each.CHECKPOINT_HYPER_PARAMS_NAME] = getattr(each, "_hparams_name", None)
             checkpoint[each.CHECKPOINT_HYPER_PARAMS_KEY] = dict(each.hparams)
     return checkpoint
 

@@ -104,7 +104,7 @@ class _Operators(TorchDispatchMode):
     """Notes the names of all operators that run."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: set[str] = set()
 
     def __torch_dispatch__(

@@ -57,6 +57,7 @@ class FinishedFit:
         resumed_at: Optimiser step that it was resumed at, if it was.
         command: What the user typed after the program's name.
         started: When the command began, by ``time.perf_counter``.
+        notes: What else is worth knowing of the result.
     """
 
     trainer: pl.Trainer
@@ -72,12 +73,13 @@ class FinishedFit:
     resumed_at: int | None
     command: list[str]
     started: float
+    notes: tuple[str, ...] = ()
 
 
 def conclude_fit(fit: FinishedFit, console: Console) -> None:
     """Scores the best checkpoint (else the last) on all parts, and writes and prints the result."""
     trainer, model, folder = fit.trainer, fit.model, fit.folder
-    notes: list[str] = list(getattr(model, "fit_notes", []))
+    notes: list[str] = [*getattr(model, "fit_notes", []), *fit.notes]
     if fit.resumed_at == trainer.global_step and not getattr(model, "is_fitted", False):
         notes.append(f"nothing was left to train after {trainer.current_epoch} epochs; raise --trainer.max_epochs")
     if fit.budget is not None:

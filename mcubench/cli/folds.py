@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,11 +12,12 @@ from mcubench.cli.lightning import run_verb
 from mcubench.cli.names import configured, expand_names, find_options, named_class, with_defaults
 from mcubench.cli.parsing import class_options
 from mcubench.cli.resume import root_of
-from mcubench.cli.run_log import RUN_LOG, printing_to
+from mcubench.cli.several import fit_each, only_asks, short_name, without_option
 from mcubench.errors import UserError
-from mcubench.results.cross_validation import CrossValidation, FoldScores, Remarks
+from mcubench.results.cross_validation import CrossValidation, FoldScores
 from mcubench.results.folds_table import fold_line, print_folds
 from mcubench.results.plots import plot_folds
+from mcubench.results.remarks import Remarks
 from mcubench.results.result import read_result
 from mcubench.results.run_folder import claim_run, shown
 
@@ -38,7 +36,7 @@ def run_folds(args: Sequence[str]) -> None:
         KeyboardInterrupt: After Ctrl-C; finished folds are kept.
     """
     rest, folds = _without_folds(args)
-    if any(arg.endswith("help") or arg == "-h" or arg.startswith("--print_config") for arg in rest):
+    if only_asks(rest):
         run_verb("fit", [*rest, *_fold_words(folds, 0)])
         return
     model, data = _check(rest)
@@ -46,27 +44,14 @@ def run_folds(args: Sequence[str]) -> None:
     console = Console(file=sys.stdout)  # the stream of now: folds print into their logs
     console.print(f"{model} on {data}, {folds} folds: {shown(folder)}", markup=False, highlight=False, soft_wrap=True)
     rows: list[FoldScores] = []
-    remarks = Remarks()
-    try:
-        for fold in range(folds):
-            if console.is_terminal:
-                console.print(f"fold {fold}, {fold + 1} of {folds} ...", end="\r", highlight=False)
-            run = folder / f"fold-{fold}"
-            _fit([*rest, *_fold_words(folds, fold)], run, fold, remarks)
-            rows.append(FoldScores.read(run, fold))
-            console.print(fold_line(rows[-1], folds), highlight=False, soft_wrap=True)
-    except UserError as error:
-        if not rows:
-            raise
-        raise UserError(f"fold {fold} of {folds}: {error} (finished folds are kept in {shown(folder)})") from error
-    except KeyboardInterrupt:
-        done = ", ".join(str(row.fold) for row in rows)
-        kept = f"; finished before it, and kept: fold {done} in {shown(folder)}" if rows else ""
-        console.print(f"Stopped in fold {fold} of {folds}{kept}", markup=False, highlight=False, soft_wrap=True)
-        raise
-    finally:
-        with contextlib.suppress(OSError):  # the folder is kept if anything was written there
-            folder.rmdir()
+    remarks = Remarks("fold")
+
+    def told(run: Path, fold: int) -> str:
+        rows.append(FoldScores.read(run, fold))
+        return fold_line(rows[-1], folds)
+
+    words = {fold: [*rest, *_fold_words(folds, fold)] for fold in range(folds)}
+    fit_each(words, folder, remarks, told, console)
     _conclude(rows, folder, (model, data), ["fit", *args], remarks, console)
 
 
@@ -96,14 +81,7 @@ def _conclude(
 
 def _without_folds(args: Sequence[str]) -> tuple[list[str], int]:
     """The other words, and k."""
-    rest, value, pending = [], "", False
-    for arg in args:
-        option, equals, given = arg.partition("=")
-        if pending or option == "--folds":
-            value = arg if pending else given
-            pending = not pending and not equals
-        else:
-            rest.append(arg)
+    rest, value = without_option(args, "--folds")
     if not value.isdecimal() or int(value) < 2:
         raise UserError(
             f"--folds must be a number of folds, 2 or more; got {value!r}. As many as there are subjects, with a split "
@@ -131,51 +109,7 @@ def _check(args: Sequence[str]) -> tuple[str, str]:
     assert data is not None
     if not {"folds", "fold"} <= set(class_options(data)):
         raise UserError(
-            f"--folds needs a data module with the options folds and fold, which {_short(data)} does not have; those "
-            "of TensorDataModule come with it"
+            f"--folds needs a data module with the options folds and fold, which {short_name(data)} does not have; "
+            "those of TensorDataModule come with it"
         )
-    return _short(model), _short(data)
-
-
-def _short(path: str) -> str:
-    return path.rpartition(".")[2]
-
-
-def _fit(args: list[str], run: Path, fold: int, remarks: Remarks) -> None:
-    """Runs one fold; what it prints goes to the log in its folder, what it warns of to the remarks, too."""
-    run.mkdir()
-    try:
-        with printing_to(run), _remarked(fold, remarks):
-            run_verb("fit", args, run)
-    finally:
-        if [path.name for path in run.iterdir()] == [RUN_LOG]:  # it was refused before anything was trained
-            (run / RUN_LOG).unlink()
-            run.rmdir()
-    with contextlib.suppress(OSError):
-        for note in read_result(run)["notes"]:
-            remarks.add(fold, note)
-
-
-@contextlib.contextmanager
-def _remarked(fold: int, remarks: Remarks) -> Iterator[None]:
-    """Takes down what is warned of and logged, which k folds would say k times."""
-
-    class Listener(logging.StreamHandler):  # type: ignore[type-arg]
-        def emit(self, record: logging.LogRecord) -> None:
-            super().emit(record)
-            remarks.add(fold, record.getMessage(), str(record.msg))
-
-    logger, listener = logging.getLogger("mcubench"), Listener()
-    logger.addHandler(listener)
-    try:
-        with warnings.catch_warnings():
-            show = warnings.showwarning
-
-            def listen(message: Warning | str, *rest: object) -> None:
-                show(message, *rest)  # type: ignore[arg-type]
-                remarks.add(fold, str(message))
-
-            warnings.showwarning = listen  # type: ignore[assignment]
-            yield
-    finally:
-        logger.removeHandler(listener)
+    return short_name(model), short_name(data)

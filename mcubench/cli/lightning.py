@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,13 +46,16 @@ _TRAINER_DEFAULTS = {
 }
 
 
-def run_verb(verb: str, args: Sequence[str], folder: Path | None = None) -> None:
+def run_verb(
+    verb: str, args: Sequence[str], folder: Path | None = None, make: Callable[..., BenchCLI] | None = None
+) -> None:
     """Runs one verb with its options.
 
     Args:
         verb: ``fit``, ``validate``, ``test`` or ``predict``.
         args: Its options, as the user gave them.
         folder: Where a new fit writes; not given, a new folder under ``--trainer.default_root_dir``.
+        make: Makes another `BenchCLI` than the plain one.
 
     Raises:
         UserError: For every mistake in the options, the data or the configuration.
@@ -71,7 +74,7 @@ def run_verb(verb: str, args: Sequence[str], folder: Path | None = None) -> None
         raise UserError("one of several fits starts anew: leave ckpt_path out")
     complete = with_defaults(named)
     try:
-        BenchCLI(verb, complete, checkpoint, command=[verb, *args], folder=folder)
+        (make or BenchCLI)(verb, complete, checkpoint, command=[verb, *args], folder=folder)
     except UserError:
         raise
     except MisconfigurationException as error:
@@ -286,11 +289,12 @@ class BenchCLI(LightningCLI):
             if not self.trainer.interrupted or self.trainer.received_sigterm:
                 raise
             if self.last is not None and self.last.path is not None:
-                how = f"python -m mcubench fit --ckpt_path {shown(self.folder)}"
-                self.console.print(
-                    f"Stopped; saved {shown(self.last.path)}. Go on with: {how}", markup=False, soft_wrap=True
-                )
+                self.console.print(f"Stopped; {self._saved(self.last.path)}", markup=False, soft_wrap=True)
             raise KeyboardInterrupt from None
+
+    def _saved(self, path: Path) -> str:
+        """Says what Ctrl-C has left, and how to go on."""
+        return f"saved {shown(path)}. Go on with: python -m mcubench fit --ckpt_path {shown(self.folder)}"
 
     def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Trains, after a line that says what and where."""

@@ -69,9 +69,9 @@ def _run(args: list[str], own_process: bool) -> int:
         raise UserError(
             f"there is no {what} {verb!r}.{did_you_mean(verb, VERBS)} There are {', '.join(VERBS)}; try --help."
         )
-    folds = any(arg.partition("=")[0] == "--folds" for arg in args)
-    if folds and verb != "fit":
-        raise UserError(f"--folds is an option of fit, not of {verb}")
+    several = {"--folds", "--seeds"} & {arg.partition("=")[0] for arg in args}
+    if several and verb != "fit":
+        raise UserError(f"{min(several)} is an option of fit, not of {verb}")
     if "" not in sys.path:
         sys.path.insert(0, "")  # the installed script, unlike python -m, does not look in the working folder
     # torch's threads wait for each other busily, which slows tiny models down several times on a machine that does
@@ -79,14 +79,14 @@ def _run(args: list[str], own_process: bool) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if own_process:
         with imports_kept():
-            run = _imported(verb, folds)
+            run = _imported(verb, several)
     else:
-        run = _imported(verb, folds)
+        run = _imported(verb, several)
     warnings.formatwarning = _as_line  # now, as lightning brings a form of its own
     return run(args[1:]) or 0
 
 
-def _imported(verb: str, folds: bool) -> Callable[[list[str]], int | None]:
+def _imported(verb: str, several: set[str]) -> Callable[[list[str]], int | None]:
     """What runs a verb, with all that it needs."""
     if verb == "compare":  # first, as it needs no torch, except for a suite
         from mcubench.cli.compare import run_compare
@@ -111,7 +111,14 @@ def _imported(verb: str, folds: bool) -> Callable[[list[str]], int | None]:
         from mcubench.cli.quantize import run_quantize
 
         return run_quantize
-    from mcubench.cli.folds import run_folds
+    if "--seeds" in several:
+        from mcubench.cli.seeds import run_seeds
+
+        return run_seeds
+    if several:
+        from mcubench.cli.folds import run_folds
+
+        return run_folds
     from mcubench.cli.lightning import run_verb
 
-    return run_folds if folds else functools.partial(run_verb, verb)
+    return functools.partial(run_verb, verb)

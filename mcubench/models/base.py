@@ -139,17 +139,25 @@ class Classifier(ScoredModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and schedule that were asked for (fused kernels where the device has them)."""
-        if not any(parameter.requires_grad for parameter in self.parameters()):
+        return self.optimizers_of(list(self.parameters()))
+
+    def optimizers_of(self, parameters: Sequence[nn.Parameter]) -> OptimizerLRScheduler:
+        """The same for other parameters: those of several seeds, stacked, when `mcubench.seeds` trains them at once.
+
+        Raises:
+            UserError: If none of them is trained, or the schedule needs the run's length and that is not known.
+        """
+        if not any(parameter.requires_grad for parameter in parameters):
             raise UserError(f"{type(self).__name__} has no parameters to train")
         # A fused optimiser unscales gradients itself, and Lightning then refuses to clip them in mixed precision.
         fused = "mixed" not in str(self.trainer.precision)
         options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "fused": fused}
         optimizer: torch.optim.Optimizer
         if self.optimizer == "sgd":
-            optimizer = torch.optim.SGD(self.parameters(), momentum=self.momentum, **options)
+            optimizer = torch.optim.SGD(parameters, momentum=self.momentum, **options)
         else:
             maker = torch.optim.AdamW if self.optimizer == "adamw" else torch.optim.Adam
-            optimizer = maker(self.parameters(), **options)
+            optimizer = maker(parameters, **options)
         if self.schedule == "constant":
             return optimizer
         steps = self.trainer.estimated_stepping_batches

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from mcubench.errors import UserError
 
-__all__ = ["ClassWeights", "ScoredModule"]
+__all__ = ["ClassWeights", "ScoredModule", "save_outcomes"]
 
 ClassWeights = Literal["balanced"] | list[float] | None
 
@@ -142,8 +142,7 @@ class ScoredModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the outcomes of an epoch under way, so that its metrics cover it whole after a resume."""
         if self._outcomes and self.trainer.world_size == 1:
-            losses, predicted, target = (torch.cat(part).cpu() for part in zip(*self._outcomes, strict=True))
-            checkpoint[_OUTCOMES] = losses, predicted.to(_SMALL), target.to(_SMALL)
+            save_outcomes(checkpoint, *(torch.cat(part) for part in zip(*self._outcomes, strict=True)))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes back the outcomes of an epoch under way."""
@@ -163,6 +162,18 @@ class ScoredModule(pl.LightningModule):
         for name, value in metrics.compute().items():
             self.log(name, value, prog_bar=name == "val/accuracy")
         metrics.reset()
+
+
+def save_outcomes(checkpoint: dict[str, Any], losses: Tensor, predicted: Tensor, target: Tensor) -> None:
+    """Puts the outcomes of an epoch under way into a checkpoint, where a `ScoredModule` looks for them.
+
+    Args:
+        checkpoint: Where they go.
+        losses: The sum of each batch's losses, shape (batches,).
+        predicted: Classes, shape (N,).
+        target: The true classes, shape (N,).
+    """
+    checkpoint[_OUTCOMES] = losses.cpu(), predicted.cpu().to(_SMALL), target.cpu().to(_SMALL)
 
 
 def _check_weights(class_weights: ClassWeights, num_classes: int) -> None:

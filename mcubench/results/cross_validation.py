@@ -9,20 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mcubench.errors import UserError
 from mcubench.files import atomic_path
-from mcubench.results.result import read_result
+from mcubench.results.result import SCORES, read_finished, scores_of
 
-__all__ = ["SCHEMA_VERSION", "CrossValidation", "FoldScores", "Remarks", "Spread"]
+__all__ = ["SCHEMA_VERSION", "CrossValidation", "FoldScores", "Spread"]
 
 SCHEMA_VERSION = 1
-
-_SCORES = {
-    "val_accuracy": ("accuracy", "val"),
-    "val_macro_f1": ("macro_f1", "val"),
-    "test_accuracy": ("accuracy", "test"),
-    "test_macro_f1": ("macro_f1", "test"),
-}
 
 
 @dataclass(frozen=True)
@@ -62,17 +54,14 @@ class FoldScores:
         Raises:
             UserError: If the run left no result.
         """
-        try:
-            result = read_result(folder)
-        except FileNotFoundError:
-            raise UserError("the fit left no result.json to sum up; leave --trainer.fast_dev_run out") from None
+        result = read_finished(folder)
         split = result["split"] or {}
         return cls(
             fold=fold,
             run=folder.name,
             val_subjects=split.get("val_subjects"),
             val_samples=split["sizes"]["val"] if split else None,
-            **{name: result[score][part] for name, (score, part) in _SCORES.items()},
+            **scores_of(result),
             epochs=result["epochs"],
             seconds=result["seconds"]["fit"],
             chosen_by=result["checkpoint"].get("monitor") if result["epochs"] > 1 else None,
@@ -144,7 +133,7 @@ class CrossValidation:
 
     def as_dict(self) -> dict[str, Any]:
         """What ``folds.json`` holds; docs/result.md documents every field."""
-        spreads = {score: self.spread(score) for score in _SCORES}
+        spreads = {score: self.spread(score) for score in SCORES}
         return {
             "schema_version": SCHEMA_VERSION,
             "model": self.model,
@@ -164,29 +153,3 @@ class CrossValidation:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n", "utf-8")
         return path
-
-
-class Remarks:
-    """What several folds have to say, each thing once."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, tuple[str, list[int]]] = {}
-
-    def add(self, fold: int, text: str, kind: str | None = None) -> None:
-        """Takes down a remark.
-
-        Args:
-            fold: Whose it is.
-            text: The remark.
-            kind: What remarks that differ in details have in common; of these the first is told.
-        """
-        folds = self._said.setdefault(kind or text, (" ".join(text.split()), []))[1]
-        if fold not in folds:
-            folds.append(fold)
-
-    def told(self) -> list[str]:
-        """One line for each, with the folds that it is about."""
-        return [
-            f"fold {folds[0]}: {text}" + (f" (likewise in {', '.join(map(str, folds[1:]))})" if folds[1:] else "")
-            for text, folds in self._said.values()
-        ]

@@ -6,15 +6,34 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcubench.errors import UserError
 from mcubench.files import atomic_path
 
-__all__ = ["SCHEMA_VERSION", "Result", "git_commit", "package_versions", "read_result"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "SCORES",
+    "Result",
+    "git_commit",
+    "package_versions",
+    "read_finished",
+    "read_result",
+    "scores_of",
+]
 
 SCHEMA_VERSION = 1
+
+# What tables of several runs show of each: a name, and where its result has it.
+SCORES = {
+    "val_accuracy": ("accuracy", "val"),
+    "val_macro_f1": ("macro_f1", "val"),
+    "test_accuracy": ("accuracy", "test"),
+    "test_macro_f1": ("macro_f1", "test"),
+}
 
 _PACKAGES = ("mcubench", "torch", "lightning", "torchmetrics", "scikit-learn", "numpy")
 
@@ -90,6 +109,23 @@ def read_result(folder: Path) -> dict[str, Any]:
     """The ``result.json`` that a fit has just written into a folder."""
     row: dict[str, Any] = json.loads((folder / "result.json").read_text("utf-8"))
     return row
+
+
+def read_finished(folder: Path) -> dict[str, Any]:
+    """The same, of one of several fits that are to be summed up.
+
+    Raises:
+        UserError: If the run left no result.
+    """
+    try:
+        return read_result(folder)
+    except FileNotFoundError:
+        raise UserError("the fit left no result.json to sum up; leave --trainer.fast_dev_run out") from None
+
+
+def scores_of(result: Mapping[str, Any]) -> PerPart:
+    """The `SCORES` of a result, by name."""
+    return {name: result[score][part] for name, (score, part) in SCORES.items()}
 
 
 def package_versions() -> dict[str, str]:

@@ -56,7 +56,7 @@ def resolve_checkpoint(spec: str, root: Path) -> Path:
         UserError: If there is no such checkpoint; it says where it was looked for.
     """
     if spec in ("last", "best"):
-        runs = [*root.glob("*"), *root.glob("*/fold-*")]  # each fold of a cross-validation is a run
+        runs = [*root.glob("*"), *root.glob("*/fold-*"), *root.glob("*/seed-*")]  # each of several is a run
         newest = max(runs, key=_last_written, default=None)
         if newest is None or not _last_written(newest):
             where = f"there is no run under {root.resolve()}"

@@ -17,7 +17,7 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold, cross_val
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
-from mcubench.cli import folds as folds_module
+from mcubench.cli import several
 from mcubench.cli.main import main
 from mcubench.datamodules import Arrays, Digits, TensorDataModule
 from mcubench.datamodules.scaling import Standardised
@@ -237,7 +237,7 @@ class Stopping:
     """Stands in for `run_verb`: raises in the place of fold 1."""
 
     def __init__(self, error: BaseException) -> None:
-        self.error, self.run_verb = error, folds_module.run_verb
+        self.error, self.run_verb = error, several.run_verb
 
     def __call__(self, verb: str, args: list[str], run: Path) -> None:
         if run.name == "fold-1":
@@ -261,7 +261,7 @@ def test_what_is_finished_is_kept(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(folds_module, "run_verb", Stopping(error))
+    monkeypatch.setattr(several, "run_verb", Stopping(error))
     assert main([*TREE, "--folds", "3"]) == code
     printed = capsys.readouterr()
     assert said in printed.out + printed.err

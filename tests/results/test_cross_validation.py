@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from mcubench.errors import UserError
-from mcubench.results.cross_validation import CrossValidation, FoldScores, Remarks, Spread
+from mcubench.results.cross_validation import CrossValidation, FoldScores, Spread
 from mcubench.results.folds_table import fold_line, print_folds
 from mcubench.results.plots import plot_folds
+from mcubench.results.remarks import Remarks
 
 
 def row(fold: int, right: int | None, samples: int | None, subjects: list[int] | None = None) -> FoldScores:
@@ -100,7 +101,7 @@ def test_a_fold_without_a_result_is_refused(tmp_path: Path) -> None:
 
 
 def test_remarks_are_told_once_each() -> None:
-    remarks = Remarks()
+    remarks = Remarks("fold")
     remarks.add(0, "a class has\n no sample", "no sample")
     remarks.add(3, "another class has no sample", "no sample")
     remarks.add(3, "another class has no sample", "no sample")

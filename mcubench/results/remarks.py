@@ -1,0 +1,36 @@
+"""What several runs have to say, each thing once."""
+
+from __future__ import annotations
+
+__all__ = ["Remarks"]
+
+
+class Remarks:
+    """What several runs have to say, each thing once.
+
+    Args:
+        what: What the runs are: ``fold``, ``seed``.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._said: dict[str, tuple[str, list[int]]] = {}
+
+    def add(self, run: int, text: str, kind: str | None = None) -> None:
+        """Takes down a remark.
+
+        Args:
+            run: Whose it is.
+            text: The remark.
+            kind: What remarks that differ in details have in common; of these the first is told.
+        """
+        runs = self._said.setdefault(kind or text, (" ".join(text.split()), []))[1]
+        if run not in runs:
+            runs.append(run)
+
+    def told(self) -> list[str]:
+        """One line for each, with the runs that it is about."""
+        return [
+            f"{self.what} {runs[0]}: {text}" + (f" (likewise in {', '.join(map(str, runs[1:]))})" if runs[1:] else "")
+            for text, runs in self._said.values()
+        ]

@@ -1,145 +1,139 @@
-"""Seconds per training epoch on MNIST: what a framework adds to the arithmetic.
+"""Seconds per training epoch on MNIST: what frameworks add to the arithmetic.
 
-    python benchmarks/train_speed.py --data-root PATH
+    python -m benchmarks.train_speed --write docs/performance.md
 
-Paths, for the MLP 784-42-10 and the CNN, batch 100, Adam with learning rate 1e-3, the 54,000 training images:
-
-    (a) the exercise's loop over ``DataLoader(list(zip(x, y)), shuffle=True, batch_size=100)``
-    (b) a bare loop over slices of a permuted copy
-    (e) what ``python -m mcubench fit`` runs: Lightning, TensorLoader, metrics, callbacks, without validation
-
-Paths take turns, so that a machine whose speed drifts does it to all of them alike; medians and ratios are printed.
-Every path starts from the same weights, and its loss after the epoch is printed to show that it trained.
+benchmarks/train_paths.py has the paths, from the exercise's own loop to several seeds at once. They take turns, so that
+a machine whose speed drifts does it to all alike, and each counts with the number of threads that it is fastest with.
+Every path starts anew, and its loss after one epoch shows that it trained.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import multiprocessing
 import statistics
-import tempfile
-import time
+import sys
 import warnings
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
+from benchmarks.command_line import exit_code
+from benchmarks.tables import table, write_tables
+from benchmarks.train_paths import KERAS_PATHS, MODELS, TORCH_PATHS, Epoch, start_keras, train_keras
 from mcubench.datamodules import MNIST
-from mcubench.models import CNN, MLP, Classifier
+from mcubench.errors import UserError
 
-import lightning.pytorch as pl  # isort: skip  # after mcubench, which mends torchvision where that is needed
+BARE = "(b) bare loop over slices"
+MLP_ONLY = ("(d)", "(f)")  # written by hand for it; convolutions are trained seed by seed
 
-BATCH = 100
-RATE = 1e-3
-MODELS: dict[str, type[Classifier]] = {"MLP": MLP, "CNN": CNN}
-
-
-def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
-    """One update as the exercise writes it."""
-    optimizer.zero_grad()
-    nn.functional.cross_entropy(model(x), y).backward()
-    optimizer.step()
+Case = tuple[str, str, int]
 
 
-def exercise_loop(model: Classifier, data: MNIST) -> float:
-    x, y = (torch.tensor(array) for array in data.arrays("train"))
-    loader = DataLoader(list(zip(x, y, strict=True)), shuffle=True, batch_size=BATCH)  # type: ignore[arg-type]
-    optimizer = torch.optim.Adam(model.parameters(), RATE)
-    start = time.perf_counter()
-    for x_batch, y_batch in loader:
-        step(model, optimizer, x_batch, y_batch)
-    return time.perf_counter() - start
+class Keras:
+    """TensorFlow in processes of its own, one for each number of threads."""
+
+    def __init__(self, threads: list[int], data: MNIST) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._processes = {
+            number: ProcessPoolExecutor(1, spawn, initializer=start_keras, initargs=(number,)) for number in threads
+        }
+        self._parts = [data.arrays("train"), data.arrays("val")]
+
+    def epoch(self, model: str, path: str, threads: int) -> Epoch:
+        """Trains one path."""
+        return self._processes[threads].submit(train_keras, model, KERAS_PATHS[path], self._parts).result()
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for process in self._processes.values():
+            process.shutdown()
 
 
-def bare_loop(model: Classifier, data: MNIST) -> float:
-    x, y = (torch.tensor(array) for array in data.arrays("train"))
-    optimizer = torch.optim.Adam(model.parameters(), RATE)
-    start = time.perf_counter()
-    order = torch.randperm(len(x))
-    x, y = x[order], y[order]
-    for x_batch, y_batch in zip(x.split(BATCH), y.split(BATCH), strict=True):
-        step(model, optimizer, x_batch, y_batch)
-    return time.perf_counter() - start
-
-
-def fit(model: Classifier, data: MNIST) -> float:
-    timer = EpochTimer()
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = pl.Trainer(
-            max_epochs=1,
-            accelerator="cpu",
-            limit_val_batches=0,
-            default_root_dir=folder,
-            logger=False,
-            enable_checkpointing=True,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[timer, RandomState(), LastCheckpoint()],
-        )
-        trainer.fit(model, data)
-    return timer.epochs[0]
-
-
-PATHS: dict[str, Callable[[Classifier, MNIST], float]] = {
-    "(a) exercise's DataLoader loop": exercise_loop,
-    "(b) bare loop over slices": bare_loop,
-    "(e) mcubench fit": fit,
-}
-
-
-def measure(model: str, path: str, threads: int, data: MNIST) -> tuple[float, float]:
-    """Seconds of one epoch from the start, and the loss on the validation part after it."""
+def measure(case: Case, data: MNIST, keras: Keras) -> Epoch:
+    model, path, threads = case
+    if path in KERAS_PATHS:
+        return keras.epoch(*case)
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    net = MODELS[model](data.input_shape, data.num_classes, learning_rate=RATE, schedule="constant")
-    seconds = PATHS[path](net.train(), data)
-    x, y = (torch.tensor(array) for array in data.arrays("val"))
-    with torch.inference_mode():
-        return seconds, float(nn.functional.cross_entropy(net.eval()(x), y))
+    return TORCH_PATHS[path](model, data)
 
 
-def main() -> None:
+def rows(model: str, cases: list[Case], measured: dict[Case, list[Epoch]]) -> list[list[str]]:
+    """One row a path, at its best number of threads."""
+
+    def median(case: Case) -> float:
+        return statistics.median(epoch.seconds for epoch in measured[case])
+
+    ours = [case for case in cases if case[0] == model]
+    best = {
+        path: min((case for case in ours if case[1] == path), key=median) for path in dict.fromkeys(c[1] for c in ours)
+    }
+    bare = median(best[BARE]) if BARE in best else float("nan")
+    found = []
+    for path, case in best.items():
+        seconds = [epoch.seconds for epoch in measured[case]]
+        preparing = statistics.median(epoch.preparing for epoch in measured[case])
+        found.append(
+            [
+                path,
+                f"{case[2]}",
+                f"{median(case):.3g}",
+                f"{min(seconds):.3g} to {max(seconds):.3g}",
+                f"{median(case) / bare:.2f}",
+                f"{preparing:.1f}" if preparing else "",
+                f"{measured[case][-1].loss:.3f}",
+            ]
+        )
+    return found
+
+
+def run(options: argparse.Namespace) -> int:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    paths = [path for path in (*TORCH_PATHS, *KERAS_PATHS) if path.startswith(tuple(f"({p})" for p in options.paths))]
+    if not paths:
+        raise UserError(f"there are the paths a to f, got {' '.join(options.paths)}")
+    data = MNIST(root=options.root)
+    data.setup()
+    cases = [
+        (model, path, threads)
+        for model in options.models
+        for path in sorted(paths)
+        for threads in options.threads
+        if model == "MLP" or not path.startswith(MLP_ONLY)
+    ]
+    measured: dict[Case, list[Epoch]] = {case: [] for case in cases}
+    with contextlib.closing(Keras(options.threads, data)) as keras:
+        for case in track(cases * options.repeats, "epochs"):
+            measured[case].append(measure(case, data, keras))
+    head = "path | threads: | seconds: | least to most: | of (b): | compiling [s]: | loss after one: "
+    note = (
+        f"Median of {options.repeats} epochs of 54,000 images in batches of 100 with Adam, paths taking turns, each "
+        f"with the best of {' and '.join(map(str, options.threads))} threads."
+    )
+    tables = {model: f"{table(head.strip(), rows(model, cases, measured))}\n\n{note}" for model in options.models}
+    if options.write:
+        write_tables(options.write, {f"speed-{model}": text for model, text in tables.items()})
+    else:
+        for model, text in tables.items():
+            print(f"{model}\n\n{text}\n")
+    return 0
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", help="folder with MNIST/raw (default: $MCUBENCH_DATA, else the cache folder)")
+    parser.add_argument("--root", help="the data root (default: $MCUBENCH_DATA, else the cache folder)")
     parser.add_argument("--repeats", type=int, default=5, help="epochs of each path (default: 5)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads (default: 1 2)")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
-    options = parser.parse_args()
-
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
-    data = MNIST(root=options.data_root, batch_size=BATCH)
-    data.setup()
-    cases = [(model, path, threads) for model in options.models for path in PATHS for threads in options.threads]
-    measured: dict[tuple[str, str, int], list[tuple[float, float]]] = {case: [] for case in cases}
-    for case in track(cases * options.repeats, description="epochs"):
-        measured[case].append(measure(*case, data))
-
-    for model in options.models:
-        table = Table(title=f"{model}, seconds per epoch, median of {options.repeats} (minimum to maximum)")
-        for heading in ("path", "threads", "seconds", "of (b), best threads", "loss after"):
-            table.add_column(heading, justify="left" if heading == "path" else "right")
-        medians = {case: statistics.median(seconds for seconds, _ in measured[case]) for case in cases}
-        bare = min(medians[model, "(b) bare loop over slices", threads] for threads in options.threads)
-        for path in PATHS:
-            threads = min(options.threads, key=lambda number, path=path: medians[model, path, number])
-            case = (model, path, threads)
-            seconds = sorted(second for second, _ in measured[case])
-            table.add_row(
-                path,
-                str(threads),
-                f"{medians[case]:.2f} ({seconds[0]:.2f} to {seconds[-1]:.2f})",
-                f"{medians[case] / bare:.2f}",
-                f"{measured[case][-1][1]:.3f}",
-            )
-        Console().print(table)
+    parser.add_argument("--paths", nargs="+", default=list("abcdef"), help="their letters (default: all)")
+    parser.add_argument("--write", type=Path, help="put the tables between the markers of this file")
+    return exit_code(run, parser)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,9 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 
-from mcubench.datamodules import TensorDataModule
 from mcubench.errors import UserError
-from mcubench.models import Classifier
 from mcubench.training.threads import fastest_threads
 
 __all__ = ["Threads"]
@@ -21,8 +19,9 @@ class Threads(pl.Callback):
     """Trains with the number of threads that is fastest; it is measured before the first batch.
 
     Tiny models lose with two threads, and much when the machine has other work too; large ones gain. What is measured,
-    on the CPU, is a `Classifier` on a `TensorDataModule`; others train with torch's number. A resumed run keeps its
-    number, as sums of floats depend on it. After training torch has its number back.
+    on the CPU, is a module's ``batch_loss`` on its data module's ``first_batch``, as classifiers and data modules of
+    mcubench have them; without these, torch's number is used. A resumed run keeps its number, as sums of floats depend
+    on it. After training torch has its number back.
 
     Args:
         threads: The number; not given, it is measured.
@@ -48,12 +47,10 @@ class Threads(pl.Callback):
         if self.threads is not None:
             self._use(self.threads)
             return
-        data = getattr(trainer, "datamodule", None)
         on_cpu = trainer.strategy.root_device.type == "cpu" and trainer.world_size == 1
-        choice = None
-        if on_cpu and isinstance(pl_module, Classifier) and isinstance(data, TensorDataModule):
-            x, target = (torch.from_numpy(part[: data.batch_size].copy()) for part in data.arrays("train"))
-            choice = fastest_threads(pl_module, x, target)
+        batch = getattr(getattr(trainer, "datamodule", None), "first_batch", None)
+        loss = getattr(pl_module, "batch_loss", None)
+        choice = fastest_threads(pl_module, batch(), loss) if on_cpu and batch and loss else None
         if choice is not None:
             self.report(str(choice))
         self._use(self._before if choice is None else choice.threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import sys
 import warnings
@@ -16,6 +17,8 @@ __all__ = ["main"]
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_OF_THEIR_OWN = {"compare", "profile", "parity", "export", "quantize", "folds", "seeds"}  # run_X in mcubench.cli.X
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,37 +91,15 @@ def _run(args: list[str], own_process: bool) -> int:
 
 def _imported(verb: str, several: set[str]) -> Callable[[list[str]], int | None]:
     """What runs a verb, with all that it needs."""
-    if verb == "compare":  # first, as it needs no torch, except for a suite
-        from mcubench.cli.compare import run_compare
+    if verb != "compare":  # which needs no torch, except for a suite
+        from mcubench._compat import mend_torchvision
 
-        return run_compare
-    from mcubench._compat import mend_torchvision
-
-    mend_torchvision()
-    if verb == "profile":
-        from mcubench.cli.profile import run_profile
-
-        return run_profile
-    if verb == "parity":
-        from mcubench.cli.parity import run_parity
-
-        return run_parity
-    if verb == "export":
-        from mcubench.cli.export import run_export
-
-        return run_export
-    if verb == "quantize":
-        from mcubench.cli.quantize import run_quantize
-
-        return run_quantize
-    if "--seeds" in several:
-        from mcubench.cli.seeds import run_seeds
-
-        return run_seeds
-    if several:
-        from mcubench.cli.folds import run_folds
-
-        return run_folds
+        mend_torchvision()
+    name = "seeds" if "--seeds" in several else "folds" if several else verb
+    if name in _OF_THEIR_OWN:
+        run: Callable[[list[str]], int | None]
+        run = getattr(importlib.import_module(f"mcubench.cli.{name}"), f"run_{name}")
+        return run
     from mcubench.cli.lightning import run_verb
 
     return functools.partial(run_verb, verb)

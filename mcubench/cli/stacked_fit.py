@@ -151,6 +151,7 @@ class StackedCLI(BenchCLI):
                 folder=run.folder,
                 best=run.best,
                 timer=self.timer,
+                threads=self.threads,
                 costs=self.costs,
                 budget=self.config_init[self.verb].budget.problem,
                 resumed_at=None,

@@ -169,6 +169,11 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         x.flags.writeable = y.flags.writeable = False
         return x, y
 
+    def first_batch(self) -> tuple[Tensor, Tensor]:
+        """The first training samples, as many as a batch has: x (N, *input_shape), y (N,), on the CPU; copies."""
+        x, y = (torch.from_numpy(part[: self.batch_size].copy()) for part in self.arrays("train"))
+        return x, y
+
     def subjects(self, part: Part) -> NDArray[np.int64] | None:
         """Who each sample of a part was recorded from, int64, shape (N,); ``None`` where that is not known."""
         return self._part(part).subjects

@@ -132,6 +132,10 @@ class Classifier(ScoredModule):
         """Cross-entropy of logits (N, num_classes) with classes (N,), weighted by class if so configured."""
         return nn.functional.cross_entropy(logits, target, self.loss_weight)
 
+    def batch_loss(self, x: Tensor, target: Tensor) -> Tensor:
+        """The loss of one batch and nothing else, for `Threads`."""
+        return self.loss(self(x), target)
+
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Class probabilities, shape (N, num_classes)."""
         logits: Tensor = self(batch[0])

@@ -67,6 +67,11 @@ class StackedData(pl.LightningDataModule):
         self.data.trainer = self.trainer
         self.data.setup(stage)
 
+    def first_batch(self) -> tuple[Tensor, Tensor]:
+        """The same first samples for each seed, (seeds, B, ...)."""
+        x, y = (part.expand(len(self.seeds), *part.shape) for part in self.data.first_batch())
+        return x.contiguous(), y.contiguous()
+
     def train_dataloader(self) -> StackedLoader:
         """Shuffled batches of the training part, (seeds, B, ...)."""
         own = self.data.train_dataloader()

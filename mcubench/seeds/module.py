@@ -48,6 +48,11 @@ class StackedClassifiers(pl.LightningModule):
         # Of each batch: summed losses (seeds,), logits (seeds, B, classes), targets (seeds, B) or, if shared, (B,).
         self._outcomes: list[tuple[Tensor, Tensor, Tensor]] = []
 
+    @property
+    def steps_per_execution(self) -> int | None:
+        """What the first one asks for."""
+        return self.first.steps_per_execution
+
     def setup(self, stage: str) -> None:
         """Has the first one take what it takes from the data."""
         self.first.setup(stage)
@@ -56,6 +61,11 @@ class StackedClassifiers(pl.LightningModule):
         """Logits (seeds, B, classes) of x (seeds, B, *input_shape)."""
         logits: Tensor = self.stack(x)
         return logits
+
+    def batch_loss(self, x: Tensor, target: Tensor) -> Tensor:
+        """The sum of all seeds' losses, for `Threads`."""
+        losses: Tensor = vmap(self.first.loss)(self(x), target)
+        return losses.sum()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The sum of all seeds' losses, each on its own batch."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mcubench.models.base import Classifier
 from mcubench.training.memory_format import set_memory_format
 
 __all__ = ["ThreadChoice", "fastest_threads"]
@@ -50,15 +49,15 @@ class ThreadChoice:
         return f"{self.threads} thread{plural}: {1e3 * best:.2g} ms a batch, {', '.join(others)}"
 
 
-def fastest_threads(module: Classifier, x: Tensor, target: Tensor) -> ThreadChoice | None:
+def fastest_threads(module: nn.Module, batch: tuple[Tensor, ...], loss: Callable[..., Tensor]) -> ThreadChoice | None:
     """Measures one batch's forward and backward with 1, 2, 4, ... threads, in turns, for about a second at most.
 
     Nothing of it stays: neither in the module, nor in the random state, nor in torch's number of threads.
 
     Args:
         module: The model, on the CPU.
-        x: A batch of samples, shape (N, *input_shape).
-        target: Their classes, shape (N,).
+        batch: A batch as it trains on.
+        loss: The model's loss of a batch, whose parts it takes one by one.
 
     Returns:
         The choice; ``None`` if there is none, as torch may use one thread only.
@@ -70,7 +69,7 @@ def fastest_threads(module: Classifier, x: Tensor, target: Tensor) -> ThreadChoi
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
 
     def step() -> None:
-        torch.autograd.grad(module.loss(module(x), target), parameters, allow_unused=True)
+        torch.autograd.grad(loss(*batch), parameters, allow_unused=True)
 
     laps: dict[int, list[float]] = {number: [] for number in candidates}
     with _untouched(module), torch.enable_grad():
@@ -89,7 +88,7 @@ def fastest_threads(module: Classifier, x: Tensor, target: Tensor) -> ThreadChoi
 
 
 @contextmanager
-def _untouched(module: Classifier) -> Iterator[None]:
+def _untouched(module: nn.Module) -> Iterator[None]:
     """Has weights lie as in training, and puts back what that and a forward in training change."""
     threads, training = torch.get_num_threads(), module.training
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}

@@ -53,6 +53,11 @@ def fit(callback: Threads, module: pl.LightningModule, data: Any, **options: Any
     return seen.threads
 
 
+def measured(module: Classifier) -> ThreadChoice | None:
+    x = torch.randn(20, *SHAPE, generator=torch.Generator())
+    return fastest_threads(module, (x, torch.zeros(20, dtype=torch.long)), module.batch_loss)
+
+
 @pytest.mark.parametrize(
     ("seconds", "best"),
     [
@@ -74,7 +79,7 @@ def test_it_says_what_was_measured() -> None:
 
 def test_every_power_of_two_up_to_torchs_number_is_measured() -> None:
     torch.set_num_threads(3)
-    choice = fastest_threads(MLP(SHAPE, 10), torch.randn(20, *SHAPE), torch.zeros(20, dtype=torch.long))
+    choice = measured(MLP(SHAPE, 10))
     assert choice is not None
     assert set(choice.seconds) == {1, 2, 3}
     assert min(choice.seconds.values()) > 0
@@ -83,13 +88,13 @@ def test_every_power_of_two_up_to_torchs_number_is_measured() -> None:
 
 def test_one_thread_leaves_no_choice() -> None:
     torch.set_num_threads(1)
-    assert fastest_threads(MLP(SHAPE, 10), torch.randn(2, *SHAPE), torch.zeros(2, dtype=torch.long)) is None
+    assert measured(MLP(SHAPE, 10)) is None
 
 
 def test_measuring_leaves_no_trace() -> None:
     module = DSCNN(SHAPE, 10).eval()  # its batch norms count and average in training
     state, random = {name: value.clone() for name, value in module.state_dict().items()}, torch.get_rng_state()
-    fastest_threads(module, torch.randn(8, *SHAPE, generator=torch.Generator()), torch.zeros(8, dtype=torch.long))
+    measured(module)
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
     assert all(parameter.grad is None for parameter in module.parameters())
     assert torch.equal(torch.get_rng_state(), random)

@@ -1,10 +1,10 @@
-"""The least time to 99 % on MNIST's test set, over seeds: the recipe of examples/mnist_99.yaml, a process for each seed.
+"""The least time to 99 % on MNIST's test set: the recipe of examples/mnist_99.yaml, a process for each seed.
 
     python -m benchmarks.mnist_99 --write docs/performance.md
 
-Every seed is `python -m mcubench fit --config examples/mnist_99.yaml` in a process of its own, which reads the files, trains,
-validates, scores the training, validation and test sets and draws its plots; processes follow one another. Training is
-`seconds.fit` of their `result.json`.
+Every seed is `python -m mcubench fit --config examples/mnist_99.yaml` in a process of its own, which reads the files,
+trains, validates, scores all three parts and draws its plots; processes follow one another. Training is `seconds.fit`
+of their `result.json`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def fit(seed: int, threads: int, root: str | None) -> Run:
         )
         seconds = time.perf_counter() - begun
         if process.returncode:
-            raise UserError(f"the fit of seed {seed} failed: {process.stderr.strip().splitlines()[-1:]}")
+            raise UserError(f"the fit of seed {seed} failed: {process.stderr.strip().rpartition(chr(10))[2]}")
         (written,) = Path(folder).rglob("result.json")
         row = read_result(written.parent)
     return Run(100 * row["accuracy"]["test"], row["seconds"]["fit"], seconds)
@@ -85,8 +85,9 @@ def report(runs: list[Run], threads: int) -> str:
         for name, (values, digits) in columns.items()
     ]
     note = (
-        f"Mean and 95 % interval (Student's t) of {len(runs)} seeds, a process for each, {threads} threads. Training is with "
-        "validation; the process also imports, reads the data, prices the model, scores all three parts and draws plots."
+        f"Mean and 95 % interval (Student's t) of {len(runs)} seeds, a process for each, threads: {threads}. Training "
+        "is with validation; the process also imports, reads the data, prices the model, scores all three parts and "
+        "draws plots."
     )
     return f"{table('of a run | mean: | least: | most:', rows)}\n\n{note}"
 

@@ -60,7 +60,7 @@ class LeNet(Classifier):
             blocks += [nn.Conv2d(channels_in, channels_out, kernel_size), nn.MaxPool2d(2), activation_layer(activation)]
             height, width = (height - kernel_size + 1) // 2, (width - kernel_size + 1) // 2
         self.layers = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(channels[-1] * height * width, num_classes))
-        # PyTorch's convolutions and pooling on CPUs take half the time where the channels lie next to each other.
+        # Where channels lie next to each other, a step takes PyTorch about two thirds of the time on a CPU.
         self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from mcubench.models import CNN, DSCNN, MLP, CNN1d
+from mcubench.models import CNN, DSCNN, MLP, CNN1d, LeNet
 from tests import reference_nets as nets
 
 
@@ -239,6 +239,33 @@ OURS = [
         params=(4 * 3 * 9 + 4) + (4 * 4 * 3 * 5 + 5),
         flash=(4 * 3 * 9 + 12 * 4) + (4 * 4 * 3 * 5 + 12 * 5),
         ram=16 * 16 + 189,  # the convolution's 252 and the input
+    ),
+    KnownAnswer(  # 28 -> 24 -> 12 -> 8 -> 4; the linear layer has 24 * 4 * 4 = 384 inputs
+        "lenet-28x28",
+        functools.partial(LeNet, (1, 28, 28), 10),
+        (1, 28, 28),
+        macs=24 * 24 * 25 * 8 + 8 * 8 * 200 * 24 + 384 * 10,
+        params=(25 * 8 + 8) + (200 * 24 + 24) + (384 * 10 + 10),
+        flash=(25 * 8 + 12 * 8) + (200 * 24 + 12 * 24) + (384 * 10 + 12 * 10),
+        ram=24 * 24 * 8 + 12 * 12 * 8,
+    ),
+    KnownAnswer(  # as LeNet-1 counts its positions, but with all its maps connected
+        "lenet-28x28-channels-4-12",
+        functools.partial(LeNet, (1, 28, 28), 10, channels=(4, 12), activation="tanh"),
+        (1, 28, 28),
+        macs=24 * 24 * 25 * 4 + 8 * 8 * 100 * 12 + 192 * 10,
+        params=(25 * 4 + 4) + (100 * 12 + 12) + (192 * 10 + 10),
+        flash=(25 * 4 + 12 * 4) + (100 * 12 + 12 * 12) + (192 * 10 + 12 * 10),
+        ram=24 * 24 * 4 + 28 * 28,  # the convolution and the input; pooled it has 576
+    ),
+    KnownAnswer(  # 13 x 10 -> 10 x 7 -> 5 x 3
+        "lenet-13x10",
+        functools.partial(LeNet, (3, 13, 10), 5, channels=(4,), kernel_size=4),
+        (3, 13, 10),
+        macs=10 * 7 * 48 * 4 + 60 * 5,
+        params=(48 * 4 + 4) + (60 * 5 + 5),
+        flash=(48 * 4 + 12 * 4) + (60 * 5 + 12 * 5),
+        ram=25 * 16 + 280,  # the input's 390, and the convolution
     ),
     KnownAnswer(
         "cnn1d-6x128",

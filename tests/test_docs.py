@@ -30,7 +30,7 @@ COMMAND = re.compile(r"^ *python -m mcubench (.*?)(?:\s{2,}.*|\s+#.*)?$", re.MUL
 
 
 def commands() -> list[str]:
-    pages = ("data.md", "result.md", "parity.md", "hapt.md", "numpy_mlp.md", "export.md")
+    pages = ("data.md", "result.md", "parity.md", "hapt.md", "numpy_mlp.md", "export.md", "performance.md")
     texts = [README, OVERVIEW, *((REPOSITORY / "docs" / name).read_text("utf-8") for name in pages)]
     found = {match for text in texts for match in COMMAND.findall(text)}
     configured = VERBS.keys() - {
@@ -173,6 +173,14 @@ def test_tables_of_the_results_page_are_there(table: str) -> None:
     if table in SUITES:  # no row more or less than the suite has today
         rows = [line.split(" | ")[1] for line in block.splitlines()[2:] if line.startswith("|")]
         assert sorted(rows) == sorted(row for rows in find_suite(table).tables.values() for row in rows)
+
+
+def test_table_of_the_performance_page_is_there() -> None:
+    text = (REPOSITORY / "docs" / "performance.md").read_text("utf-8")
+    (block,) = re.findall(r"<!-- mnist_99 -->\n(.*?)<!-- end -->", text, re.DOTALL)
+    assert block.strip(), "run python -m benchmarks.mnist_99 --write docs/performance.md"
+    (mean,) = re.findall(r"^\| test accuracy \[%\] \| ([\d.]+) ± ", block, re.MULTILINE)
+    assert float(mean) >= 99, "the name of the recipe"
 
 
 def test_the_prices_on_the_hapt_page_are_those_of_today() -> None:

@@ -11,6 +11,7 @@ from mcubench.models.base import Classifier  # noqa: E402
 from mcubench.models.cnn import CNN  # noqa: E402
 from mcubench.models.cnn1d import CNN1d  # noqa: E402
 from mcubench.models.dscnn import DSCNN  # noqa: E402
+from mcubench.models.lenet import LeNet  # noqa: E402
 from mcubench.models.mlp import MLP  # noqa: E402
 
-__all__ = ["CNN", "DSCNN", "MLP", "CNN1d", "Classifier"]
+__all__ = ["CNN", "DSCNN", "MLP", "CNN1d", "Classifier", "LeNet"]

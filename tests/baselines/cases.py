@@ -149,6 +149,7 @@ _ROWS = {
             lambda: make_pipeline(StandardScaler(), PCA(20, random_state=0), LogisticRegression(random_state=0)),
         ),
     ],
+    "LeNet": [Case("LeNet", {"channels": [8], "kernel_size": 3})],
     "CNN1d": [Case("CNN1d", {"channels": [4, 8]}, data=Waves)],
     "DSCNN": [Case("DSCNN", {"channels": 8, "blocks": 1, "learning_rate": 0.03})],
 }

@@ -81,7 +81,7 @@ def my_file(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if name != "CNN1d"])
+@pytest.mark.parametrize("model", [name for name in MODELS if name not in ("CNN1d", "LeNet")])
 def test_our_models_on_digits(workplace: Path, capsys: pytest.CaptureFixture[str], model: str) -> None:
     assert parity("--model", model, "--json", "a.json") == 0
     printed, report = capsys.readouterr().out, written()
@@ -93,7 +93,9 @@ def test_our_models_on_digits(workplace: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize(("model", "data"), [("CNN", "MNIST"), ("CNN1d", "HAPT"), ("DSCNN", "HAPT"), ("MLP", "HAPT")])
+@pytest.mark.parametrize(
+    ("model", "data"), [("CNN", "MNIST"), ("LeNet", "MNIST"), ("CNN1d", "HAPT"), ("DSCNN", "HAPT"), ("MLP", "HAPT")]
+)
 def test_our_models_on_real_data(
     workplace: Path, capsys: pytest.CaptureFixture[str], real_data: Path, model: str, data: str
 ) -> None:

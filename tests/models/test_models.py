@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mcubench.errors import UserError
-from mcubench.models import CNN, DSCNN, MLP, CNN1d
+from mcubench.models import CNN, DSCNN, MLP, CNN1d, LeNet
 from tests.known_answers import OURS, KnownAnswer
 
 
@@ -57,6 +58,27 @@ def test_images_of_any_shape(channels: int, height: int, width: int, classes: in
         assert model(x.shape[1:], classes).eval()(x).shape == (2, classes)
 
 
+def test_channels_of_a_lenet_lie_next_to_each_other() -> None:
+    # A convolution writes the order of its weights, and one channel alone has no order: the first has to be looked at.
+    model = LeNet((1, 28, 28), 10).eval()
+    x = torch.randn(3, 1, 28, 28)
+    assert model.layers[0](x).is_contiguous(memory_format=torch.channels_last)
+    plain = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    assert plain.layers[0](x).is_contiguous()
+    torch.testing.assert_close(model(x), plain(x))
+
+
+@settings(max_examples=25, deadline=None)
+@given(blocks=st.integers(1, 3), kernel=st.integers(1, 5), extra=st.integers(0, 3))
+def test_the_smallest_image_of_a_lenet(blocks: int, kernel: int, extra: int) -> None:
+    # blown up block by block, as pooling rounds down: 1 -> 2 -> 2 + kernel - 1
+    smallest = 2**blocks + (kernel - 1) * (2**blocks - 1)
+    model = LeNet((1, smallest + extra, smallest), 3, channels=(2,) * blocks, kernel_size=kernel)
+    assert model(torch.randn(2, 1, smallest + extra, smallest)).shape == (2, 3)
+    with pytest.raises(UserError, match=f"at least {smallest} x {smallest}; "):
+        LeNet((1, smallest + extra, smallest - 1), 3, channels=(2,) * blocks, kernel_size=kernel)
+
+
 @settings(max_examples=25, deadline=None)
 @given(channels=st.integers(1, 9), samples=st.integers(8, 200), classes=st.integers(2, 12))
 def test_signals_of_any_shape(channels: int, samples: int, classes: int) -> None:
@@ -87,6 +109,10 @@ def test_signals_of_any_shape(channels: int, samples: int, classes: int) -> None
         (lambda: CNN((6, 128), 2), r"CNN needs images .* got \(6, 128\). For signals"),
         (lambda: CNN((1, 1, 9), 2), "at least 2 x 2"),
         (lambda: CNN((1, 8, 8), 2, channels=0), "channels must be at least 1"),
+        (lambda: LeNet((1, 15, 28), 2), r"LeNet with channels \[8, 24\] .* at least 16 x 16; got \(1, 15, 28\)"),
+        (lambda: LeNet((6, 128), 2), r"LeNet .* needs images .* got \(6, 128\)\. .* for signals CNN1d"),
+        (lambda: LeNet((1, 28, 28), 2, kernel_size=0), "kernel_size must be at least 1, got 0"),
+        (lambda: LeNet((1, 28, 28), 2, channels=()), r"channels must be positive numbers, got \[\]"),
         (lambda: CNN1d((1, 28, 28), 2), "CNN1d with 3 blocks needs signals"),
         (lambda: CNN1d((1, 7), 2), "at least 8 samples"),
         (lambda: CNN1d((1, 64), 2, kernel_size=4), "kernel_size must be odd"),

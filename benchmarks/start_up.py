@@ -100,9 +100,10 @@ def imports(command: str, checkout: Path, folder: Path) -> str:
             milliseconds[package] = milliseconds.get(package, 0) + int(own) / 1000
             modules[package] += 1
     dearest = sorted(milliseconds.items(), key=lambda each: -each[1])
-    rows = [[name, modules[name], f"{spent:,.0f}"] for name, spent in dearest[:SHOWN]]
-    rows.append(["all", f"{modules.total():,}", f"{sum(milliseconds.values()):,.0f}"])
-    return table("package | modules: | ms:", rows)
+    total = sum(milliseconds.values())
+    rows = [[name, modules[name], f"{spent:,.0f}", f"{spent / total:.0%}"] for name, spent in dearest[:SHOWN]]
+    rows.append(["all", f"{modules.total():,}", f"{total:,.0f}", ""])
+    return table("package | modules: | ms: | share:", rows)
 
 
 def run(options: argparse.Namespace) -> int:

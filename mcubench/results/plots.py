@@ -69,7 +69,8 @@ def plot_confusion(confusion: NDArray[np.int64], class_names: Sequence[str], tit
         for column in range(count):
             if number := int(confusion[row, column]):
                 colour = "white" if shares[row, column] > 0.5 else "black"
-                axes.text(column, row, str(number), ha="center", va="center", color=colour, fontsize=7)
+                cell = axes.text(column, row, str(number), ha="center", va="center", color=colour, fontsize=7)
+                cell.set_in_layout(False)  # it lies within the axes, and to measure all of them takes long
     axes.set_xticks(range(count), class_names, rotation=90)
     axes.set_yticks(range(count), class_names)
     axes.set_xlabel("predicted")

@@ -5,10 +5,13 @@ References: the same fits typed one by one, and what lies on disk before and aft
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +67,24 @@ def suite(workplace: Path) -> Path:
     return Path("runs") / "small"
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A working folder in which the suite was run, and what that printed."""
+    folder = tmp_path_factory.mktemp("once")
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.chdir(folder)
+        write(SMALL)
+        assert main(["compare", "--suite", "small.yaml"]) == 0
+    return folder, out.getvalue()
+
+
+@pytest.fixture
+def done(once: tuple[Path, str], workplace: Path) -> Path:
+    """The suite's folder, all its runs done."""
+    shutil.copytree(once[0], workplace, dirs_exist_ok=True)
+    return Path("runs") / "small"
+
+
 def write(content: Any) -> None:
     Path("small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
@@ -85,9 +106,8 @@ def accuracies(suite: Path) -> dict[str, float]:
 ROWS = {f"{row} seed-{seed}" for row in ("a-tree", "mlp-12") for seed in (0, 1)}
 
 
-def test_it_is_the_fits_one_by_one(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", "--suite", "small.yaml"]) == 0
-    printed = capsys.readouterr().out
+def test_it_is_the_fits_one_by_one(done: Path, once: tuple[Path, str]) -> None:
+    suite, printed = done, once[1]
     assert results(suite).keys() == ROWS
     for name, model in (("a-tree", TREE.split()), ("mlp-12", ["--model", "MLP", "--model.hidden", "[12]"])):
         for seed in ("0", "1"):
@@ -119,10 +139,8 @@ def test_it_is_the_fits_one_by_one(suite: Path, capsys: pytest.CaptureFixture[st
     assert by_row["MLP [12]"] == pytest.approx((scores["mlp-12 seed-0"] + scores["mlp-12 seed-1"]) / 2)
 
 
-def test_what_is_done_is_not_done_again(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", "--suite", "small.yaml"]) == 0
-    before = changed_at(suite)
-    capsys.readouterr()
+def test_what_is_done_is_not_done_again(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite, before = done, changed_at(done)
     (suite / "small.md").unlink()
     assert main(["compare", "--suite", "small.yaml"]) == 0
     assert changed_at(suite) == before
@@ -226,14 +244,13 @@ def test_a_configuration_that_resumes_is_refused(suite: Path, capsys: pytest.Cap
     assert {path: path.read_bytes() for path in Path("other/run").glob("*.*")} == before
 
 
-def test_a_second_process_keeps_out(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", "--suite", "small.yaml"]) == 0
-    before = changed_at(suite)
-    with (suite / ".lock").open("w") as lock:
+def test_a_second_process_keeps_out(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = changed_at(done)
+    with (done / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         line = failure(capsys, "compare", "--suite", "small.yaml")
     assert "another process runs the suite in runs/small: wait for it, or give another --root" in line
-    assert changed_at(suite) == before
+    assert changed_at(done) == before
     assert main(["compare", "--suite", "small.yaml"]) == 0
 
 
@@ -260,14 +277,14 @@ def test_wrong_options_are_one_line(args: str, message: str, suite: Path, capsys
     assert message in failure(capsys, "compare", *args.split())
 
 
-def test_a_done_suite_needs_no_torch(suite: Path) -> None:
-    assert main(["compare", "--suite", "small.yaml"]) == 0
+@pytest.mark.usefixtures("done")
+def test_a_done_suite_needs_no_torch() -> None:
     code = (
         "import sys; from mcubench.cli.main import main; main(['compare', '--suite', 'small.yaml']);"
         "print('loaded', {'torch', 'lightning', 'tensorflow', 'keras', 'sklearn'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    assert "loaded set()" in done.stdout
+    report = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert "loaded set()" in report.stdout
 
 
 @pytest.mark.slow

@@ -107,7 +107,7 @@ def test_none_imports_a_framework_beside_torch(path: Path) -> None:
     assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN)
 
 
-@pytest.mark.parametrize("path", each("baselines", "callbacks", "models", "datamodules", "results", "quant"))
+@pytest.mark.parametrize("path", each("baselines", "callbacks", "models", "datamodules", "results", "quant", "seeds"))
 def test_nothing_imports_the_command_line(path: Path) -> None:
     assert "cli" not in parts_of(path)
 

@@ -22,6 +22,7 @@ from mcubench.cost.units import bytes_text
 from mcubench.features import feature_cost
 from mcubench.results.cross_validation import CrossValidation, FoldScores
 from mcubench.results.result import Result
+from mcubench.results.several_seeds import SeedScores, SeveralSeeds
 from mcubench.suites import SUITES, find_suite
 from tests.conftest import REPOSITORY
 
@@ -66,9 +67,11 @@ def test_examples_of_configuration_parse(workplace: Path, capsys: pytest.Capture
 def test_every_field_of_the_results_is_documented() -> None:
     text = (REPOSITORY / "docs" / "result.md").read_text("utf-8")
     fold = FoldScores(0, "", None, None, None, None, None, None, 0, 0.0, None)
+    seed = SeedScores(0, "", None, None, None, None, 0, None, 0.0)
     written = {
         "result.json": {field.name for field in dataclasses.fields(Result)},
         "folds.json": set(CrossValidation("M", "D", None, 0, [], [fold], []).as_dict()),
+        "seeds.json": set(SeveralSeeds("M", "D", None, [], [seed], []).as_dict()),
     }
     for name, fields in written.items():
         (section,) = re.findall(rf"^## {re.escape(name)}, .*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
@@ -87,6 +90,7 @@ def test_every_field_of_the_results_is_documented() -> None:
         "mcubench.graph",
         "mcubench.cost",
         "mcubench.parity",
+        "mcubench.seeds",
         "mcubench.testing",
     ],
 )

@@ -108,7 +108,7 @@ def test_none_imports_a_framework_beside_torch(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", each("baselines", "callbacks", "models", "datamodules", "results", "quant", "training")
+    "path", each("baselines", "callbacks", "models", "datamodules", "results", "quant", "seeds", "training")
 )
 def test_nothing_imports_the_command_line(path: Path) -> None:
     assert "cli" not in parts_of(path)

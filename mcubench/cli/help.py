@@ -37,6 +37,7 @@ examples:
   python -m mcubench fit --model MLP --model.hidden [64,32] --model.learning_rate 0.01
   python -m mcubench fit --model DecisionTree --data MNIST     classical models, too: same data, same table
   python -m mcubench fit --model DecisionTree --folds 5        cross-validation: mean and spread over five folds
+  python -m mcubench fit --seeds 8                             eight seeds at once: mean and 95 % interval
   python -m mcubench fit --ckpt_path last                      go on where the newest run stopped
   python -m mcubench test --ckpt_path best                     the newest run's best model
   python -m mcubench profile --model CNN --data MNIST --device stm32f446
@@ -66,6 +67,8 @@ def describe(verb: str) -> str:
 --print_config: print all options as such a file
 --ckpt_path last: go on with the newest run, in its folder and with its options
 --folds 5: cross-validation, a run for each fold, then mean and spread; HAPT's --folds 21 leaves one person out
+--seeds 8: the same fit with eight seeds, from --seed_everything on: a run for each, then mean and 95 % interval;
+  plain networks are trained all at once, anything else one after another
 --budget.flash 32KiB --budget.ram 8KiB --budget.macs 1M: refuse a model that needs more"""
     elif verb == "profile":
         examples = f"""\
@@ -119,7 +122,7 @@ Runs of the same model and data that differ by their seed only are one row: mean
 
 A suite skips what is done, so that the same command goes on after Ctrl-C; its runs and tables are in runs/exercise3.
 
-More seeds for a row: fit ... --seed_everything 1, then 2, ...; one seed has no interval."""
+More seeds for a row: fit ... --seeds 8; one seed has no interval."""
     else:
         examples = """\
 --ckpt_path best | last: the newest run's checkpoint; or a file, or a run's folder. The model, the data and their

@@ -30,7 +30,7 @@ from mcubench.seeds import (
     obstacle_in_models,
 )
 
-__all__ = ["ObstacleError", "StackedCLI", "trained_together"]
+__all__ = ["ObstacleError", "StackedCLI", "obstacle_in_options", "trained_together"]
 
 # Options of the trainer that mean the same for one seed and for several at once.
 _SAME = {
@@ -82,7 +82,7 @@ class StackedCLI(BenchCLI):
         given = self.config_init[self.verb]
         if given.trainer.fast_dev_run:
             raise UserError("--seeds sums up results, and a fast_dev_run leaves none: leave --trainer.fast_dev_run out")
-        self._raise(_obstacle_in_options(given.trainer))
+        self._raise(obstacle_in_options(given.trainer))
         assert self.given_folder is not None
         self.runs = [self._run(seed) for seed in self.seeds]
         self._raise(obstacle_in_models([run.model for run in self.runs]))
@@ -169,8 +169,8 @@ class StackedCLI(BenchCLI):
         return f"saved all seeds in {shown(path)}. Go on with one of them: python -m mcubench fit --ckpt_path {one}"
 
 
-def _obstacle_in_options(trainer: Namespace) -> str | None:
-    """Why options of the trainer mean something else for several seeds at once."""
+def obstacle_in_options(trainer: Namespace) -> str | None:
+    """Why options of the trainer mean something else for several seeds at once; ``None`` if none does."""
     defaults: Mapping[str, inspect.Parameter] = inspect.signature(pl.Trainer).parameters
     for name, value in vars(trainer).items():
         if name in _SAME or value in (None, defaults[name].default, [], {}):

@@ -39,7 +39,7 @@ def obstacle_in_data(data: object) -> str | None:
     if not isinstance(data, TensorDataModule):
         return f"the order of {name}'s batches is not known: it is no TensorDataModule"
     if own := _own(type(data), TensorDataModule) & _BATCHES:
-        return f"{name} has a {min(own)} of its own"
+        return f"{name} has its own {min(own)}"
     before = _random_states()
     data.setup("fit")
     return f"{name} draws random numbers when it is set up" if _random_states() != before else None
@@ -56,7 +56,7 @@ def obstacle_in_models(models: Sequence[pl.LightningModule]) -> str | None:
     if not isinstance(first, Classifier):
         return f"{name} is no Classifier"
     if own := _own(type(first), Classifier) - _STACKED:
-        return f"{name} has a {min(own)} of its own"
+        return f"{name} has its own {min(own)}"
     x = torch.randn(_SAMPLES, *first.input_shape, generator=torch.Generator().manual_seed(0))
     return _obstacle_in_forward(first, x) or _difference(models, x)
 
@@ -78,7 +78,7 @@ def _obstacle_in_forward(model: Classifier, x: Tensor) -> str | None:
     if _numbers(dict(tried.named_buffers())) != before[1]:
         return f"{name} changes its buffers in forward, as batch norm does"
     if operators.seen.intersection(_CONVOLUTIONS):
-        return "convolutions are not faster stacked"
+        return "convolutions are not faster stacked, where it was measured (CPU)"
     return None
 
 

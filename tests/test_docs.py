@@ -51,6 +51,7 @@ def test_documented_commands_parse(command: str, workplace: Path, capsys: pytest
         args = [arg for arg in args if arg not in ("--ckpt_path", "last", "best")]
     if "--help" in args:
         return
+    args = [str(REPOSITORY / arg) if arg.startswith("examples/") else arg for arg in args]
     with pytest.raises(SystemExit) as caught:
         main([*args, "--print_config"])
     assert caught.value.code == 0

@@ -90,12 +90,12 @@ class Reversed(Digits):
 )
 def test_models(kind: type[pl.LightningModule], options: dict[str, Any], reason: str | None) -> None:
     models = [made(lambda: kind(input_shape=(1, 8, 8), num_classes=10, **options), seed) for seed in range(2)]
-    before = [[each.clone() for each in model.state_dict().values()] for model in models]
+    before = [[each.clone() for each in (*model.parameters(), *model.buffers())] for model in models]
     state = torch.get_rng_state()
     found = obstacle_in_models(models)
     assert found is None if reason is None else str(found).startswith(reason)
     assert torch.equal(torch.get_rng_state(), state) or found is not None, "its own run would draw on from here"
-    after = [list(model.state_dict().values()) for model in models]
+    after = [[*model.parameters(), *model.buffers()] for model in models]
     assert all(torch.equal(a, b) for pair in zip(before, after, strict=True) for a, b in zip(*pair, strict=True))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import lightning.pytorch as pl
@@ -75,10 +73,6 @@ class Reversed(Digits):
         return batch[0].flip(0), batch[1].flip(0)
 
 
-def tensors(model: nn.Module) -> Iterator[torch.Tensor]:
-    return itertools.chain(model.parameters(), model.buffers())
-
-
 @pytest.mark.parametrize(
     ("kind", "options", "reason"),
     [
@@ -96,12 +90,12 @@ def tensors(model: nn.Module) -> Iterator[torch.Tensor]:
 )
 def test_models(kind: type[pl.LightningModule], options: dict[str, Any], reason: str | None) -> None:
     models = [made(lambda: kind(input_shape=(1, 8, 8), num_classes=10, **options), seed) for seed in range(2)]
-    before = [[each.clone() for each in tensors(model)] for model in models]
+    before = [[each.clone() for each in (*model.parameters(), *model.buffers())] for model in models]
     state = torch.get_rng_state()
     found = obstacle_in_models(models)
     assert found is None if reason is None else str(found).startswith(reason)
     assert torch.equal(torch.get_rng_state(), state) or found is not None, "its own run would draw on from here"
-    after = [list(tensors(model)) for model in models]
+    after = [[*model.parameters(), *model.buffers()] for model in models]
     assert all(torch.equal(a, b) for pair in zip(before, after, strict=True) for a, b in zip(*pair, strict=True))
 
 

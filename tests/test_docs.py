@@ -46,7 +46,7 @@ def test_commands_were_found() -> None:
 
 @pytest.mark.parametrize("command", commands())
 def test_documented_commands_parse(command: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    args = shlex.split(command)
+    args = [str(REPOSITORY / arg) if arg.startswith("examples/") else arg for arg in shlex.split(command)]
     if "--ckpt_path" in args:  # needs a run; what it does then is tested elsewhere
         args = [arg for arg in args if arg not in ("--ckpt_path", "last", "best")]
     if "--help" in args:

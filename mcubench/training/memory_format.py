@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["set_memory_format"]
+__all__ = ["channels_last", "set_memory_format"]
 
 
 def set_memory_format(
@@ -30,3 +31,13 @@ def set_memory_format(
                 # A fused optimiser walks through memory, and would pair elements that do not belong together.
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value).detach()
+
+
+@contextmanager
+def channels_last(module: nn.Module) -> Iterator[None]:
+    """While it lasts, a module's weights have their channels last."""
+    set_memory_format(module, torch.channels_last)
+    try:
+        yield
+    finally:
+        set_memory_format(module, torch.contiguous_format)

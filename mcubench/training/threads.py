@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mcubench.training.memory_format import set_memory_format
+from mcubench.training.memory_format import channels_last
 
 __all__ = ["ThreadChoice", "fastest_threads"]
 
@@ -93,13 +93,11 @@ def _untouched(module: nn.Module) -> Iterator[None]:
     threads, training = torch.get_num_threads(), module.training
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), channels_last(module):
             module.train()
-            set_memory_format(module, torch.channels_last)
             yield
     finally:
         module.train(training)
-        set_memory_format(module, torch.contiguous_format)
         with torch.no_grad():
             for name, buffer in module.named_buffers():
                 buffer.copy_(buffers[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,13 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 
+from mcubench.callbacks.random_state import random_states, restore_random_states
 from mcubench.errors import UserError
 from mcubench.training.threads import fastest_threads
 
 __all__ = ["Threads"]
+
+_MOST = 256  # on any machine; OpenMP gives up at some number above
 
 
 class Threads(pl.Callback):
@@ -32,28 +36,44 @@ class Threads(pl.Callback):
     """
 
     def __init__(self, threads: int | None = None, report: Callable[[str], None] = rank_zero_info) -> None:
-        if threads is not None and threads < 1:
-            raise UserError(f"threads must be at least 1, got {threads}")
+        most = max(_MOST, os.cpu_count() or 1)
+        if threads is not None and not 1 <= threads <= most:
+            raise UserError(f"threads must be 1 to {most}, got {threads}")
         self.threads = threads
         self.report = report
         self.used = torch.get_num_threads()
         self._before: int | None = None
+        self._found: str | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Chooses, before anything is trained."""
         if stage != "fit":
             return
-        self._before = torch.get_num_threads()
-        if self.threads is not None:
-            self._use(self.threads)
-            return
+        self._before, self._found = torch.get_num_threads(), None
+        self._use(self.threads or self._fastest(trainer, pl_module) or self._before)
+
+    def _fastest(self, trainer: pl.Trainer, module: Any) -> int | None:
+        first_batch = getattr(getattr(trainer, "datamodule", None), "first_batch", None)
         on_cpu = trainer.strategy.root_device.type == "cpu" and trainer.world_size == 1
-        batch = getattr(getattr(trainer, "datamodule", None), "first_batch", None)
-        loss = getattr(pl_module, "batch_loss", None)
-        choice = fastest_threads(pl_module, batch(), loss) if on_cpu and batch and loss else None
-        if choice is not None:
-            self.report(str(choice))
-        self._use(self._before if choice is None else choice.threads)
+        if not (on_cpu and first_batch and hasattr(module, "batch_loss")):
+            return None
+        states = random_states()
+        try:
+            choice = fastest_threads(module, first_batch())
+        except Exception as error:  # a module may train in a way that this does not know; then it says what is wrong
+            self._found = f"{torch.get_num_threads()} threads; others could not be measured ({type(error).__name__})"
+            return None
+        finally:
+            restore_random_states(states)
+        if choice is None:
+            return None
+        self._found = str(choice)
+        return choice.threads
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says what was chosen."""
+        if self._found is not None:
+            self.report(self._found)
 
     def _use(self, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -67,6 +87,7 @@ class Threads(pl.Callback):
         """Goes on with the number that the run began with, unless another is asked for."""
         if self.threads is None and self._before is not None:
             self._use(state_dict["threads"])
+            self._found = None
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Gives torch its number back."""

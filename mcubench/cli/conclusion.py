@@ -182,7 +182,7 @@ def _take_best(fit: FinishedFit, notes: list[str]) -> tuple[dict[str, Any], Mapp
 
 def _as_trained(model: pl.LightningModule) -> contextlib.AbstractContextManager[None]:
     """Has a classifier's weights lie as in training: that is faster, and gives the very logits of its validation."""
-    fast = isinstance(model, Classifier) and model.device.type == "cpu"
+    fast = isinstance(model, Classifier) and model.channels_last and model.device.type == "cpu"
     return channels_last(model) if fast else contextlib.nullcontext()
 
 

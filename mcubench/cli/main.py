@@ -77,9 +77,11 @@ def _run(args: list[str], own_process: bool) -> int:
         raise UserError(f"{min(several)} is an option of fit, not of {verb}")
     if "" not in sys.path:
         sys.path.insert(0, "")  # the installed script, unlike python -m, does not look in the working folder
-    # torch's threads wait for each other busily, which slows tiny models down several times on a machine that does
-    # something else too; it reads this when it is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # torch's threads wait for each other busily, for a millisecond, which slows tiny models down several times on a
+    # machine that does something else too; not at all would have them woken up for each operation. Some 30 microseconds
+    # are enough between two operations. The OpenMP library (libgomp) reads this when torch is imported.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if own_process:
         with imports_kept():
             run = _imported(verb, several)

@@ -177,6 +177,8 @@ def obstacle_in_options(trainer: Namespace) -> str | None:
             continue
         if name == "gradient_clip_val" and trainer.gradient_clip_algorithm == "value":
             continue
+        if (name, value) in (("logger", False), ("gradient_clip_val", 0)):
+            continue
         if name == "precision" and str(value) in ("32", "32-true"):
             continue
         return _DIFFERENT.get(name, f"--trainer.{name} is set")

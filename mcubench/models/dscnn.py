@@ -29,6 +29,8 @@ class DSCNN(Classifier):
         **training: Optimiser, schedule and class weights, as `Classifier` takes them.
     """
 
+    channels_last = True
+
     def __init__(
         self,
         input_shape: Sequence[int],

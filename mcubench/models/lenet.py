@@ -30,6 +30,8 @@ class LeNet(Classifier):
         **training: Optimiser, schedule and class weights, as `Classifier` takes them.
     """
 
+    channels_last = True
+
     def __init__(
         self,
         input_shape: Sequence[int],

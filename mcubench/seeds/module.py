@@ -53,6 +53,11 @@ class StackedClassifiers(pl.LightningModule):
         """What the first one asks for."""
         return self.first.steps_per_execution
 
+    @property
+    def channels_last(self) -> bool:
+        """No: there is no stack of convolutions."""
+        return False
+
     def setup(self, stage: str) -> None:
         """Has the first one take what it takes from the data."""
         self.first.setup(stage)

@@ -21,7 +21,7 @@ from mcubench.seeds.stack import Stack
 __all__ = ["obstacle_in_data", "obstacle_in_models"]
 
 _SAMPLES = 8  # that a forward is tried with
-_STACKED = {"forward", "loss"}  # what a subclass of Classifier may bring along
+_STACKED = {"forward", "loss", "channels_last"}  # what a subclass of Classifier may bring along
 _BATCHES = {"train_dataloader", "val_dataloader", "transfer_batch_to_device"}
 _BATCHES |= {"on_before_batch_transfer", "on_after_batch_transfer"}
 _CONVOLUTIONS = ("aten::convolution", "aten::mkldnn_convolution")
@@ -57,6 +57,10 @@ def obstacle_in_models(models: Sequence[pl.LightningModule]) -> str | None:
         return f"{name} is no Classifier"
     if own := _own(type(first), Classifier) - _STACKED:
         return f"{name} has its own {min(own)}"
+    if own := vars(first).keys() & {name for name in dir(Classifier) if callable(getattr(Classifier, name, None))}:
+        return f"{name} sets its own {min(own)}"
+    if any(each._backward_hooks or each._post_accumulate_grad_hooks for each in first.parameters()):
+        return f"{name} has hooks on its gradients"
     x = torch.randn(_SAMPLES, *first.input_shape, generator=torch.Generator().manual_seed(0))
     return _obstacle_in_forward(first, x) or _difference(models, x)
 
@@ -72,7 +76,8 @@ def _obstacle_in_forward(model: Classifier, x: Tensor) -> str | None:
     tried = copy.deepcopy(model)
     before = _random_states(), _numbers(dict(tried.named_buffers()))
     with torch.no_grad(), _Operators() as operators:
-        tried(x)
+        for training in (True, False):
+            tried.train(training)(x)
     if _random_states() != before[0]:
         return f"{name} draws random numbers in forward, as dropout does"
     if _numbers(dict(tried.named_buffers())) != before[1]:
@@ -83,21 +88,26 @@ def _obstacle_in_forward(model: Classifier, x: Tensor) -> str | None:
 
 
 def _difference(models: Sequence[pl.LightningModule], x: Tensor) -> str | None:
-    """Whether the stack computes what the modules compute."""
+    """Whether the stack computes what the modules compute: outputs, and losses of them, which all have the first's."""
     first = models[0]
     assert isinstance(first, Classifier)
     target = torch.arange(len(x)) % first.num_classes
     try:
         with torch.no_grad():
             alone = torch.stack([model(x) for model in models])
+            own = torch.stack([model.loss(each, target) for model, each in zip(models, alone, strict=True)])  # type: ignore[operator]
             for shared in (False, True):
                 together = Stack(models)(x if shared else x.expand(len(models), *x.shape), shared)
                 losses = vmap(first.loss, in_dims=(0, None))(together, target)
-                if not torch.allclose(together, alone, rtol=1e-4, atol=1e-5) or losses.shape != (len(models),):
-                    return f"{type(first).__name__} stacked gives other outputs"
+                if losses.shape != own.shape or not (_close(together, alone) and _close(losses, own)):
+                    return f"{type(first).__name__} stacked gives other outputs or losses"
     except RuntimeError as error:
         return f"{type(first).__name__} can't be stacked ({str(error).partition(chr(10))[0]})"
     return None
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 class _Operators(TorchDispatchMode):

@@ -8,7 +8,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.utilities.model_helpers import is_overridden
 
 __all__ = ["Hook", "StepHooks"]
 
@@ -33,9 +32,9 @@ class Hook:
         self._calls = [
             functools.partial(getattr(callback, name), trainer, module)
             for callback in callbacks
-            if is_overridden(name, callback, parent=pl.Callback)
+            if _overrides(callback, name, pl.Callback)
         ]
-        self._own = getattr(module, name) if with_module and is_overridden(name, module) else None
+        self._own = getattr(module, name) if with_module and _overrides(module, name, pl.LightningModule) else None
 
     def __call__(self, *args: Any) -> Any:
         """Calls them all, and returns what the module's answers."""
@@ -50,10 +49,16 @@ class Hook:
         return response
 
 
+def _overrides(instance: object, name: str, base: type) -> bool:
+    """Whether a hook is not the base class' own: overridden by a subclass, or set on the instance."""
+    return name in vars(instance) or getattr(type(instance), name) is not getattr(base, name)
+
+
 class StepHooks:
     """The hooks around one batch of training.
 
     Attributes:
+        callbacks: Whose they are.
         batch_start: Before a batch.
         before_zero_grad: Before gradients are cleared.
         before_backward: Before gradients are computed.
@@ -66,6 +71,7 @@ class StepHooks:
 
     def __init__(self, trainer: pl.Trainer) -> None:
         callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector of Lightning's
+        self.callbacks = list(callbacks)
         bars = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
         others = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
         self.batch_start = Hook("on_train_batch_start", trainer, others)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.loops.optimization.automatic import ClosureResult
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -32,10 +33,9 @@ class Step:
         self._module = module = trainer.lightning_module
         self._optimizer = trainer.optimizers[0]
         self._progress = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer
-        self._accumulate = trainer.accumulate_grad_batches
         self._hooks = hooks
         self._takes_index = is_param_in_hook_signature(module.training_step, "batch_idx", min_args=2)
-        self._clips = bool(trainer.gradient_clip_val) or is_overridden("configure_gradient_clipping", module)
+        self._clips_itself = is_overridden("configure_gradient_clipping", module)
 
     def __call__(self, batch: Any, batch_idx: int, accumulating: bool) -> dict[str, Any]:
         """Trains on one batch.
@@ -50,33 +50,37 @@ class Step:
         """
         result: ClosureResult | None = None
 
+        @torch.enable_grad()
         def closure() -> Tensor | None:
             nonlocal result
             result = self._gradients(batch, batch_idx)
             if not accumulating:
                 self._hooks.before_optimizer_step(self._optimizer)
-                if self._clips:
+                if self._trainer.gradient_clip_val or self._clips_itself:
                     self._clip()
             return result.loss
 
         if accumulating:
-            with torch.enable_grad():
-                closure()
+            closure()
         else:
             self._progress.step.increment_ready()
             self._optimizer.step(closure=closure)  # type: ignore[arg-type]  # a tensor, or None, for a number
             self._progress.step.increment_completed()
-        return {} if result is None or result.loss is None else result.asdict()
+        if result is None:
+            raise MisconfigurationException(
+                f"{type(self._optimizer).__name__}.step never called its closure, which computes the gradients"
+            )
+        return {} if result.loss is None else result.asdict()
 
     def _gradients(self, batch: Any, batch_idx: int) -> ClosureResult:
         module, hooks = self._module, self._hooks
         module._current_fx_name = "training_step"
         arguments = (batch, batch_idx) if self._takes_index else (batch,)
-        result = ClosureResult.from_training_step_output(
-            self._trainer.strategy.training_step(*arguments), self._accumulate
-        )
+        output = self._trainer.strategy.training_step(*arguments)
+        accumulate = self._trainer.accumulate_grad_batches  # which callbacks may change
+        result = ClosureResult.from_training_step_output(output, accumulate)
         module._current_fx_name = None
-        if batch_idx % self._accumulate == 0:
+        if batch_idx % accumulate == 0:
             progress = self._progress.zero_grad
             progress.increment_ready()
             hooks.before_zero_grad(self._optimizer)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mcubench.training.memory_format import channels_last
+from mcubench.training.memory_format import set_memory_format
 
-__all__ = ["ThreadChoice", "fastest_threads"]
+__all__ = ["Measurable", "ThreadChoice", "fastest_threads"]
 
 _ROUNDS = 7
 _STEPS = 3  # a round; the first one wakes the threads up and is not counted
@@ -49,15 +50,24 @@ class ThreadChoice:
         return f"{self.threads} thread{plural}: {1e3 * best:.2g} ms a batch, {', '.join(others)}"
 
 
-def fastest_threads(module: nn.Module, batch: tuple[Tensor, ...], loss: Callable[..., Tensor]) -> ThreadChoice | None:
+class Measurable(Protocol):
+    """A module that says what its loss of a batch is, as `Classifier` does."""
+
+    channels_last: bool
+
+    def batch_loss(self, *batch: Tensor) -> Tensor:
+        """The loss of a batch's parts."""
+        ...
+
+
+def fastest_threads(module: Measurable, batch: tuple[Tensor, ...]) -> ThreadChoice | None:
     """Measures one batch's forward and backward with 1, 2, 4, ... threads, in turns, for about a second at most.
 
-    Nothing of it stays: neither in the module, nor in the random state, nor in torch's number of threads.
+    A copy of the module is measured. The random states go on, by as much as there was time for.
 
     Args:
         module: The model, on the CPU.
         batch: A batch as it trains on.
-        loss: The model's loss of a batch, whose parts it takes one by one.
 
     Returns:
         The choice; ``None`` if there is none, as torch may use one thread only.
@@ -66,13 +76,16 @@ def fastest_threads(module: nn.Module, batch: tuple[Tensor, ...], loss: Callable
     candidates = sorted({*(1 << power for power in range(most.bit_length())), most})
     if most == 1:
         return None
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    model: Any = copy.deepcopy(module)
+    if model.channels_last:
+        set_memory_format(model, torch.channels_last)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def step() -> None:
-        torch.autograd.grad(loss(*batch), parameters, allow_unused=True)
+        torch.autograd.grad(model.batch_loss(*batch), parameters, allow_unused=True)
 
     laps: dict[int, list[float]] = {number: [] for number in candidates}
-    with _untouched(module), torch.enable_grad():
+    try:
         end = time.perf_counter() + _BUDGET
         for _ in range(_ROUNDS):
             for number in candidates:
@@ -84,21 +97,6 @@ def fastest_threads(module: nn.Module, batch: tuple[Tensor, ...], loss: Callable
                 laps[number].append((time.perf_counter() - start) / (_STEPS - 1))
             if time.perf_counter() > end:
                 break
-    return ThreadChoice.among({number: statistics.median(each) for number, each in laps.items()})
-
-
-@contextmanager
-def _untouched(module: nn.Module) -> Iterator[None]:
-    """Has weights lie as in training, and puts back what that and a forward in training change."""
-    threads, training = torch.get_num_threads(), module.training
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    try:
-        with torch.random.fork_rng(devices=[]), channels_last(module):
-            module.train()
-            yield
     finally:
-        module.train(training)
-        with torch.no_grad():
-            for name, buffer in module.named_buffers():
-                buffer.copy_(buffers[name])
-        torch.set_num_threads(threads)
+        torch.set_num_threads(most)
+    return ThreadChoice.among({number: statistics.median(each) for number, each in laps.items()})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mcubench.callbacks import Threads
 from mcubench.cli.main import main
@@ -55,7 +58,7 @@ def fit(callback: Threads, module: pl.LightningModule, data: Any, **options: Any
 
 def measured(module: Classifier) -> ThreadChoice | None:
     x = torch.randn(20, *SHAPE, generator=torch.Generator())
-    return fastest_threads(module, (x, torch.zeros(20, dtype=torch.long)), module.batch_loss)
+    return fastest_threads(module, (x, torch.zeros(20, dtype=torch.long)))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +104,49 @@ def test_measuring_leaves_no_trace() -> None:
     assert not module.training
 
 
+class Erratic(MLP):
+    """Draws from all generators, has a frozen part, and a buffer that grows."""
+
+    def __init__(self) -> None:
+        super().__init__(SHAPE, 10)
+        self.frozen = nn.BatchNorm2d(1).eval()
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert not self.frozen.training
+        self.seen = torch.cat([self.seen, torch.rand(1)])
+        return super().forward(self.frozen(x)) * random.choice([0.5, 1.0]) * np.random.choice([0.5, 1.0])  # noqa: NPY002
+
+
+def test_a_fit_goes_on_as_if_nothing_had_been_measured() -> None:
+    ends = []
+    for threads in (None, 2):
+        pl.seed_everything(3, verbose=False)
+        module = Erratic()
+        fit(Threads(threads, lambda _: None), module, Digits(size=8, seed=1))
+        assert len(module.seen) == 1 + 2  # of two steps
+        drawn = random.random(), np.random.random(), torch.rand(1).item()  # noqa: NPY002
+        ends.append((drawn, module.seen.tolist()))
+    assert ends[0] == ends[1]
+
+
+class MadeLate(MLP):
+    """Cannot be measured before its setup."""
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        self.late = nn.Linear(10, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.late(super().forward(x))
+
+
+def test_what_cannot_be_measured_trains_all_the_same() -> None:
+    said: list[str] = []
+    assert fit(Threads(report=said.append), MadeLate(SHAPE, 10), Digits(size=8)) == 2
+    assert said == ["2 threads; others could not be measured (AttributeError)"]
+
+
 @pytest.mark.usefixtures("chosen")
 def test_training_uses_the_choice_and_gives_torch_its_number_back() -> None:
     said: list[str] = []
@@ -143,9 +189,9 @@ def test_a_resumed_run_keeps_its_number(tmp_path: Path, monkeypatch: pytest.Monk
     assert fit(Threads(), MLP(SHAPE, 10, schedule="constant"), Digits(size=8), ckpt_path=path) == 1
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_at_least_one_thread(threads: int) -> None:
-    with pytest.raises(UserError, match=f"threads must be at least 1, got {threads}"):
+@pytest.mark.parametrize("threads", [0, -1, 100_000])
+def test_a_sensible_number_of_threads(threads: int) -> None:
+    with pytest.raises(UserError, match=f"threads must be 1 to [0-9]+, got {threads}"):
         Threads(threads)
 
 
@@ -157,7 +203,7 @@ def test_the_command_line_trains_with_what_it_is_told(workplace: Path, capsys: p
     assert "threads: 2\n" in (run / "config.yaml").read_text()
     assert "s in all, 2 threads" in capsys.readouterr().out
     assert main([*words, "--threads", "0"]) == 2
-    assert "threads must be at least 1, got 0" in capsys.readouterr().err
+    assert "threads must be 1 to " in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("chosen")

@@ -218,7 +218,7 @@ def test_what_can_not_be_stacked_is_trained_one_after_another(
         ({"overfit_batches": 2}, "--trainer.overfit_batches is set"),
         ({"max_epochs": 3, "limit_val_batches": 0.5}, None),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else str(value),
 )
 def test_options_of_the_trainer(options: dict[str, Any], reason: str | None) -> None:
     given = {name: each.default for name, each in inspect.signature(pl.Trainer).parameters.items()} | options

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -12,7 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mcubench.errors import UserError
-from mcubench.models import CNN, DSCNN, MLP, CNN1d, LeNet
+from mcubench.models import CNN, DSCNN, MLP, Classifier, CNN1d, LeNet
+from mcubench.training import channels_last
 from tests.known_answers import OURS, KnownAnswer
 
 
@@ -58,14 +58,19 @@ def test_images_of_any_shape(channels: int, height: int, width: int, classes: in
         assert model(x.shape[1:], classes).eval()(x).shape == (2, classes)
 
 
-def test_channels_of_a_lenet_lie_next_to_each_other() -> None:
-    # A convolution writes the order of its weights, and one channel alone has no order: the first has to be looked at.
-    model = LeNet((1, 28, 28), 10).eval()
+@pytest.mark.parametrize("model", [CNN, DSCNN, LeNet])
+def test_images_are_computed_with_channels_last(model: type[Classifier]) -> None:
+    # A convolution writes the order of its weights; one channel alone has no order, so that of the outcome is looked at.
+    assert model.channels_last
+    net = model((1, 28, 28), 10).eval()
+    first = next(each for each in net.modules() if isinstance(each, nn.Conv2d))
     x = torch.randn(3, 1, 28, 28)
-    assert model.layers[0](x).is_contiguous(memory_format=torch.channels_last)
-    plain = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
-    assert plain.layers[0](x).is_contiguous()
-    torch.testing.assert_close(model(x), plain(x))
+    expected = net(x)
+    assert first(x).is_contiguous()
+    with channels_last(net):
+        assert first(x).is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(net(x), expected)
+    assert first(x).is_contiguous()
 
 
 @settings(max_examples=25, deadline=None)

@@ -18,6 +18,32 @@ from tests.foreign import MyData
 from tests.seeds.training import digits, made
 
 
+class Penalised(MLP):
+    """Its loss has a term of its own parameters, which are other ones for each seed."""
+
+    def loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return super().loss(logits, target) + sum(each.abs().mean() for each in self.parameters())
+
+
+class Hooked(MLP):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        next(self.parameters()).register_hook(lambda gradient: 0 * gradient)
+
+
+class SetLate(MLP):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.training_step = super().training_step  # type: ignore[method-assign]
+
+
+class Guessing(MLP):
+    """Drops values when it is measured, not when it trains."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(nn.functional.dropout(x, 0.2, not self.training))
+
+
 class Dropping(MLP):
     """Draws random numbers in forward, without a module that says so."""
 
@@ -84,6 +110,10 @@ class Reversed(Digits):
         (Dropping, {}, "Dropping draws random numbers in forward, as dropout does"),
         (Normed, {}, "Normed changes its buffers in forward, as batch norm does"),
         (Stepping, {}, "Stepping has its own training_step"),
+        (Penalised, {}, "Penalised stacked gives other outputs or losses"),
+        (Hooked, {}, "Hooked has hooks on its gradients"),
+        (SetLate, {}, "SetLate sets its own training_step"),
+        (Guessing, {}, "Guessing draws random numbers in forward, as dropout does"),
         (Branching, {}, "Branching can't be stacked"),
         (Recurrent, {}, "Recurrent"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, ProgressBar, Timer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    GradientAccumulationScheduler,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ProgressBar,
+    StochasticWeightAveraging,
+    Timer,
+)
 from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
@@ -167,6 +176,24 @@ class StopAt(pl.Callback):
             trainer.should_stop = True
 
 
+class Meddling(pl.Callback):
+    """Changes in the second epoch what a trainer was made with, and brings a friend along."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        if trainer.global_step == BATCHES - 1:
+            trainer.gradient_clip_val = 0.01
+        if trainer.current_epoch == 1 and trainer.accumulate_grad_batches == 1:
+            trainer.callbacks.append(Doubling())  # type: ignore[attr-defined]
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.accumulate_grad_batches = 1 + trainer.current_epoch
+
+
+class Doubling(pl.Callback):
+    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        next(pl_module.parameters()).grad.mul_(2)  # type: ignore[union-attr]
+
+
 def stopping() -> list[pl.Callback]:
     return [EarlyStopping("val/accuracy", mode="max", patience=1, min_delta=1.0), LearningRateMonitor()]
 
@@ -193,13 +220,16 @@ def stopping() -> list[pl.Callback]:
         ({"callbacks": lambda: [Timer("00:01:00:00"), LearningRateMonitor("step")]}, 2 * BATCHES),
         ({"callbacks": lambda: [QuantizationAwareTraining(start_epoch=1)]}, 2 * BATCHES),
         ({"callbacks": lambda: [QuantizationAwareTraining(weight_bits=4)], "gradient_clip_val": 0.05}, 2 * BATCHES),
+        ({"callbacks": lambda: [GradientAccumulationScheduler({0: 2, 1: 3})]}, 7 + 5),
+        ({"max_epochs": 3, "callbacks": lambda: [StochasticWeightAveraging(1e-2, swa_epoch_start=1)]}, 3 * BATCHES),
+        ({"callbacks": lambda: [Meddling()]}, BATCHES + 7),
         ({"precision": "64-true"}, 2 * BATCHES),
         ({"precision": "bf16-mixed", "gradient_clip_val": 0.05}, 2 * BATCHES),
         ({"fast_dev_run": 3}, 3),
         ({"detect_anomaly": True, "max_epochs": 1}, BATCHES),
         ({"reload_dataloaders_every_n_epochs": 1, "log_every_n_steps": 1}, 2 * BATCHES),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else str(value),
 )
 @pytest.mark.filterwarnings("ignore:The `lr_scheduler.step", "ignore:Detected call of `lr_scheduler.step")
 def test_what_the_trainer_is_asked_for_is_honoured(options: dict[str, Any], steps: int) -> None:
@@ -232,6 +262,88 @@ def test_whatever_falls_together(
         log_every_n_steps=log_every,
         limit_val_batches=1,
     )
+
+
+class Careless(torch.optim.SGD):
+    """Computes its closure without gradients, as some do; torch's own turn them on."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        loss = closure()
+        super().step()
+        return loss
+
+
+class Deaf(torch.optim.SGD):
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        return None
+
+
+class WithCareless(MLP):
+    def configure_optimizers(self) -> Any:
+        return Careless(self.parameters(), 0.1)
+
+
+class WithDeaf(MLP):
+    def configure_optimizers(self) -> Any:
+        return Deaf(self.parameters(), 0.1)
+
+
+def test_optimisers_that_turn_gradients_off() -> None:
+    both(model=WithCareless)
+
+
+def test_an_optimiser_that_never_computes_gradients_is_an_error() -> None:
+    with pytest.raises(MisconfigurationException, match=r"Deaf\.step never called its closure"):
+        train(5, WithDeaf)
+
+
+@pytest.mark.parametrize("steps", [2, 50])
+def test_without_anybody_who_watches(steps: int) -> None:
+    """Hooks that nobody overrides are not called at all, which a journal would hide."""
+    weights = []
+    for number in (1, steps):
+        torch.manual_seed(0)
+        module = MLP((1, 8, 8), 10, steps_per_execution=number)
+        pl.Trainer(max_epochs=2, logger=False, gradient_clip_val=0.05, **QUIET).fit(module, Digits(size=8, seed=3))
+        weights.append(dict(module.named_parameters()))
+    assert equal(*weights)
+
+
+class Gappy(Digits):
+    """Has a batch that is none, and one that is no tuple."""
+
+    def train_dataloader(self) -> Any:
+        return self
+
+    def __len__(self) -> int:
+        return 4
+
+    def __iter__(self) -> Iterator[Any]:
+        x, y = (torch.tensor(part) for part in self.arrays("train"))
+        yield from [(x[:50], y[:50]), None, Pair(x[50:90], y[50:90]), [x[90:], y[90:]]]
+
+
+class Pair:
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+
+class Unpacking(MLP):
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return super().training_step((batch.x, batch.y) if isinstance(batch, Pair) else batch, batch_idx)
+
+
+@pytest.mark.filterwarnings("ignore:train_dataloader yielded None")
+def test_batches_of_any_form() -> None:
+    weights = []
+    for number in (1, 3):
+        torch.manual_seed(0)
+        module = Unpacking((1, 8, 8), 10, steps_per_execution=number, schedule="constant")
+        fitter = pl.Trainer(max_epochs=2, logger=False, **QUIET)
+        fitter.fit(module, Gappy(size=8))
+        weights.append(dict(module.named_parameters()))
+    assert equal(*weights)
 
 
 @pytest.mark.parametrize("skipped", ["_clip", "before_optimizer_step", "optimizer_zero_grad"])
@@ -369,6 +481,15 @@ class Manual(MLP):
         return loss
 
 
+class Fetching(MLP):
+    def training_step(self, dataloader_iter: Any) -> Tensor:  # type: ignore[override]
+        batch, index, _ = next(dataloader_iter)
+        return super().training_step(batch, index)
+
+    def on_train_epoch_end(self) -> None:
+        """Logs nothing: Lightning does not know how many samples such a step took."""
+
+
 def scaled() -> dict[str, Any]:
     return {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))]}
 
@@ -381,6 +502,7 @@ def scaled() -> dict[str, Any]:
         (MLP, lambda: {"profiler": "simple"}, "SimpleProfiler measures what is left out"),
         (Manual, dict, r"Manual optimises by itself \(automatic_optimization = False\)"),
         (OwnSteps, dict, "OwnSteps overrides optimizer_step"),
+        (Fetching, dict, r"Fetching.training_step takes its batches itself \(dataloader_iter\)"),
     ],
 )
 def test_what_stands_against_it_is_said(

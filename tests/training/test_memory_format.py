@@ -23,6 +23,8 @@ CHANNELS_LAST = (72, 1, 24, 8)
 class TwoConvolutions(Classifier):
     """The second convolution's weight (4, 8, 3, 3) lies otherwise in each layout."""
 
+    channels_last = True
+
     def __init__(self, input_shape: Any = (1, 8, 8), num_classes: int = 10, **training: Any) -> None:
         super().__init__(input_shape, num_classes, schedule="constant", **training)
         self.first = nn.Conv2d(1, 8, 3, padding=1)
@@ -96,3 +98,33 @@ def test_moments_of_another_layout_are_laid_out_anew(
         monkeypatch.setattr("mcubench.models.base.set_memory_format", weights_only)
     resumed, _, _ = trained(8, path)
     assert close(resumed, whole) != forgets
+
+
+class Viewing(TwoConvolutions):
+    """Joins dimensions that lie apart when channels are last, which torch refuses."""
+
+    channels_last = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = self.second(self.first(x).relu()).relu()
+        return self.last(values.view(len(values), -1))
+
+
+def test_a_classifier_must_ask_for_it() -> None:
+    trainer = pl.Trainer(max_steps=2, logger=False, **QUIET)
+    trainer.fit(Viewing(), Digits(size=8))
+    Viewing.channels_last = True
+    try:
+        with pytest.raises(RuntimeError, match="view size is not compatible"):
+            pl.Trainer(max_steps=2, logger=False, **QUIET).fit(Viewing(), Digits(size=8))
+    finally:
+        Viewing.channels_last = False
+
+
+def test_only_convolutions_over_images_are_laid_out() -> None:
+    net = nn.Sequential(nn.Conv3d(2, 3, 2), nn.Conv2d(2, 3, 3), nn.Conv1d(2, 3, 2), nn.Linear(2, 3))
+    before = [parameter.stride() for parameter in net.parameters()]
+    set_memory_format(net, torch.channels_last)
+    after = [parameter.stride() for parameter in net.parameters()]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False, *[True] * 5]
+    assert net[1].weight.stride() == (18, 1, 6, 2)  # of (3, 2, 3, 3), by hand

@@ -28,17 +28,22 @@ def set_memory_format(
         optimizers: Optimisers of its parameters.
     """
     weights = [parameter for parameter in module.parameters() if parameter.ndim == _IMAGES]
+
+    def laid_out(values: Tensor) -> Tensor:
+        # Not `contiguous`: with one channel, weights count as contiguous in both formats, and keep their strides.
+        return torch.empty_like(values, memory_format=memory_format).copy_(values)
+
     for weight in weights:
-        weight.data = weight.data.contiguous(memory_format=memory_format)
+        weight.data = laid_out(weight.data)
         if weight.grad is not None:
-            weight.grad = weight.grad.contiguous(memory_format=memory_format)
+            weight.grad = laid_out(weight.grad)
     for optimizer in optimizers:
         for weight in weights:
             state = optimizer.state.get(weight, {})
             for name, value in state.items():
                 # A fused optimiser walks through memory, and would pair elements that do not belong together.
                 if isinstance(value, Tensor) and value.shape == weight.shape:
-                    state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value).detach()
+                    state[name] = laid_out(value)
 
 
 @contextmanager

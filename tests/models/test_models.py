@@ -60,7 +60,7 @@ def test_images_of_any_shape(channels: int, height: int, width: int, classes: in
 
 @pytest.mark.parametrize("model", [CNN, DSCNN, LeNet])
 def test_images_are_computed_with_channels_last(model: type[Classifier]) -> None:
-    # A convolution writes the order of its weights; one channel alone has no order, so that of the outcome is looked at.
+    # A convolution writes the order of its weights; one channel alone has none, so that the outcome is looked at.
     assert model.channels_last
     net = model((1, 28, 28), 10).eval()
     first = next(each for each in net.modules() if isinstance(each, nn.Conv2d))

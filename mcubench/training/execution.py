@@ -118,7 +118,7 @@ class ExecutionLoop(_TrainingEpochLoop):
                 if self.done:  # a scheduler may ask for it
                     self._looked_up = True
                     break
-        finally:
+        finally:  # also where the module wants no more of this epoch
             if seen is not None:
                 self._hooks.bar_end(*seen)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import logging
 import statistics
-import tempfile
 import warnings
 from collections.abc import Callable
 
@@ -21,37 +20,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
+from benchmarks.train_paths import trained
 from mcubench.datamodules import HAPT, MNIST, TensorDataModule
 from mcubench.models import CNN, MLP, Classifier, CNN1d
 from mcubench.seeds import StackedClassifiers, StackedData
-
-import lightning.pytorch as pl  # isort: skip  # after mcubench, which mends torchvision where that is needed
 
 CASES: dict[str, tuple[type[Classifier], Callable[..., TensorDataModule]]] = {
     "MLP on MNIST": (MLP, MNIST),
     "CNN on MNIST": (CNN, MNIST),
     "CNN1d on HAPT": (CNN1d, HAPT),
 }
-
-
-def epoch(module: pl.LightningModule, data: pl.LightningDataModule, batches: float) -> float:
-    """Seconds of one training epoch."""
-    timer = EpochTimer()
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = pl.Trainer(
-            max_epochs=1,
-            accelerator="cpu",
-            limit_train_batches=batches,
-            limit_val_batches=0,
-            default_root_dir=folder,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[timer, RandomState(), LastCheckpoint()],
-        )
-        trainer.fit(module, data)
-    return timer.epochs[0]
 
 
 def measure(kind: type[Classifier], data: TensorDataModule, seeds: int, threads: int, batches: float) -> float:
@@ -62,8 +40,8 @@ def measure(kind: type[Classifier], data: TensorDataModule, seeds: int, threads:
         torch.manual_seed(seed)
         models.append(kind(data.input_shape, data.num_classes))
     if seeds == 1:
-        return epoch(models[0], data, batches)
-    return epoch(StackedClassifiers(models, range(seeds)), StackedData(data, range(seeds)), batches)
+        return trained(models[0], data, batches)
+    return trained(StackedClassifiers(models, range(seeds)), StackedData(data, range(seeds)), batches)
 
 
 def main() -> None:

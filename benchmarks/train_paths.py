@@ -24,7 +24,7 @@ from mcubench.seeds import StackedClassifiers, StackedData
 
 import lightning.pytorch as pl  # isort: skip  # after mcubench, which mends torchvision where that is needed
 
-__all__ = ["BATCH", "KERAS_PATHS", "MODELS", "SEEDS", "TORCH_PATHS", "Epoch", "start_keras", "train_keras"]
+__all__ = ["BATCH", "KERAS_PATHS", "MODELS", "SEEDS", "TORCH_PATHS", "Epoch", "start_keras", "train_keras", "trained"]
 
 BATCH = 100
 RATE = 1e-3
@@ -152,13 +152,14 @@ def classifier(model: str, steps: int) -> Classifier:
     return MODELS[model]((1, 28, 28), CLASSES, learning_rate=RATE, schedule="constant", steps_per_execution=steps)
 
 
-def trained(module: pl.LightningModule, data: pl.LightningDataModule) -> float:
+def trained(module: pl.LightningModule, data: pl.LightningDataModule, batches: float = 1.0) -> float:
     """Seconds of one epoch as ``python -m mcubench fit`` runs it, without validation."""
     timer = EpochTimer()
     with tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(
             max_epochs=1,
             accelerator="cpu",
+            limit_train_batches=batches,
             limit_val_batches=0,
             default_root_dir=folder,
             logger=False,

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from mcubench.errors import UserError
 
-__all__ = ["ClassWeights", "ScoredModule", "save_outcomes"]
+__all__ = ["ClassWeights", "EpochOutcomes", "ScoredModule", "save_outcomes"]
 
 ClassWeights = Literal["balanced"] | list[float] | None
 
@@ -21,7 +21,36 @@ _OUTCOMES = "mcubench.training_outcomes"
 _SMALL = torch.int16  # of classes in checkpoints, which should stay as small as the models
 
 
-class ScoredModule(pl.LightningModule):
+class EpochOutcomes(pl.LightningModule):
+    """Collects what steps came to, and logs metrics once an epoch: per batch that would cost as much as a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._outcomes: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def _log_epoch(self, stage: str) -> None:
+        """Logs the metrics of the outcomes so far, and begins anew."""
+        raise NotImplementedError
+
+    def on_train_epoch_start(self) -> None:
+        """Starts the epoch's outcomes."""
+        self._outcomes.clear()
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the training metrics of the epoch."""
+        self._log_epoch("train")
+
+    def on_validation_epoch_start(self) -> None:
+        """Puts the training outcomes aside: validation may run before the epoch's metrics are logged."""
+        self._training_outcomes, self._outcomes = self._outcomes, []
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the validation metrics."""
+        self._log_epoch("val")
+        self._outcomes = self._training_outcomes
+
+
+class ScoredModule(EpochOutcomes):
     """A module that maps samples to scores of classes, whoever trains it.
 
     A subclass implements ``forward``: x of shape (N, *input_shape) to scores (N, num_classes), the largest of the class
@@ -75,8 +104,6 @@ class ScoredModule(pl.LightningModule):
         self.metrics = nn.ModuleDict(
             {f"{stage}_metrics": metrics.clone(f"{stage}/") for stage in ("train", "val", "test")}
         )
-        # Metrics are updated once an epoch: an update per batch costs as much as a tiny model's step.
-        self._outcomes: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def setup(self, stage: str) -> None:
         """Takes balanced class weights from the data module."""
@@ -113,23 +140,6 @@ class ScoredModule(pl.LightningModule):
         detached = scores.detach()
         self._outcomes.append(((loss.detach() * len(target))[None], detached.argmax(-1), target))
         return loss
-
-    def on_train_epoch_start(self) -> None:
-        """Starts the epoch's outcomes."""
-        self._outcomes.clear()
-
-    def on_train_epoch_end(self) -> None:
-        """Logs the training metrics of the epoch."""
-        self._log_epoch("train")
-
-    def on_validation_epoch_start(self) -> None:
-        """Puts the training outcomes aside: validation may run before the epoch's metrics are logged."""
-        self._training_outcomes, self._outcomes = self._outcomes, []
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the validation metrics."""
-        self._log_epoch("val")
-        self._outcomes = self._training_outcomes
 
     def on_test_epoch_start(self) -> None:
         """Starts the test's outcomes."""

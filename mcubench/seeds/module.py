@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.func import vmap
 
 from mcubench.models import Classifier
+from mcubench.models.scored import EpochOutcomes
 from mcubench.seeds.stack import Stack
 
 __all__ = ["OUTCOMES", "StackedClassifiers", "prefix_of"]
@@ -24,7 +24,7 @@ def prefix_of(seed: int) -> str:
     return f"seed-{seed}/"
 
 
-class StackedClassifiers(pl.LightningModule):
+class StackedClassifiers(EpochOutcomes):
     """Classifiers that differ by their seed, trained as one.
 
     The loss is the sum of their losses, so that each one's gradient is its own. Each seed's ``train/`` and ``val/``
@@ -45,8 +45,6 @@ class StackedClassifiers(pl.LightningModule):
         self.first = models[0]
         self.stack = Stack(models)
         self.seeds = tuple(seeds)
-        # Of each batch: summed losses (seeds,), logits (seeds, B, classes), targets (seeds, B) or, if shared, (B,).
-        self._outcomes: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @property
     def steps_per_execution(self) -> int | None:
@@ -83,6 +81,7 @@ class StackedClassifiers(pl.LightningModule):
         self._note(self.stack(x, shared=True), target, in_dims=(0, None))
 
     def _note(self, logits: Tensor, target: Tensor, in_dims: tuple[int, int | None]) -> Tensor:
+        """Keeps summed losses (seeds,), logits (seeds, B, classes), targets (seeds, B) or (B,); gives the losses."""
         losses: Tensor = vmap(self.first.loss, in_dims=in_dims)(logits, target)
         self._outcomes.append((losses.detach() * target.shape[-1], logits.detach(), target))
         return losses
@@ -90,23 +89,6 @@ class StackedClassifiers(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and schedule of the classifiers, which treat each number by itself."""
         return self.first.optimizers_of(list(self.stack.weights))
-
-    def on_train_epoch_start(self) -> None:
-        """Starts the epoch's outcomes."""
-        self._outcomes.clear()
-
-    def on_train_epoch_end(self) -> None:
-        """Logs the training metrics of the epoch."""
-        self._log_epoch("train")
-
-    def on_validation_epoch_start(self) -> None:
-        """Puts the training outcomes aside: validation may run before the epoch's metrics are logged."""
-        self._training_outcomes, self._outcomes = self._outcomes, []
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the validation metrics."""
-        self._log_epoch("val")
-        self._outcomes = self._training_outcomes
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the outcomes of an epoch under way, to be cut up among the seeds."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import vmap
 
 from mcubench.models import Classifier
@@ -67,24 +67,34 @@ class StackedClassifiers(EpochOutcomes):
 
     def batch_loss(self, x: Tensor, target: Tensor) -> Tensor:
         """The sum of all seeds' losses, for `Threads`."""
-        losses: Tensor = vmap(self.first.loss)(self(x), target)
-        return losses.sum()
+        return self._losses(self(x), target).sum()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The sum of all seeds' losses, each on its own batch."""
         x, target = batch
-        return self._note(self(x), target, in_dims=(0, 0)).sum()
+        return self._note(self(x), target).sum()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Collects the outcomes of one batch, the same for all seeds."""
         x, target = batch
-        self._note(self.stack(x, shared=True), target, in_dims=(0, None))
+        self._note(self.stack(x, shared=True), target)
 
-    def _note(self, logits: Tensor, target: Tensor, in_dims: tuple[int, int | None]) -> Tensor:
+    def _note(self, logits: Tensor, target: Tensor) -> Tensor:
         """Keeps summed losses (seeds,), logits (seeds, B, classes), targets (seeds, B) or (B,); gives the losses."""
-        losses: Tensor = vmap(self.first.loss, in_dims=in_dims)(logits, target)
+        losses = self._losses(logits, target)
         self._outcomes.append((losses.detach() * target.shape[-1], logits.detach(), target))
         return losses
+
+    def _losses(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Each seed's loss, shape (seeds,), of logits (seeds, B, classes) and classes (seeds, B), or (B,) for all."""
+        target = target.expand(logits.shape[:2])
+        if type(self.first).loss is not Classifier.loss:
+            losses: Tensor = vmap(self.first.loss)(logits, target)
+            return losses
+        # What `Classifier.loss` computes, without vmap; weighted, the mean is over the weights.
+        weight = self.first.loss_weight
+        summed = nn.functional.cross_entropy(logits.mT, target, weight, reduction="none").sum(1)
+        return summed / (target.shape[1] if weight is None else weight[target].sum(1))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and schedule of the classifiers, which treat each number by itself."""

@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.overrides import TorchFunctionMode
+
+from mcubench.models import MLP
 
 __all__ = ["Stack"]
+
+_LAYERS = (nn.Flatten, nn.Linear, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish, nn.GELU, nn.Sigmoid, nn.Tanh)
 
 
 class Stack(nn.Module):
@@ -45,10 +48,25 @@ class Stack(nn.Module):
             x: Each module's own batch, shape (N, B, *shape); or one batch for all of them, shape (B, *shape).
             shared: Whether it is one for all.
         """
+        layers = _plain_layers(self._template[0])
+        return self._vectorised(x, shared) if layers is None else self._through(layers, x, shared)
+
+    def _through(self, layers: nn.Sequential, x: Tensor, shared: bool) -> Tensor:
+        """Computes linear layers as ``W x + b`` with features first, where gradients of W come out in W's layout."""
+        weights = iter(self.weights)
+        values = x.flatten(1 if shared else 2).mT
+        for layer in layers:
+            if isinstance(layer, nn.Linear):
+                weight, bias = next(weights), next(weights)
+                values = weight @ values + bias[:, :, None]
+            elif not isinstance(layer, nn.Flatten):
+                values = layer(values)
+        return values.mT
+
+    def _vectorised(self, x: Tensor, shared: bool) -> Tensor:
         state = dict(zip(self._names, self.weights, strict=True))
         state |= {name: self.get_buffer(f"buffer_{index}") for index, name in enumerate(self._buffer_names)}
-        with _FeaturesFirst():
-            outputs: Tensor = vmap(self._one, in_dims=(0, None if shared else 0))(state, x)
+        outputs: Tensor = vmap(self._one, in_dims=(0, None if shared else 0))(state, x)
         return outputs
 
     def _one(self, state: dict[str, Tensor], x: Tensor) -> Any:
@@ -62,18 +80,9 @@ class Stack(nn.Module):
             parameters[name].copy_(weight[index])
 
 
-class _FeaturesFirst(TorchFunctionMode):
-    """Computes linear layers as ``(W x^T + b)^T``.
-
-    Under vmap that is a batched product whose gradient by W comes out in W's own layout. As torch has it, ``x W^T``,
-    the gradient is transposed and copied once more, which for small networks is a good part of a step.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is nn.functional.linear and not kwargs and len(args) == 3 and args[0].ndim == 2:
-            x, weight, bias = args
-            product = weight @ x.mT
-            return (product if bias is None else product + bias[:, None]).mT
-        return func(*args, **(kwargs or {}))
+def _plain_layers(module: nn.Module) -> nn.Sequential | None:
+    """The layers of a plain `MLP`, which need no vmap: for small networks that takes longer than their arithmetic."""
+    if type(module) is not MLP or any(type(layer) not in _LAYERS for layer in module.layers):
+        return None
+    hooked = any(layer._forward_hooks or layer._forward_pre_hooks for layer in module.modules())
+    return None if hooked else module.layers

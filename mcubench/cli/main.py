@@ -73,6 +73,8 @@ def _run(args: list[str], own_process: bool) -> int:
             f"there is no {what} {verb!r}.{did_you_mean(verb, VERBS)} There are {', '.join(VERBS)}; try --help."
         )
     several = {"--folds", "--seeds"} & {arg.partition("=")[0] for arg in args}
+    if verb == "parity":  # which has seeds of its own
+        several -= {"--seeds"}
     if several and verb != "fit":
         raise UserError(f"{min(several)} is an option of fit, not of {verb}")
     if "" not in sys.path:

@@ -18,7 +18,7 @@ DEFAULT_ROOT = "runs"
 
 _RUN_BY_A_TRAINER = ("validate", "test", "predict")
 
-_TRAINED_WITH = ("trainer", "checkpoint", "budget", "ckpt_path")
+_TRAINED_WITH = ("trainer", "checkpoint", "budget", "threads", "ckpt_path")
 
 # What a trained model is measured with; the rest of a run's options concern training.
 _MEASURED_WITH = ("seed_everything", "model", "data")

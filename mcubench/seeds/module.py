@@ -40,6 +40,8 @@ class StackedClassifiers(EpochOutcomes):
         stack: The parameters of all.
     """
 
+    channels_last = False  # there is no stack of convolutions
+
     def __init__(self, models: Sequence[Classifier], seeds: Sequence[int]) -> None:
         super().__init__()
         self.first = models[0]
@@ -50,11 +52,6 @@ class StackedClassifiers(EpochOutcomes):
     def steps_per_execution(self) -> int | None:
         """What the first one asks for."""
         return self.first.steps_per_execution
-
-    @property
-    def channels_last(self) -> bool:
-        """No: there is no stack of convolutions."""
-        return False
 
     def setup(self, stage: str) -> None:
         """Has the first one take what it takes from the data."""

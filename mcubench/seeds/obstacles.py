@@ -96,8 +96,9 @@ def _difference(models: Sequence[pl.LightningModule], x: Tensor) -> str | None:
         with torch.no_grad():
             alone = torch.stack([model(x) for model in models])
             own = torch.stack([model.loss(each, target) for model, each in zip(models, alone, strict=True)])  # type: ignore[operator]
+            stack = Stack(models)
             for shared in (False, True):
-                together = Stack(models)(x if shared else x.expand(len(models), *x.shape), shared)
+                together = stack(x if shared else x.expand(len(models), *x.shape), shared)
                 losses = vmap(first.loss, in_dims=(0, None))(together, target)
                 if losses.shape != own.shape or not (_close(together, alone) and _close(losses, own)):
                     return f"{type(first).__name__} stacked gives other outputs or losses"

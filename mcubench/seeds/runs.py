@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from mcubench.callbacks import LastCheckpoint, RandomState
+from mcubench.callbacks.random_state import random_states
 from mcubench.models import Classifier
 from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import AtomicCheckpointIO
@@ -63,7 +64,7 @@ class SeedRun:
     folder: Path
     best: BestCheckpoint | None
     config: pl.Callback
-    random: dict[str, Any] = field(default_factory=lambda: RandomState().state_dict())
+    random: dict[str, Any] = field(default_factory=random_states)
 
 
 class SeedTrainer:

@@ -32,7 +32,9 @@ class Stack(nn.Module):
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         super().__init__()
         parameters, buffers = stack_module_state(list(modules))
-        self._template = (modules[0],)  # in a tuple: its parameters are not those that are trained here
+        # In tuples: their parameters are not those that are trained here.
+        self._template = (modules[0],)
+        self._layers = _plain_layers(modules[0])
         self._names = tuple(parameters)
         self.weights = nn.ParameterList(
             nn.Parameter(each.detach(), requires_grad=each.requires_grad) for each in parameters.values()
@@ -48,10 +50,9 @@ class Stack(nn.Module):
             x: Each module's own batch, shape (N, B, *shape); or one batch for all of them, shape (B, *shape).
             shared: Whether it is one for all.
         """
-        layers = _plain_layers(self._template[0])
-        return self._vectorised(x, shared) if layers is None else self._through(layers, x, shared)
+        return self._vectorised(x, shared) if self._layers is None else self._through(self._layers, x, shared)
 
-    def _through(self, layers: nn.Sequential, x: Tensor, shared: bool) -> Tensor:
+    def _through(self, layers: tuple[nn.Module, ...], x: Tensor, shared: bool) -> Tensor:
         """Computes linear layers as ``W x + b`` with features first, where gradients of W come out in W's layout."""
         weights = iter(self.weights)
         values = x.flatten(1 if shared else 2).mT
@@ -80,9 +81,9 @@ class Stack(nn.Module):
             parameters[name].copy_(weight[index])
 
 
-def _plain_layers(module: nn.Module) -> nn.Sequential | None:
+def _plain_layers(module: nn.Module) -> tuple[nn.Module, ...] | None:
     """The layers of a plain `MLP`, which need no vmap: for small networks that takes longer than their arithmetic."""
     if type(module) is not MLP or any(type(layer) not in _LAYERS for layer in module.layers):
         return None
     hooked = any(layer._forward_hooks or layer._forward_pre_hooks for layer in module.modules())
-    return None if hooked else module.layers
+    return None if hooked else tuple(module.layers)

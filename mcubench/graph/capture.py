@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.fx import _lazy_graph_module
 from torch.utils import _pytree as pytree
 
 from mcubench.errors import TraceError, UserError
@@ -179,10 +180,22 @@ def _undisturbed() -> Iterator[None]:
         logging.disable(disabled)
 
 
+@contextlib.contextmanager
+def _graph_alone() -> Iterator[None]:
+    """Has torch neither write Python code for its graphs nor symbolise a stack for each node, which take a third."""
+    traces = getattr(fx.config, "do_not_emit_stack_traces", None)  # which torch 2.8 does not have
+    try:
+        fx.config.do_not_emit_stack_traces = True
+        with _lazy_graph_module._use_lazy_graph_module(True):
+            yield
+    finally:
+        fx.config.do_not_emit_stack_traces = traces
+
+
 def _export(
     clone: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], batch: int, batch_axis: int | None
 ) -> Captured:
-    with _undisturbed(), shapes_without_stepping():
+    with _undisturbed(), shapes_without_stepping(), _graph_alone():
         program = torch.export.export(clone, _on_cpu(args), _on_cpu(kwargs), strict=False)
         for node in program.graph.nodes:
             _out_of_place(node)

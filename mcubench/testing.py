@@ -69,9 +69,11 @@ def assert_parity(
     from mcubench.parity import compare, load_keras, to_keras
 
     load_keras(backend)
+    graph = None
     if keras_model is None:
-        keras_model = to_keras(module, one_sample(x, batch_dim), batch_dim=batch_dim)
-    report = compare(module, keras_model, x, rtol, batch_dim)
+        graph = trace(module, one_sample(x, batch_dim), batch_dim)
+        keras_model = to_keras(graph)
+    report = compare(module, keras_model, x, rtol, batch_dim, graph=graph)
     if not report.passed:
         lines = [report.verdict(), *report.structure]
         for layer in report.layers:

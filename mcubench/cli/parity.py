@@ -19,7 +19,7 @@ from mcubench.cli.names import configured, find_option
 from mcubench.cli.samples import samples_to_compare, training_batches
 from mcubench.cli.subject import check_targets, read_subject, write_targets
 from mcubench.errors import UserError
-from mcubench.graph import one_sample
+from mcubench.graph import one_sample, trace
 from mcubench.parity import (
     RTOL,
     TRAIN_RTOL,
@@ -28,13 +28,13 @@ from mcubench.parity import (
     default_effects,
     load_keras,
     save_model,
-    to_keras,
     train_both,
 )
 from mcubench.parity.backend import check_backend
 from mcubench.parity.comparing.table import print_parity
 from mcubench.parity.training.optimizers import Optimizer, learning_rate_of
 from mcubench.parity.training.table import print_training
+from mcubench.parity.twin import build_model, graph_for_keras
 from mcubench.results.run_folder import shown
 
 __all__ = ["run_parity"]
@@ -64,9 +64,10 @@ def run_parity(args: Sequence[str]) -> int:
     pl.seed_everything(config.seed_everything or 0, verbose=False)
     model, data = subject.instantiate()
     x, what = samples_to_compare(subject, model, data, config.samples)
-    load_keras(config.backend)
-    twin = to_keras(model, one_sample(x))
-    report = compare(model, twin, x, config.rtol)
+    keras = load_keras(config.backend)
+    graph = trace(model, one_sample(x))
+    twin = build_model(keras, graph_for_keras(graph), type(model).__name__)
+    report = compare(model, twin, x, config.rtol, graph=graph)
     report = replace(report, notes=(*report.notes, what))
     console = Console()
     print_parity(report, console)

@@ -17,6 +17,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear  # which att
 from torch.utils import _pytree as pytree
 
 from mcubench.errors import UserError
+from mcubench.graph import Graph, trace
 from mcubench.parity import ParityReport, compare, to_keras
 from tests.graph.compare import batch_like, randomised
 from tests.known_answers import KNOWN_ANSWERS, OURS, REFERENCES, KnownAnswer, prepared_for_quantisation
@@ -46,12 +47,13 @@ def _seed() -> None:
 
 
 @functools.cache
-def built(name: str) -> tuple[nn.Module, tuple[Any, ...], Any]:
-    """A row's module, a sample and the Keras model; built once for all tests."""
+def built(name: str) -> tuple[nn.Module, tuple[Any, ...], Graph, Any]:
+    """A row's module, a sample, the graph and the Keras model; built once for all tests."""
     torch.manual_seed(0)
     row = next(row for row in KNOWN_ANSWERS if row.name == name)
     module, example = randomised(row.make()), row.inputs()
-    return module, example, to_keras(module, example, batch_dim=row.batch_dim)
+    graph = trace(module, example, row.batch_dim)
+    return module, example, graph, to_keras(graph)
 
 
 def statistics(module: nn.Module) -> int:
@@ -68,8 +70,8 @@ def assert_same(report: ParityReport) -> None:
 @pytest.mark.parametrize("samples", [1, 7])
 @pytest.mark.parametrize("row", BUILDABLE, ids=str)
 def test_every_layer_agrees(row: KnownAnswer, samples: int) -> None:
-    module, example, model = built(row.name)
-    report = compare(module, model, batch_like(example, row.batch_dim, samples), BOUND, row.batch_dim)
+    module, example, graph, model = built(row.name)
+    report = compare(module, model, batch_like(example, row.batch_dim, samples), BOUND, row.batch_dim, graph=graph)
     assert_same(report)
     assert report.samples == samples
     assert report.macs == (row.macs, row.macs)
@@ -82,7 +84,7 @@ def test_every_layer_agrees(row: KnownAnswer, samples: int) -> None:
 
 @pytest.mark.parametrize("row", BUILDABLE, ids=str)
 def test_every_module_with_weights_gives_its_layer_its_name(row: KnownAnswer) -> None:
-    module, _, model = built(row.name)
+    module, _, _, model = built(row.name)
     names = {layer.name for layer in model.layers}
     for path in weighted(module):
         # A module that multiplies more than once, as attention does, has layers behind its name.

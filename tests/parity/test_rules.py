@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from mcubench.errors import UserError
+from mcubench.graph import trace
 from mcubench.parity import ParityReport, compare, load_keras, save_model, to_keras
 from tests.graph.compare import Forward, batch_like, call, cases, leaves, randomised
 
@@ -59,14 +60,15 @@ def distance(found: np.ndarray, wanted: np.ndarray) -> float:
 def same_as_torch(module: nn.Module, example: Any, batch_dim: int = 0, batch: Any = None) -> Any:
     """Builds a module, compares every layer, and the outputs without the help of `compare`; the Keras model."""
     module = randomised(module)
-    model = to_keras(module, example, batch_dim=batch_dim)
+    graph = trace(module, example, batch_dim)
+    model = to_keras(graph)
     batch = batch_like(example, batch_dim) if batch is None else batch
     found, wanted = outputs_of(model, batch, batch_dim), call(module, batch)
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted, strict=True):
         assert distance(one, other.numpy()) <= BOUND
         assert one.dtype == other.numpy().dtype
-    report = compare(module, model, batch, BOUND, batch_dim)
+    report = compare(module, model, batch, BOUND, batch_dim, graph=graph)
     assert report.passed, f"{report.verdict()}; {report.structure}"
     assert None not in report.macs
     assert report.macs[0] == report.macs[1]

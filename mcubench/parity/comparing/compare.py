@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from mcubench.errors import UserError
-from mcubench.graph import Graph, interpret, one_sample
+from mcubench.graph import Graph, interpret, one_sample, trace
 from mcubench.graph.copying import in_float, traceable_copy
 from mcubench.graph.ir import Value
 from mcubench.graph.passes import activation_before_pool
@@ -33,7 +33,7 @@ from mcubench.parity.comparing.structure import (
     torch_params,
 )
 from mcubench.parity.naming import labels
-from mcubench.parity.twin import as_graph, graph_for_keras
+from mcubench.parity.twin import graph_for_keras
 
 __all__ = ["RTOL", "compare"]
 
@@ -41,7 +41,13 @@ RTOL = 1e-4
 
 
 def compare(
-    module: nn.Module | Graph, keras_model: Any, x: Any, rtol: float = RTOL, batch_dim: int = 0
+    module: nn.Module | Graph,
+    keras_model: Any,
+    x: Any,
+    rtol: float = RTOL,
+    batch_dim: int = 0,
+    *,
+    graph: Graph | None = None,
 ) -> ParityReport:
     """Runs a module and a Keras model on the same samples and compares them layer by layer.
 
@@ -55,6 +61,7 @@ def compare(
         x: Samples as the module takes them: a tensor, a tuple of positional or a dict of keyword arguments.
         rtol: The largest relative error (L2 norm of the difference over that of the reference) that agrees.
         batch_dim: Where the batch stands in `x`.
+        graph: The module's, where it has been traced already.
 
     Returns:
         The report; `ParityReport.passed` says whether all agrees.
@@ -69,8 +76,9 @@ def compare(
     if not keras_model.built:
         raise UserError(f"the Keras model {keras_model.name} has no weights yet: call it once, or give it an Input")
     samples = _samples(x, batch_dim)
-    example = None if isinstance(module, Graph) else one_sample(x, batch_dim)
-    graph = graph_for_keras(as_graph(module, example, batch_dim))
+    if graph is None:
+        graph = module if isinstance(module, Graph) else trace(module, one_sample(x, batch_dim), batch_dim)
+    graph = graph_for_keras(graph)
     x = pytree.tree_map(lambda leaf: in_float(leaf.detach().cpu()).clone() if isinstance(leaf, Tensor) else leaf, x)
     inputs = [each.clone() for each in keras_inputs(graph, x, batch_dim)]
     with keras_on_cpu(keras):

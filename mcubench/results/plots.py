@@ -109,5 +109,8 @@ def plot_folds(result: CrossValidation, target: Path) -> None:
 
 
 def _save(figure: Figure, target: Path) -> None:
+    if (engine := figure.get_layout_engine()) is not None:  # savefig would draw once more only to lay it out
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     with atomic_path(target) as temporary:
         figure.savefig(temporary, dpi=_DPI, format="png")

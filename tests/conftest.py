@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import warnings
@@ -15,19 +16,45 @@ from mcubench import mend_torchvision
 mend_torchvision()
 
 import torch  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+from mcubench.results import plots  # noqa: E402
 
 torch.set_num_threads(1)  # tiny models are slower with more
 warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
+pytest_plugins = ["tests.gate.order", "tests.gate.summary"]
+
 REPOSITORY = Path(__file__).parents[1]
+
+# Examples are traced and trained, which takes as long as it takes. With CI set, they are the same in every run.
+_SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
+settings.register_profile("mcubench", parent=settings(), deadline=None, suppress_health_check=_SLOW)
+settings.load_profile("mcubench")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Derived data goes to a folder of this test session, not to the user's cache."""
+    """Derived data goes to a folder of this test session, one for all its processes, not to the user's cache."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
+        yield
+
+
+# The smallest PNG: one grey pixel.
+_PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plots_are_pixels() -> Iterator[None]:
+    """A fit draws two plots, which takes half of a short one; `drawing` is for tests of what it draws."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "_save", lambda _figure, target: target.write_bytes(_PIXEL))
         yield
 
 

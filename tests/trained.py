@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mcubench.cli.main import main
+from mcubench.results import plots
+
+_save = plots._save  # before a test session replaces it
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """Plots of runs are drawn while it lasts, as they are for users."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "_save", _save)
+        yield
 
 
 def trained(root: Path, *options: str) -> Path:

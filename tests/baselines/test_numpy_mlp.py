@@ -104,13 +104,13 @@ NETWORKS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(NETWORKS, st.integers(1, 7), st.integers(0, 1000))
 def test_gradients_are_those_of_autograd(net: NumpyNetwork, count: int, seed: int) -> None:
     compare_with_autograd(net, *samples(net, count, seed))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(NETWORKS, st.integers(0, 1000))
 def test_gradients_are_those_of_finite_differences(net: NumpyNetwork, seed: int) -> None:
     x, y = samples(net, 3, seed)

@@ -18,6 +18,7 @@ from mcubench.cost import BitWidths
 from mcubench.datamodules import Digits
 from mcubench.models import MLP
 from mcubench.quant.training import FakeQuantizer, Phase, find_qat_state, make_plan
+from tests.trained import drawing
 
 FILES = {"config.yaml", "metrics.csv", "result.json", "curves.png", "confusion.png", "checkpoints"}
 
@@ -37,11 +38,14 @@ def result(folder: Path) -> dict[str, Any]:
 def default_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("default"))
-        return fit("--trainer.max_epochs", "3").resolve()
+        with drawing():
+            return fit("--trainer.max_epochs", "3").resolve()
 
 
 def test_the_run_folder(default_run: Path) -> None:
     assert {path.name for path in default_run.iterdir()} == FILES
+    for plot in ("curves.png", "confusion.png"):
+        assert (default_run / plot).stat().st_size > 1000, "not a picture of nothing"
     assert {path.name for path in (default_run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 

@@ -120,7 +120,7 @@ def buffer_sets(draw: st.DrawFn, most: int = 7, size: int = 64, steps: int = 10)
 
 
 class TestPlacement:
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(buffers=buffer_sets(most=20, size=200), alignment=st.sampled_from([1, 4, 16, 64]))
     def test_is_valid_and_not_below_the_bound(self, buffers: list[Buffer], alignment: int) -> None:
         placements = place(buffers, alignment)
@@ -132,7 +132,7 @@ class TestPlacement:
     # buffers by changing sizes and lives at random, as long as the factor did not fall. The worst of 42 million sets
     # with sizes to 64 is the first example, 1.982; with sizes to 400 it is the second, 1.989. Six buffers gave 1.896,
     # five 1.660, four 1.496, three 1. The draws are fixed, as the bound was found and not proved.
-    @settings(max_examples=300, deadline=None, derandomize=True)
+    @settings(max_examples=300, derandomize=True)
     @given(buffers=buffer_sets())
     @example(
         buffers_of((53, 6, 6), (52, 7, 9), (62, 9, 9), (60, 1, 3), (52, 5, 8), (9, 5, 7), (53, 3, 5))
@@ -145,13 +145,13 @@ class TestPlacement:
         best = optimum(buffers)
         assert needed(buffers) <= best <= peak(place(buffers, 1)) <= 2 * best
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(buffers=buffer_sets(most=3))
     def test_three_buffers_are_placed_optimally(self, buffers: list[Buffer]) -> None:
         # Two small ones that both overlap the largest lie beside it or, if they overlap each other, on each other.
         assert peak(place(buffers, 1)) == optimum(buffers) == needed(buffers)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(buffers=buffer_sets(most=4, size=3, steps=5))
     def test_brute_force_finds_the_least_of_all_offsets(self, buffers: list[Buffer]) -> None:
         # Every offset of every buffer, without any thought about orders.
@@ -570,7 +570,7 @@ def execute(graph: Graph, plan: MemoryPlan) -> None:
 
 
 class TestRandomNets:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(program=programs("linear", "linear", "cat", "reshape"))
     def test_what_lives_is_what_a_simulation_finds(self, program: Program) -> None:
         graph = deploy(trace(program, torch.zeros(1, program.width)))
@@ -579,7 +579,7 @@ class TestRandomNets:
         assert list(plan.live) == simulate(graph)
         assert plan.lower_bound == max(simulate(graph)) <= plan.peak
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(program=programs("linear", "cat", "add", "add", "tanh", "tanh", "reshape"))
     def test_no_value_is_overwritten_before_it_was_read(self, program: Program) -> None:
         graph = deploy(trace(program, torch.zeros(1, program.width)))

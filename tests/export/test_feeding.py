@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -90,33 +91,41 @@ def test_raw_digits(digits_run: Path, monkeypatch: pytest.MonkeyPatch, engine: s
     assert told(digits_run, raw, engine) != ours
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(None, marks=pytest.mark.slow, id="the whole test set")], ids=str)
-@pytest.mark.parametrize(
-    ("model", "data", "options"),
-    [
-        ("CNN", "MNIST", []),
-        ("MLP", "MNIST", []),
-        ("CNN1d", "HAPT", []),
-        ("DSCNN", "HAPT", []),
-        ("MLP", "HAPT", ["--data.inputs", "features", "--data.k_best", "40"]),
-        ("MLP", "HAPT", ["--data.inputs", "features", "--data.scaling", "published"]),
-    ],
-)
-@pytest.mark.slow
-@pytest.mark.real_data
-def test_raw_samples_of_real_data(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    real_data: Path,
-    model: str,
-    data: str,
-    options: list[str],
-    count: int | None,
-) -> None:
-    monkeypatch.setenv("MCUBENCH_DATA", str(real_data))
+REAL = [
+    ("CNN", "MNIST", []),
+    ("MLP", "MNIST", []),
+    ("CNN1d", "HAPT", []),
+    ("DSCNN", "HAPT", []),
+    ("MLP", "HAPT", ["--data.inputs", "features", "--data.k_best", "40"]),
+    ("MLP", "HAPT", ["--data.inputs", "features", "--data.scaling", "published"]),
+]
+
+
+@dataclass(frozen=True)
+class RealRun:
+    """A run on real data that was exported: its folder, what was exported, its data, and the raw test samples."""
+
+    run: Path
+    found: Quantized
+    module: TensorDataModule
+    raw: NDArray[np.generic]
+
+
+@pytest.fixture(scope="module", params=REAL, ids=lambda row: f"{row[0]}-{row[1]}-{'-'.join(row[2][1::2])}")
+def real_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> RealRun:
+    """Each is trained and exported once, whatever is then asked of it."""
+    model, data, options = request.param
     short = ["--trainer.max_epochs", "-1", "--trainer.max_steps", "200"]
-    run = trained(tmp_path, "--model", model, "--data", data, *options, *short)
-    found = exported(monkeypatch, run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MCUBENCH_DATA", str(real_data))
+        run = trained(tmp_path_factory.mktemp("real"), "--model", model, "--data", data, *options, *short)
+        found = exported(patch, run)
+        module, raw = raw_samples(data, options)
+    return RealRun(run, found, module, raw)
+
+
+def raw_samples(data: str, options: list[str]) -> tuple[TensorDataModule, NDArray[np.generic]]:
+    """A data module of these options, and its test set as it is before any scaling."""
     if data == "MNIST":
         module: TensorDataModule = MNIST()
         raw = module.load()[1].x
@@ -132,11 +141,18 @@ def test_raw_samples_of_real_data(
         raw = module.load()[1].x
         if features:
             raw = raw[:, [column.index for column in module.columns]]
-    card = json.loads((run / "export" / "model.json").read_text())
-    assert card["sample"]["units"] == module.units
-    ours = classes(module, found, count)
+    return module, raw
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(None, id="the whole test set")], ids=str)
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_raw_samples_of_real_data(real_run: RealRun, count: int | None) -> None:
+    card = json.loads((real_run.run / "export" / "model.json").read_text())
+    assert card["sample"]["units"] == real_run.module.units
+    ours = classes(real_run.module, real_run.found, count)
     for engine in engines():
-        theirs = told(run, raw[:count], engine)
+        theirs = told(real_run.run, real_run.raw[:count], engine)
         wrong = sum(a != b for a, b in zip(ours, theirs, strict=True))
         # LiteRT's reference kernels may differ by 1 in an output, and so in a class where two are equal
         assert wrong == 0 if engine == "tflite_micro" else wrong <= len(ours) / 200

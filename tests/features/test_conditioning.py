@@ -37,7 +37,7 @@ def condition(samples: Array, conditioner: Conditioner | None = None) -> dict[st
 
 
 class TestMedian:
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(length=st.integers(3, 60), seed=st.integers(0, 999))
     def test_is_scipys_with_zeros_at_both_ends(self, length: int, seed: int) -> None:
         samples = recording(length, seed)

@@ -151,7 +151,7 @@ class TestCounts:
                 wrong[column.name] = found
         assert not wrong
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(indices=st.sets(st.integers(0, 560), min_size=1, max_size=30))
     def test_of_some(self, indices: set[int]) -> None:
         assert not differences([columns()[index] for index in sorted(indices)])

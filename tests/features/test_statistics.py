@@ -74,7 +74,7 @@ class TestReferences:
     @pytest.mark.parametrize("name", REFERENCES)
     @pytest.mark.parametrize("n", [64, 128])
     def test_of_one_axis(self, name: str, n: int) -> None:
-        @settings(max_examples=25, deadline=None)
+        @settings(max_examples=25)
         @given(x=windows_of(n, positive=name in POSITIVE))
         def check(x: Array) -> None:
             found = STATISTICS[name](Samples(x))
@@ -106,19 +106,19 @@ class TestReferences:
         assert found == pytest.approx(REFERENCES[name](x[0, 0]), rel=1e-9)
         assert abs(found - beside[name](x[0, 0])) > 1e-3
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(x=windows_of())
     def test_area(self, x: Array) -> None:
         expected = [sum(np.abs(axis).sum() for axis in window) / 128 for window in x]
         np.testing.assert_allclose(STATISTICS["sma"](Samples(x))[:, 0], expected)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(x=windows_of())
     def test_correlation(self, x: Array) -> None:
         expected = [np.corrcoef(window)[[0, 0, 1], [1, 2, 2]] for window in x]
         np.testing.assert_allclose(STATISTICS["correlation"](Samples(x)), expected, rtol=1e-9, atol=1e-11)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(x=windows_of(64, positive=True))
     def test_bands(self, x: Array) -> None:
         found = STATISTICS["bandsEnergy"](Samples(x)).reshape(len(x), 3, 14)
@@ -151,7 +151,7 @@ class TestEntropy:
 
 
 class TestAutoregression:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(x=windows_of())
     def test_by_the_textbook(self, x: Array) -> None:
         found = STATISTICS["arCoeff"](Samples(x)).reshape(len(x), 3, 4)
@@ -180,7 +180,7 @@ class TestAutoregression:
 
 
 class TestSpectrum:
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     @given(x=windows_of())
     def test_by_the_sum(self, x: Array) -> None:
         """The transform's definition; bins 1 to 64."""
@@ -202,7 +202,7 @@ class TestSpectrum:
 
 
 class TestAngles:
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(seed=st.integers(0, 999))
     def test_by_the_tangent(self, seed: int) -> None:
         a, b = np.random.default_rng(seed).normal(size=(2, 5, 3))
@@ -254,7 +254,7 @@ class TestWindows:
     def test_together_and_alone_are_the_same_bit_for_bit(self, name: str) -> None:
         n = 64 if name in {"bandsEnergy", "meanFreq", "maxInds"} else 128
 
-        @settings(max_examples=10, deadline=None)
+        @settings(max_examples=10)
         @given(x=windows_of(n, positive=n == 64))
         def check(x: Array) -> None:
             together = STATISTICS[name](Samples(x))
@@ -263,7 +263,7 @@ class TestWindows:
 
         check()
 
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     @given(starts=st.lists(st.integers(0, 400 - 129), min_size=1, max_size=9))
     def test_any_starts_in_any_order(self, starts: list[int]) -> None:
         samples = recording(400)
@@ -271,7 +271,7 @@ class TestWindows:
         alone = [recording_features(samples, [start])[0] for start in starts]
         assert np.array_equal(together, alone)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(indices=st.lists(st.integers(0, 560), min_size=1, max_size=12))
     def test_some_columns_are_those_of_all(self, indices: list[int]) -> None:
         samples, starts = recording(400), [0, 100, 271]

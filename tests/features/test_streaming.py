@@ -35,7 +35,7 @@ def stream(samples: Array, chunks: list[int], first: int = 0, features: list[str
 
 
 class TestChunks:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(
         chunks=st.lists(st.integers(0, 200) | st.sampled_from([0, 1, 2, 63, 64, 65, 128, 130]), min_size=1, max_size=6),
         length=st.integers(1, 600),

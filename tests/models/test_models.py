@@ -50,7 +50,7 @@ def test_pooling_before_relu_is_relu_before_pooling() -> None:
     assert torch.equal(model(x), nn.Sequential(convolution, relu, pool, *rest)(x))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(channels=st.integers(1, 4), height=st.integers(2, 20), width=st.integers(2, 20), classes=st.integers(2, 12))
 def test_images_of_any_shape(channels: int, height: int, width: int, classes: int) -> None:
     x = torch.randn(2, channels, height, width)
@@ -73,7 +73,7 @@ def test_images_are_computed_with_channels_last(model: type[Classifier]) -> None
     assert first(x).is_contiguous()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(blocks=st.integers(1, 3), kernel=st.integers(1, 5), extra=st.integers(0, 3))
 def test_the_smallest_image_of_a_lenet(blocks: int, kernel: int, extra: int) -> None:
     # blown up block by block, as pooling rounds down: 1 -> 2 -> 2 + kernel - 1
@@ -84,7 +84,7 @@ def test_the_smallest_image_of_a_lenet(blocks: int, kernel: int, extra: int) -> 
         LeNet((1, smallest + extra, smallest - 1), 3, channels=(2,) * blocks, kernel_size=kernel)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(channels=st.integers(1, 9), samples=st.integers(8, 200), classes=st.integers(2, 12))
 def test_signals_of_any_shape(channels: int, samples: int, classes: int) -> None:
     x = torch.randn(2, channels, samples)

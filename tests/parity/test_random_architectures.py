@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, note, reject, settings
+from hypothesis import given, note, reject, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mcubench.errors import UserError
+from mcubench.graph import trace
 from mcubench.parity import compare, load_keras, to_keras
 from tests.graph.compare import batch_like, randomised
 from tests.graph.test_random_architectures import architectures
@@ -19,7 +20,6 @@ from tests.graph.test_random_architectures import architectures
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same.:UserWarning")
 
 BOUND = 1e-5
-SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 # What Keras has no counterpart for, of all that is drawn here: an operation and its path are named.
 REFUSED = re.compile(
     r"can't be built in Keras: [\w.()]+: "
@@ -31,13 +31,14 @@ def check(module: nn.Module, example: Tensor, seed: int = 0) -> None:
     note(str(module))
     note(f"input {tuple(example.shape)}")
     try:
-        model = to_keras(module, example)
+        graph = trace(module, example)
+        model = to_keras(graph)
     except UserError as error:
         if not REFUSED.match(str(error)) or not strided_and_dilated(module):
             raise
         reject()
     torch.manual_seed(seed)
-    report = compare(module, model, batch_like(example), BOUND)
+    report = compare(module, model, batch_like(example), BOUND, graph=graph)
     note(f"{report.structure}")
     assert report.passed, report.verdict()
     assert report.outputs
@@ -52,21 +53,14 @@ def strided_and_dilated(module: nn.Module) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _forgotten() -> None:
+def forgetful() -> None:
     """Keras remembers something of every model of a process."""
     load_keras().backend.clear_session()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=60)
 @given(architectures())
 def test_random_architectures(drawn: tuple[nn.Module, Tensor]) -> None:
-    check(*drawn)
-
-
-@pytest.mark.slow
-@settings(max_examples=1000, deadline=None, suppress_health_check=SLOW)
-@given(architectures())
-def test_many_random_architectures(drawn: tuple[nn.Module, Tensor]) -> None:
     check(*drawn)
 
 
@@ -129,14 +123,7 @@ def single_layers(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
     return randomised(module), torch.zeros(1, 2, *size)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=120)
 @given(single_layers())
 def test_random_options_of_layers(drawn: tuple[nn.Module, Tensor]) -> None:
-    check(*drawn)
-
-
-@pytest.mark.slow
-@settings(max_examples=400, deadline=None, suppress_health_check=SLOW)
-@given(single_layers())
-def test_more_random_options_of_layers(drawn: tuple[nn.Module, Tensor]) -> None:
     check(*drawn)

@@ -23,7 +23,7 @@ keras = load_keras()
 
 Array = NDArray[np.float64]
 
-few = settings(max_examples=12, deadline=None, derandomize=True)
+few = settings(max_examples=12, derandomize=True)
 
 
 # The definitions: one sample, channels first.

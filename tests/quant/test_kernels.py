@@ -138,7 +138,7 @@ GRIDS = st.tuples(st.floats(2**-9, 2**-1, width=32), st.integers(-128, 127)).map
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(source=GRIDS, target=GRIDS)
 def test_functions_of_every_code(name: str, source: Grid, target: Grid) -> None:
     make, fixed = FUNCTIONS[name]

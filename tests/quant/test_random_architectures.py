@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, note, reject, settings
+from hypothesis import given, note, reject, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -18,8 +18,6 @@ from tests.graph.test_random_architectures import architectures
 from tests.quant.witness import check
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same.:UserWarning")
-
-SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 
 REFUSED = re.compile(
     r"(gelu|relu_n1_to_1) can't be computed in int8: TFLite Micro has no int8 kernel for it"
@@ -45,14 +43,7 @@ def examine(module: nn.Module, example: Tensor, bits: int) -> None:
         reject()
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=80)
 @given(architectures(), st.sampled_from([8, 8, 4, 2]))
 def test_random_architectures(drawn: tuple[nn.Module, Tensor], bits: int) -> None:
-    examine(*drawn, bits)
-
-
-@pytest.mark.slow
-@settings(max_examples=1000, deadline=None, suppress_health_check=SLOW)
-@given(architectures(), st.sampled_from([8, 8, 4, 2]))
-def test_a_thousand_random_architectures(drawn: tuple[nn.Module, Tensor], bits: int) -> None:
     examine(*drawn, bits)

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from mcubench.results.plots import plot_confusion, plot_curves
 from mcubench.results.result import git_commit
 from mcubench.results.run_folder import claim_run, config_of, resolve_checkpoint
 from mcubench.results.table import _features
+from tests.trained import drawing
 
 CPU = torch.device("cpu")
 
@@ -288,6 +290,11 @@ class TestGitCommit:
 
 
 class TestPlots:
+    @pytest.fixture(autouse=True)
+    def _drawn(self) -> Iterator[None]:
+        with drawing():
+            yield
+
     ROWS = tuple(
         {"step": step, "epoch": step, "train/loss": 1.0 / (step + 1), "val/accuracy": 0.5} for step in range(4)
     )

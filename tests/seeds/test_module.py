@@ -128,7 +128,7 @@ def test_a_mistake_is_seen(mistake: type[StackedClassifiers]) -> None:
     assert max(differences) > 100 * ROUNDING
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     hidden=st.lists(st.integers(1, 9), max_size=3),
     activation=st.sampled_from(["relu", "hardswish", "tanh", "leaky_relu"]),
@@ -164,7 +164,7 @@ def test_gradients_come_in_the_layout_of_the_weights() -> None:
     assert [kept[index].is_contiguous() for index in (0, 2)] == [True, True]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(classes=st.integers(2, 7), samples=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_scores_are_torchmetrics(classes: int, samples: int, seed: int) -> None:
     """Few samples, so that classes are absent, and some are absent and predicted."""

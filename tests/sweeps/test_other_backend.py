@@ -1,4 +1,4 @@
-"""The tests of this folder once more, on Keras' other backend: a process can't have both."""
+"""All of ``tests/parity`` once more, on Keras' other backend: a process can't have both."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import REPOSITORY
 
-HERE = Path(__file__)
-INNER = "MCUBENCH_INNER_TESTS"
+PARITY = REPOSITORY / "tests" / "parity"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(find_spec("keras") is None, reason="keras is not installed")
-@pytest.mark.skipif(INNER in os.environ, reason="this is the run on the other backend")
 def test_all_of_parity_on_the_other_backend() -> None:
     other = "tensorflow" if os.environ.get("KERAS_BACKEND") == "torch" else "torch"
-    left_out = [f"--ignore={HERE}", f"--ignore={HERE.with_name('test_backend.py')}"]  # the latter starts processes
+    words = [
+        "-q",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        f"--ignore={PARITY / 'test_backend.py'}",
+    ]
     found = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", str(HERE.parent), *left_out],
+        [sys.executable, "-m", "pytest", *words, str(PARITY)],
         cwd=REPOSITORY,
-        env={**os.environ, "KERAS_BACKEND": other, INNER: "1"},
+        env={**os.environ, "KERAS_BACKEND": other},
         capture_output=True,
         text=True,
         timeout=1800,

@@ -237,7 +237,7 @@ def test_what_the_trainer_is_asked_for_is_honoured(options: dict[str, Any], step
     assert several["trainer"].global_step == steps
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     steps=st.integers(2, 30),
     batch_size=st.integers(80, 700),

@@ -162,7 +162,7 @@ def test_a_forest_at_worst_is_its_trees_at_worst(name: str) -> None:
     assert profile(estimator, rows).comparisons == sum(each.get_depth() for each in estimator.estimators_) + 9
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     kind=st.sampled_from([LogisticRegression, GaussianNB, DecisionTreeClassifier, SVC, KNeighborsClassifier]),
     features=st.integers(3, 12),

@@ -752,3 +752,77 @@ def test_names_of_modules_do_not_make_a_model_one_of_ours() -> None:
     assert not wrong.passed
     assert wrong.first_divergence is not None
     assert wrong.first_divergence.path == "conv"
+
+
+# --- what hides a mistake ---
+
+
+def linear_twin(m: Any, change: float, behind: Callable[[Any], Any], **options: Any) -> Any:
+    dense = Dense(5, **options)
+    kernel, bias = linear(m.layers[0])
+    return functional((8,), (dense, [kernel * change, bias * change]), through=lambda x: behind(dense(x)))
+
+
+@pytest.mark.parametrize(
+    ("what", "theirs"),
+    [
+        (lambda x: x.argmax(-1), lambda x: keras.ops.argmax(x, -1)),
+        (torch.sign, keras.ops.sign),
+        (lambda x: (x > 0).float(), lambda x: keras.ops.cast(keras.ops.greater(x, 0), "float32")),
+    ],
+    ids=["class", "sign", "comparison"],
+)
+def test_a_layer_is_not_compared_behind_what_hides_its_mistake(what: Any, theirs: Any) -> None:
+    torch.manual_seed(0)
+    module = Forward(lambda layer, x: what(layer(x)), nn.Linear(8, 5))
+    x = torch.randn(4, 8)
+    assert compare(module, linear_twin(module, 1, theirs), x).passed
+    report = compare(module, linear_twin(module, 3, theirs), x)
+    assert all(output.agrees for output in report.outputs), "nothing is seen in the end"
+    assert not report.passed
+    assert report.first_divergence is not None
+    assert report.first_divergence.path == "layers.0"
+
+
+def test_padding_on_the_wrong_side_is_told_behind_a_maximum_over_time() -> None:
+    """Of signals with silence before and behind, the maximum does not tell causal from its opposite."""
+    torch.manual_seed(0)
+    module = Forward(lambda conv, x: conv(x)[:, :, :-4].amax(2), nn.Conv1d(3, 5, 3, dilation=2, padding=4))
+    x = torch.zeros(4, 3, 12)
+    x[:, :, 4:8] = torch.randn(4, 3, 4)
+
+    def twin(around: tuple[int, int]) -> Any:
+        conv = (Conv1D(5, 3, dilation_rate=2), conv1d(module.layers[0]))
+        return in_a_row((12, 3), layers.ZeroPadding1D(around), conv, layers.GlobalMaxPooling1D())
+
+    assert compare(module, twin((4, 0)), x).passed
+    report = compare(module, twin((0, 4)), x)
+    assert all(output.agrees for output in report.outputs), "nothing is seen in the end"
+    assert not report.passed
+    assert report.first_divergence is not None
+    assert report.first_divergence.path == "layers.0"
+
+
+def test_an_activation_that_changes_nothing_on_these_samples_is_told() -> None:
+    torch.manual_seed(0)
+    module = Forward(lambda layer, x: layer(x), nn.Linear(8, 5))
+    nn.init.constant_(module.layers[0].bias, 50.0)
+    report = compare(module, linear_twin(module, 1, lambda x: x, activation="relu"), torch.randn(4, 8))
+    assert all(output.agrees for output in report.outputs)
+    assert not report.passed
+    assert "with relu, and layers.0 in PyTorch is not followed by it" in report.structure[0]
+    with_relu = Forward(lambda layer, x: layer(x).relu(), module.layers[0])
+    assert compare(with_relu, linear_twin(module, 1, lambda x: x, activation="relu"), torch.randn(4, 8)).passed
+
+
+def test_a_slight_error_is_not_lost_behind_an_activation() -> None:
+    """Softmax of nearly equal scores makes a relative error of a few percent one of a few thousandths."""
+    torch.manual_seed(0)
+    module = Forward(lambda layer, x: layer(x).softmax(-1), nn.Linear(8, 5))
+    nn.init.normal_(module.layers[0].weight, 0, 1e-2)
+    x = torch.randn(4, 8)
+    report = compare(module, linear_twin(module, 1.05, layers.Softmax()), x, rtol=2e-2)
+    assert all(output.agrees for output in report.outputs)
+    assert not report.passed
+    assert report.first_divergence is not None
+    assert report.first_divergence.path == "layers.0"

@@ -149,9 +149,11 @@ class _Alignment:
     def _pair(self, nodes: tuple[Node, ...], step: Step) -> Pair:
         """A step as the counterpart of nodes, compared where both have the same numbers, or should have."""
         label = self.names[nodes[-1]]
-        if meeting := self.meetings.find(nodes[-1:], (step,)):
-            return Pair(nodes, label, meeting.reference, meeting.steps, meeting.inside)
         reference, inside, activation = self._expected(nodes[-1], step)
+        if meeting := self.meetings.find(nodes[-1:], (step,)):
+            if any(not (only_moves(node) or cuts(node)) for node in meeting.inside):
+                activation = ""  # written by hand, if Keras ends with one
+            return Pair(nodes, label, meeting.reference, meeting.steps, meeting.inside or inside, activation)
         return Pair(nodes, label, next(iter(fitting(reference, step.output)), reference), (step,), inside, activation)
 
     def _expected(self, node: Node, step: Step) -> tuple[NDArray[Any], tuple[Node, ...], str]:

@@ -16,6 +16,7 @@ __all__ = [
     "cuts",
     "holds_weights",
     "is_activation",
+    "loses",
     "node_kind",
     "only_moves",
     "step_kinds",
@@ -50,6 +51,7 @@ _END_WITH_ACTIVATION = ("Dense", "EinsumDense", "Conv", "DepthwiseConv", "Separa
 _MOVES = (ops.Reshape, ops.Permute, ops.Expand, ops.Pad, ops.FakeQuantize)
 _KERAS_MOVES = ("Flatten", "Reshape", "Permute", "ZeroPadding", "Cropping", "InputLayer", "Identity", "Activity", "Pad")
 _CUTS = (ops.Slice, ops.Select)
+_STEPS = ("round", "floor", "ceil", "trunc", "sign", "heaviside")
 _KERAS_CUTS = ("Cropping", "GetItem")
 _KERAS_DROPS = ("Dropout", "SpatialDropout", "AlphaDropout", "GaussianDropout", "GaussianNoise")
 
@@ -66,6 +68,16 @@ def cuts(thing: Node | Step) -> bool:
     if isinstance(thing, Node):
         return isinstance(thing.op, _CUTS)
     return type(core(thing.operation)).__name__.startswith(_KERAS_CUTS)
+
+
+def loses(node: Node) -> bool:
+    """Whether different values may well become the same in it, so that it hides a mistake: a mean, a class, a step."""
+    op = node.op
+    if isinstance(op, ops.Pool):
+        places = node.output.shape[len(node.output.shape) - len(op.kernel) - 1 : -1]
+        return op.kind != "max" or set(places) == {1}
+    discrete = not node.output.dtype.is_floating_point or node_kind(node) in _STEPS
+    return discrete or isinstance(op, (ops.Reduce, ops.AdaptivePool))
 
 
 def core(operation: Any) -> Any:

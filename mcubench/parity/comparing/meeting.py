@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcubench.graph import Graph, Node
-from mcubench.parity.comparing.kinds import activation_of, holds_weights
+from mcubench.parity.comparing.kinds import activation_of, holds_weights, loses
 from mcubench.parity.comparing.recording import Step
 from mcubench.parity.comparing.report import difference
 
@@ -34,6 +34,15 @@ class Meeting:
     reference: NDArray[Any]
     inside: tuple[Node, ...]
     steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """A value behind layers: its name, the nodes that it took, and whether it has what these made as a whole."""
+
+    name: str
+    path: frozenset[Node]
+    whole: bool
 
 
 def squeezed(shape: Sequence[int]) -> tuple[int, ...]:
@@ -74,7 +83,7 @@ class Meetings:
         self._place_of_step = {step: place for place, step in enumerate(self.steps)}
         self._norms: dict[str, float] = {}
         self._found: dict[tuple[tuple[Node, ...], tuple[Step, ...]], Meeting | None] = {}
-        self._ours: dict[tuple[Node, ...], list[tuple[str, tuple[Node, ...]]]] = {}
+        self._ours: dict[tuple[Node, ...], list[_Reached]] = {}
         self._theirs: dict[tuple[Step, ...], list[tuple[Step, ...]]] = {}
 
     def find(self, nodes: tuple[Node, ...], steps: tuple[Step, ...]) -> Meeting | None:
@@ -101,14 +110,16 @@ class Meetings:
             if activation_of(step) == "linear" and self._differs_slightly(output, step):
                 return None  # behind it the difference may be smaller, and is one nevertheless
         ours, theirs = self._behind_nodes(nodes), self._behind_steps(steps)
-        sizes = [self.values[name].size for name, _ in ours], [path[-1].output.size for path in theirs]
+        sizes = [self.values[each.name].size for each in ours], [path[-1].output.size for path in theirs]
         near = sorted(
             (i + j, i, j) for i, size in enumerate(sizes[0]) for j, other in enumerate(sizes[1]) if size == other
         )
         for _, i, j in near:
-            name, inside = ours[i]
-            if (reference := self._same(name, theirs[j][-1], min(self.rtol, ALIKE))) is not None:
-                return Meeting(reference, inside, theirs[j])
+            if j and not ours[i].whole:
+                continue  # a maximum over all, or the class, would hide a mistake that Keras shows before it
+            if (reference := self._same(ours[i].name, theirs[j][-1], min(self.rtol, ALIKE))) is not None:
+                inside = sorted(ours[i].path.difference(nodes), key=self._place_of_node.__getitem__)
+                return Meeting(reference, tuple(inside), theirs[j])
         return None
 
     def _same(self, name: str, step: Step, tolerance: float) -> NDArray[Any] | None:
@@ -132,30 +143,27 @@ class Meetings:
             for form in fitting(self.values[name], step.output)
         )
 
-    def _behind_nodes(self, members: tuple[Node, ...]) -> list[tuple[str, tuple[Node, ...]]]:
-        """Values that took all of these layers and no others, each with the nodes between.
+    def _behind_nodes(self, members: tuple[Node, ...]) -> list[_Reached]:
+        """Values that took all of these layers and no others.
 
         Of several layers also values that took something else as well: that these belong together is known by then
         from what they hold.
         """
         if members not in self._ours:
-            self._ours[members] = [
-                (name, tuple(sorted(path.difference(members), key=self._place_of_node.__getitem__)))
-                for name, path in self._reached(members)
-                if path.issuperset(members)
-            ]
+            self._ours[members] = [each for each in self._reached(members) if each.path.issuperset(members)]
         return self._ours[members]
 
-    def _reached(self, members: tuple[Node, ...]) -> Iterator[tuple[str, frozenset[Node]]]:
-        made: dict[str, frozenset[Node]] = {}  # by name of a value, the nodes that it took
+    def _reached(self, members: tuple[Node, ...]) -> Iterator[_Reached]:
+        made: dict[str, _Reached] = {}
         for node in self.nodes[self._place_of_node[members[0]] :]:
             known = [made[value.name] for value in node.inputs if value.name in made]
             enough = bool(known) and (len(members) > 1 or len(known) == len(node.inputs))
             if node in members or (enough and not holds_weights(node)):
-                path = frozenset((node,)).union(*known)
+                path = frozenset((node,)).union(*(before.path for before in known))
+                whole = node in members or (any(before.whole for before in known) and not loses(node))
                 for value in node.outputs:
-                    made[value.name] = path
-                    yield value.name, path
+                    made[value.name] = _Reached(value.name, path, whole)
+                    yield made[value.name]
 
     def _behind_steps(self, members: tuple[Step, ...]) -> list[tuple[Step, ...]]:
         """What Keras computes from the last of these layers, or from all: each as the steps that it took."""

@@ -1,4 +1,4 @@
-"""Where HAPT's files come from: UCI's zip, a raw-only zip, or an unpacked folder, read in place and checked by hash."""
+"""One copy of HAPT: a zip or an unpacked folder, read in place, every file told by the hash of its content."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import functools
 import hashlib
 import zipfile
 import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +29,8 @@ FEATURE_BLOBS = {
     "Test/X_test.txt": "633d22f788d1aa085a28a06b393af08073ad6ed7",
 }
 _LARGEST_ENTRY = 256 << 20  # bytes; the largest file of the original has 66 MB
+_MOST_LISTED = 6
+_UTF8_MARK = b"\xef\xbb\xbf"
 
 
 @functools.cache
@@ -40,7 +44,8 @@ class HaptArchive:
     """The files of one copy of HAPT; every file is checked before it is handed out.
 
     Args:
-        path: A zip file, or a folder with the same layout (``RawData/``, ``Train/``, ``Test/``).
+        path: A zip file, or a folder with the same layout (``RawData/``, ``Train/``, ``Test/``). In a zip these may lie
+            in a folder of any name.
         hashes: The sha256 of each file by its path.
 
     Raises:
@@ -51,22 +56,32 @@ class HaptArchive:
         self.path = path
         self.hashes = manifest() if hashes is None else hashes
         self._zip: zipfile.ZipFile | None = None
+        self._entries: dict[str, zipfile.ZipInfo] = {}
         if path.is_dir():
             return
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, RuntimeError) as error:
             raise CorruptDataError(f"{path} is not a whole zip file: {error}") from None
-        for name in self._zip.namelist():
-            entry = PurePosixPath(name.replace("\\", "/"))
+        found: dict[str, zipfile.ZipInfo] = {}
+        for info in self._zip.infolist():
+            entry = PurePosixPath(info.filename.replace("\\", "/"))
             if entry.is_absolute() or ".." in entry.parts or ":" in "".join(entry.parts[:1]):
-                raise CorruptDataError(f"{path} is refused: its entry {name!r} would land outside its folder")
+                raise CorruptDataError(f"{path} is refused: its entry {info.filename!r} would land outside its folder")
+            if not info.is_dir():
+                found[str(entry)] = info
+        top = _top_folder(found, (*self.hashes, *FEATURE_BLOBS))
+        self._entries = {name.removeprefix(top): info for name, info in found.items()}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._zip.namelist() if self._zip else (self.path / name).is_file()
+        return name in self._entries if self._zip else (self.path / name).is_file()
+
+    def known(self) -> int:
+        """How many of the data set's tables it has, good or not."""
+        return sum(name in self for name in (*self.hashes, *FEATURE_BLOBS) if "/" in name)
 
     def read(self, name: str) -> bytes:
-        """The content of one file, checked.
+        """The content of one file as the original has it, checked. A copy may end its lines otherwise.
 
         Args:
             name: Path in the archive, with forward slashes.
@@ -75,35 +90,49 @@ class HaptArchive:
             CorruptDataError: If the file is missing, unreadable or altered; it is named.
         """
         content = self._content(name)
+        for spelling in _spellings(content):
+            if self._is_original(name, spelling):
+                return spelling
+        # All but the names of the activities are numbers.
+        fault = first_fault(content) if "/" in name else None
+        fault = fault or f"it has {len(content.splitlines()):,} lines; some are altered or missing"
+        raise CorruptDataError(
+            f"{name} in {self.path} is not the original file (sha256 {hashlib.sha256(content).hexdigest()[:12]}..., "
+            f"and no other line ends make it so): {fault}. Replace it by a good copy."
+        )
+
+    def _is_original(self, name: str, content: bytes) -> bool:
         if name in FEATURE_BLOBS:
-            expected = FEATURE_BLOBS[name]
-            found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-        else:
-            expected, found = self.hashes[name], hashlib.sha256(content).hexdigest()
-        if found != expected:
-            # All but the names of the activities are numbers.
-            fault = first_fault(content) if "/" in name else None
-            fault = fault or f"it has {len(content.splitlines()):,} lines; some are altered or missing"
-            raise CorruptDataError(
-                f"{name} in {self.path} is not the original file (hash {found[:12]}..., expected {expected[:12]}...): "
-                f"{fault}. Replace it by a good copy."
-            )
-        return content
+            blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+            return blob.hexdigest() == FEATURE_BLOBS[name]
+        return hashlib.sha256(content).hexdigest() == self.hashes[name]
 
     def _content(self, name: str) -> bytes:
-        if self._zip is None:
-            path = self.path / name
-            if not path.is_file():
-                raise CorruptDataError(f"{self.path} lacks {name}")
-            return path.read_bytes()
+        if name not in self:
+            raise CorruptDataError(f"{self.path} lacks {name}{self._holds()}")
         try:
-            if self._zip.getinfo(name).file_size > _LARGEST_ENTRY:
+            if self._zip is None:
+                return (self.path / name).read_bytes()
+            entry = self._entries[name]
+            if entry.file_size > _LARGEST_ENTRY:
                 raise CorruptDataError(f"{name} in {self.path} would unpack to more than {_LARGEST_ENTRY >> 20} MB")
-            return self._zip.read(name)
-        except KeyError:
-            raise CorruptDataError(f"{self.path} lacks {name}") from None
+            return self._zip.read(entry)
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise CorruptDataError(f"{name} in {self.path} can't be unpacked: {error}") from None
+        except RuntimeError as error:  # what zipfile raises for passwords and for methods that it does not know
+            raise CorruptDataError(
+                f"{name} in {self.path} can't be unpacked: {error}. Pack the files anew, by deflate and without a "
+                "password."
+            ) from None
+        except OSError as error:
+            raise CorruptDataError(f"{name} in {self.path} can't be read: {error.strerror or error}") from None
+
+    def _holds(self) -> str:
+        """What a copy has that lacks all tables."""
+        if self.known():
+            return ""
+        names = self._entries if self._zip else (each.name for each in self.path.iterdir())
+        return f"; it holds {_listed(name.partition('/')[0] for name in names)}"
 
     def fingerprint(self) -> str:
         """A hash over the content of every file in the manifest, after checking each; 64 hex digits."""
@@ -113,32 +142,72 @@ class HaptArchive:
         return digest.hexdigest()
 
 
+def _top_folder(names: Iterable[str], known: Iterable[str]) -> str:
+    """The folder, with a slash behind it, in which most of the known files lie; empty if they lie in none."""
+    known = tuple(known)
+    tops = Counter(name.removesuffix(each) for name in names for each in known if name.endswith(each))
+    folders = [top for top in tops if not top or top.endswith("/")]
+    return max(folders, key=lambda top: (tops[top], -len(top)), default="")
+
+
+def _spellings(content: bytes) -> Iterator[bytes]:
+    """A text as it is, then the same lines as other systems and editors write them."""
+    yield content
+    lines = content.removeprefix(_UTF8_MARK).replace(b"\r\n", b"\n").replace(b"\r", b"\n").removesuffix(b"\n")
+    for end in (b"\n", b"\r\n"):
+        text = lines.replace(b"\n", end)
+        yield text + end
+        yield text
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = sorted(set(names))
+    more = f" and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
+    return f"{', '.join(found[:_MOST_LISTED]) or 'nothing'}{more}"
+
+
 def find_or_fetch(root: Path) -> HaptArchive:
     """Opens the copy of HAPT under a data root, downloading UCI's zip if there is none.
 
     Args:
-        root: The data root. In its folder ``HAPT`` may lie a zip or the unpacked files; a folder ``HAPT Data Set``, as
-            some unpackers name it, is found too.
+        root: The data root. In its folder ``HAPT`` lies a zip, or the unpacked files, which may have a folder of their
+            own there; ``HAPT Data Set`` may lie in the root, too. Of several copies the one is opened that has most.
 
     Raises:
         MissingDataError: If there is no copy and none can be downloaded.
-        CorruptDataError: If the copy can't be opened.
+        CorruptDataError: If the only copy can't be opened.
     """
-    home = root / "HAPT"
-    for folder in (home, root / "HAPT Data Set"):
-        if (folder / "RawData").is_dir():
-            return HaptArchive(folder)
-    copies = [HaptArchive(path) for path in sorted(home.glob("*.zip"))]
-    if not copies:
-        downloaded = home / "uci-341.zip"
+    copies, damaged = [], []
+    for path in _places(root):
         try:
-            fetch([_UCI_URL], downloaded, _UCI_SHA256)
-        except MissingDataError as error:
-            raise MissingDataError(
-                f"HAPT is missing: looked for *.zip or RawData/ in {home}, and could not download it ({error}). Either "
-                "connect to the network and run again, or put UCI's zip (data set 341) into HAPT of some folder and "
-                "name that folder with --data.root or MCUBENCH_DATA."
-            ) from None
-        return HaptArchive(downloaded)
-    # Other zips may lie there too; the copy that has most of what can be read is the one that is meant.
-    return max(copies, key=lambda copy: sum(name in copy for name in (*copy.hashes, *FEATURE_BLOBS)))
+            copies.append(HaptArchive(path))
+        except CorruptDataError as error:
+            damaged.append(error)
+    best = max(copies, key=HaptArchive.known, default=None)  # of equal ones the first
+    if best is not None and (best.known() or best.path.is_dir()):
+        return best
+    if damaged:
+        raise damaged[0]
+    home = root / "HAPT"
+    downloaded = home / "uci-341.zip"
+    try:
+        fetch([_UCI_URL], downloaded, _UCI_SHA256)
+    except MissingDataError as error:
+        names = [path.name for path in home.glob("*")]
+        found = f"; found {_listed(names)}, without RawData" if names else ""
+        raise MissingDataError(
+            f"HAPT is missing: looked for *.zip or RawData/ in {home} and in its folders, and could not download it "
+            f"({error}){found}. Either connect to the network and run again, or put UCI's zip (data set 341) into HAPT "
+            "of some folder and name that folder with --data.root or MCUBENCH_DATA."
+        ) from None
+    return HaptArchive(downloaded)
+
+
+def _places(root: Path) -> Iterator[Path]:
+    """Folders that have the layout of HAPT, then zips that may."""
+    home = root / "HAPT"
+    inside = [path.parent for depth in ("*/RawData", "*/*/RawData") for path in sorted(home.glob(depth))]
+    for folder in (home, root / "HAPT Data Set", *inside):
+        if (folder / "RawData").is_dir():
+            yield folder
+    yield from (path for depth in ("*.zip", "*/*.zip") for path in sorted(home.glob(depth)) if path.is_file())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -131,8 +133,7 @@ def on_windows(
     if x is None:
         x = _compute(archive, walk, compute, description)
         try:
-            with atomic_path(cached) as temporary, temporary.open("wb") as file:
-                np.save(file, x)
+            _write_cache(cached, x)
         except OSError as error:  # the cache saves time, nothing else
             log.warning("%s is not cached: %s", cached.name, error)
     train, test = (Arrays(x[rows[part]], activity - 1, subject) for part, (activity, subject) in parts.items())
@@ -203,10 +204,23 @@ def _cut(recording: Recording) -> NDArray[np.float32]:
     return sliding_window_view(recording.samples.astype(np.float32), WINDOW, axis=0)[recording.starts]
 
 
+def _write_cache(path: Path, x: NDArray[Any]) -> None:
+    """Writes an array as .npy and its sha256 behind it, where numpy does not look."""
+    content = io.BytesIO()
+    np.save(content, x)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(content.getbuffer())
+        file.write(hashlib.sha256(content.getbuffer()).digest())
+
+
 def _read_cache(path: Path, windows: int) -> NDArray[Any] | None:
-    """What was computed before, or ``None`` if there is nothing or the file can't be read (it is then made again)."""
+    """What was computed before; ``None`` if there is nothing or its hash is another (it is then made again)."""
     try:
-        x: NDArray[Any] = np.load(path, allow_pickle=False)
+        whole = path.read_bytes()
+        content = memoryview(whole)[: -hashlib.sha256().digest_size]
+        if hashlib.sha256(content).digest() != whole[len(content) :]:
+            return None
+        x: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return x if x.shape[:1] == (windows,) else None

@@ -326,6 +326,7 @@ def _(op: ops.Reduce, at: _Context) -> Tensor:
 @_run.register
 def _(op: ops.Resize, at: _Context) -> Tensor:
     def kernel(x: Tensor) -> Tensor:
+        x = x.contiguous()  # the nearest neighbour depends on the order in memory (UpSampleKernel.cpp)
         if op.scales:
             return F.interpolate(x, scale_factor=list(op.scales), mode=op.mode, align_corners=op.align_corners)
         return F.interpolate(x, op.size, mode=op.mode, align_corners=op.align_corners)

@@ -7,7 +7,7 @@ from collections.abc import Container, Hashable
 from typing import Any
 
 from mcubench.graph import ops
-from mcubench.graph.ir import Graph, Node
+from mcubench.graph.ir import Graph, Node, Op, Weight
 
 __all__ = ["LAYERS", "first_free", "labels"]
 
@@ -51,21 +51,23 @@ def _identity(node: Node) -> Hashable:
     """What makes a layer the same one: its weights and how it uses them; without weights each node is its own."""
     if not isinstance(node.op, LAYERS):
         return node
-    # A recurrent cell starts from a constant state in its first step, and is the same cell in the next.
-    held = node.op.cell.weights() if isinstance(node.op, ops.RecurrentCell) else node.op.weights()
+    held, passed_over = node.op.weights(), ""
+    if isinstance(node.op, ops.RecurrentCell):  # it starts from a constant state, and is the same cell in the next step
+        held, passed_over = node.op.cell.weights(), "operands"
     weights = tuple(
         (role, each.tensor.data_ptr(), tuple(each.tensor.shape), each.tensor.stride()) for role, each in held
     )
     if not weights:
         return node
-    plain = tuple((name, value) for name, value in vars(node.op).items() if _is_plain(value))
-    return type(node.op), weights, plain, node.inputs[0].shape  # "same" padding is another for another size
+    options = tuple((name, _option(value)) for name, value in vars(node.op).items() if name != passed_over)
+    return type(node.op), weights, options, node.inputs[0].shape  # "same" padding is another for another size
 
 
-def _is_plain(value: Any) -> bool:
+def _option(value: Any) -> Hashable:
+    """An option of an operation, in which only the places of weights count: which they are is told apart from it."""
     if isinstance(value, tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (int, float, str))
+        return tuple(map(_option, value))
+    return type(value) if isinstance(value, (Weight, Op)) else value
 
 
 def first_free(name: str, taken: Container[str], between: str = ".") -> str:

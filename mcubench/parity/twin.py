@@ -14,7 +14,7 @@ from mcubench.graph import Graph, ops, trace
 from mcubench.graph.ir import Node, Unknown, Value, Weight
 from mcubench.graph.passes import channels_last
 from mcubench.parity.backend import keras_on_cpu, load_keras, quiet
-from mcubench.parity.building import Adapt, CannotBuildError, Site, build
+from mcubench.parity.building import Adapt, CannotBuildError, Site, build, unread, watched
 from mcubench.parity.naming import first_free, labels
 
 __all__ = ["as_graph", "build_model", "graph_for_keras", "save_model", "to_keras"]
@@ -148,8 +148,11 @@ class _Builder:
         label = self.labels[node]
         inputs = [self.tensors[value] for value in node.inputs]
         at = Site(self.keras, node, label, inputs, self.layers, self._trainable, self.adapt)
+        op = watched(node.op)
         try:
-            made = build(node.op, at)
+            made = build(op, at)
+            if passed_over := unread(op):
+                raise CannotBuildError(f"its counterpart would pass over {' and '.join(passed_over)}")
         except CannotBuildError as error:
             where = f"{node.path or '(root)'}: {node.op.label}"
             raise UserError(f"can't be built in Keras: {where}: {error}") from error

@@ -83,6 +83,23 @@ def test_the_cache_is_used_and_made_anew_when_damaged(tmp_path: Path, monkeypatc
     assert list(cached.parent.iterdir()) == [cached], "written whole, in the same place"
 
 
+@pytest.mark.parametrize("damage", ["zeros", "another file's", "without a hash"])
+def test_a_cache_whose_hash_is_another_is_not_believed(tmp_path: Path, cache: Path, damage: str) -> None:
+    made = archive(tmp_path, made_files())
+    first = load_windows(made)[0].x
+    (cached,) = cache.iterdir()
+    content = cached.read_bytes()
+    if damage == "zeros":
+        cached.write_bytes(content[:2000] + bytes(4000) + content[6000:])
+    elif damage == "another file's":
+        np.save(cached, np.load(cached) + 1)
+        cached.write_bytes(cached.read_bytes() + content[-32:])
+    else:
+        np.save(cached, np.load(cached) + 1)
+    assert np.array_equal(load_windows(made)[0].x, first)
+    assert cached.read_bytes() == content, "made anew"
+
+
 def test_other_content_has_another_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     files = made_files()
@@ -218,6 +235,65 @@ def test_an_altered_file_is_named(tmp_path: Path) -> None:
         load_windows(archive(tmp_path, wrong, hashes=made_files()))
 
 
+def crlf(content: bytes) -> bytes:
+    return content.replace(b"\n", b"\r\n")
+
+
+LINES: dict[str, Callable[[bytes], bytes]] = {
+    "CRLF": crlf,
+    "CR": lambda content: content.replace(b"\n", b"\r"),
+    "mixed": lambda content: content.replace(b"\n", b"\r\n", 3),
+    "an end behind the last": lambda content: content + b"\n",
+    "CRLF and an end behind the last": lambda content: crlf(content) + b"\r\n",
+    "a mark of UTF-8": lambda content: b"\xef\xbb\xbf" + content,
+}
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["zip", "folder"])
+@pytest.mark.parametrize("lines", LINES)
+def test_the_same_lines_are_read_however_they_end(tmp_path: Path, cache: Path, lines: str, packed: bool) -> None:
+    """The made files are written with LF, and without an end behind the last of a recording's lines."""
+    other = {name: LINES[lines](content) for name, content in made_files().items()}
+    (tmp_path / "other").mkdir()
+    copy, plain = archive(tmp_path / "other", other, packed, hashes=made_files()), archive(tmp_path, made_files())
+    assert copy.read("RawData/labels.txt") == made_files()["RawData/labels.txt"]
+    for ours, theirs in zip(load_windows(copy), load_windows(plain), strict=True):
+        assert np.array_equal(ours.x, theirs.x)
+        assert np.array_equal(ours.y, theirs.y)
+    assert len(list(cache.iterdir())) == 1, "the same content"
+
+
+def test_what_had_other_line_ends_originally_is_read_with_ours(tmp_path: Path) -> None:
+    originals = {name: crlf(content) for name, content in made_files().items()}
+    made = archive(tmp_path, made_files(), hashes=originals)
+    assert {name: made.read(name) for name in originals} == originals
+
+
+def test_feature_matrices_are_read_however_their_lines_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = {"Train/X_train.txt": features(3), "Test/X_test.txt": features(5)}
+    monkeypatch.setattr(hapt_archive, "FEATURE_BLOBS", {name: git_blob(content) for name, content in tables.items()})
+    other = {name: crlf(content) for name, content in {**made_files(), **tables}.items()}
+    train, _ = load_features(archive(tmp_path, other, hashes=made_files()))
+    assert train.x[2, 5] == 0.007
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda content: crlf(content).replace(b"\r\n", b"\r\n\r\n", 1),
+        lambda content: crlf(content).replace(b"0", b"1", 1),
+        lambda content: b"\n".join(reversed(content.split(b"\n"))),
+        lambda content: content.replace(b" ", b"  ", 1),
+    ],
+    ids=["an empty line more", "a digit", "another order", "another blank"],
+)
+def test_other_content_is_refused_whatever_its_line_ends(tmp_path: Path, alter: Callable[[bytes], bytes]) -> None:
+    name = "RawData/acc_exp01_user01.txt"
+    altered = changed(name, alter(made_files()[name]))
+    with pytest.raises(CorruptDataError, match=rf"{name} in .* is not the original file"):
+        load_windows(archive(tmp_path, altered, hashes=made_files()))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     files = made_files()
     del files["RawData/acc_exp02_user02.txt"]
@@ -326,10 +402,94 @@ def test_an_unwritable_cache_costs_time_and_nothing_else(
     assert "not cached" in caplog.text
 
 
-@pytest.mark.parametrize("folder", ["HAPT", "HAPT Data Set"])
+FOLDERS = ["HAPT", "HAPT Data Set", "HAPT/HAPT Data Set", "HAPT/some name", "HAPT/uci-341/HAPT Data Set"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_an_unpacked_folder_is_found(tmp_path: Path, folder: str) -> None:
     (tmp_path / folder / "RawData").mkdir(parents=True)
     assert find_or_fetch(tmp_path).path == tmp_path / folder
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> Files:
+    """The made files, taken for all of HAPT."""
+    files = made_files()
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    monkeypatch.setattr(hapt_archive, "manifest", lambda: hashes)
+    monkeypatch.setattr(hapt_archive, "_UCI_URL", "http://127.0.0.1:9/uci.zip")  # nothing listens there
+    return files
+
+
+def write(folder: Path, files: Files) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def zipped(path: Path, files: Files) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+
+
+@pytest.mark.parametrize("top", ["", "HAPT Data Set/", "a/b/", "./", "HAPT Data Set\\"])
+def test_a_zip_may_have_a_top_folder(tmp_path: Path, little: Files, top: str) -> None:
+    entries = {top + name: content for name, content in little.items()}
+    if top.endswith("\\"):  # as tools of Windows wrote them
+        entries = {name.replace("/", "\\"): content for name, content in entries.items()}
+    beside = {"__MACOSX/HAPT Data Set/RawData/._labels.txt": b"\0", f"{top}README.txt": b"", "RawData.txt": b""}
+    zipped(tmp_path / "HAPT" / "hapt.zip", {**entries, **beside})
+    train, test = load_windows(find_or_fetch(tmp_path))
+    assert (train.y.tolist(), test.y.tolist()) == ([4, 4, 3], [0, 11, 11, 11, 11])
+
+
+def test_unpacked_files_are_read_from_any_of_these_folders(tmp_path: Path, little: Files) -> None:
+    write(tmp_path / "HAPT" / "HAPT Data Set", {name: crlf(content) for name, content in little.items()})
+    before = listing(tmp_path)
+    assert load_windows(find_or_fetch(tmp_path))[0].y.tolist() == [4, 4, 3]
+    assert listing(tmp_path) == before, "read in place"
+
+
+def test_the_copy_that_has_most_is_taken_whether_folder_or_zip(tmp_path: Path, little: Files) -> None:
+    write(tmp_path / "HAPT", {"RawData/labels.txt": little["RawData/labels.txt"]})
+    zipped(tmp_path / "HAPT" / "hapt.zip", little)
+    (tmp_path / "HAPT" / "broken.zip").write_bytes(b"PK")
+    assert find_or_fetch(tmp_path).path.name == "hapt.zip"
+    (tmp_path / "HAPT" / "hapt.zip").unlink()
+    with pytest.raises(CorruptDataError, match=r"HAPT lacks RawData/acc_exp01_user01\.txt"):
+        load_windows(find_or_fetch(tmp_path))
+
+
+def test_a_broken_zip_alone_is_named(tmp_path: Path, little: Files) -> None:
+    (tmp_path / "HAPT").mkdir()
+    (tmp_path / "HAPT" / "broken.zip").write_bytes(b"PK")
+    with pytest.raises(CorruptDataError, match=r"broken\.zip is not a whole zip file"):
+        find_or_fetch(tmp_path)
+
+
+def test_what_lies_there_instead_is_listed(tmp_path: Path, little: Files) -> None:
+    """The older data set of the same authors is named much like it."""
+    names = ("activity_labels.txt", "train/y_train.txt")
+    zipped(tmp_path / "HAPT" / "har.zip", {f"UCI HAR Dataset/{name}": b"" for name in names})
+    with pytest.raises(MissingDataError, match=r"; found har\.zip, without RawData"):
+        find_or_fetch(tmp_path)
+    with pytest.raises(CorruptDataError, match=r"lacks RawData/labels\.txt; it holds UCI HAR Dataset"):
+        HaptArchive(tmp_path / "HAPT" / "har.zip").read("RawData/labels.txt")
+
+
+def test_a_zip_with_a_password_is_named(tmp_path: Path) -> None:
+    made = archive(tmp_path, made_files())
+    content = bytearray((tmp_path / "some.zip").read_bytes())
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the first bit of the flags (APPNOTE 4.4.4)
+        at = content.find(mark)
+        while at >= 0:
+            content[at + offset] |= 1
+            at = content.find(mark, at + 1)
+    (tmp_path / "some.zip").write_bytes(content)
+    with pytest.raises(CorruptDataError, match=r"can't be unpacked: .*(password|encrypted).*Pack the files anew"):
+        load_windows(HaptArchive(tmp_path / "some.zip", made.hashes))
 
 
 def test_missing_data_says_where_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -385,6 +385,13 @@ class ConvNextBlock(nn.Module):
         return x + y.permute(0, 3, 1, 2)
 
 
+def weighted(norm: nn.Module) -> nn.Module:
+    """A norm as after some training: weights that are all alike would hide where they are."""
+    for weight in norm.parameters():
+        nn.init.normal_(weight)
+    return norm
+
+
 def residual(first: nn.Module, second: nn.Module, shortcut: nn.Module, x: Tensor) -> Tensor:
     return F.relu(second(first(x).relu()) + shortcut(x))
 
@@ -441,6 +448,19 @@ LAYOUTS: dict[str, tuple[Callable[[], nn.Module], Any, dict[str, int], list[int]
         lambda: Forward(lambda a, c, x: c(torch.cat([a(x), torch.linspace(0, 1, 13).expand(x.shape[0], 2, 13)], 1)),
                         nn.Conv1d(4, 5, 3), nn.Conv1d(7, 3, 3)),
         SIGNAL, {"Permute": 0, "Reshape": 0}, [1, 1]),
+    "norm over channels and space": (
+        lambda: nn.Sequential(nn.Conv2d(4, 5, 3), weighted(nn.LayerNorm((5, 7, 9))), nn.Conv2d(5, 3, 1)),
+        IMAGE, {"Permute": 0, "Reshape": 0}, [2, 2]),
+    "root mean square over channels and space, flattened": (
+        lambda: nn.Sequential(
+            nn.Conv2d(4, 5, 3), weighted(nn.RMSNorm((5, 7, 9), eps=1e-3)), nn.Flatten(), nn.Linear(315, 3)),
+        IMAGE, {"Permute": 0, "Reshape": 1}, [2]),
+    "norm over rows": (
+        lambda: nn.Sequential(nn.Conv2d(4, 5, 3), weighted(nn.LayerNorm(9)), nn.Conv2d(5, 3, 1)),
+        IMAGE, {"Permute": 2, "Reshape": 0}, [2, 2]),
+    "norm over rows and columns": (
+        lambda: nn.Sequential(nn.Conv2d(4, 5, 3), weighted(nn.LayerNorm((7, 9))), nn.Conv2d(5, 3, 1)),
+        IMAGE, {"Permute": 2, "Reshape": 0}, [2, 2]),
     "softmax over channels": (
         lambda: nn.Sequential(nn.Conv2d(4, 5, 3), nn.Softmax(1)), IMAGE, {"Permute": 0, "Reshape": 0}, [2, 2]),
     "softmax over columns": (

@@ -93,6 +93,13 @@ LAYERS = [
             "zero pad": lambda: nn.ZeroPad2d((1, 0, 2, -1)),
             "nearest": lambda: nn.Upsample(scale_factor=2),
             "nearest size": lambda: nn.Upsample(size=(13, 10)),
+            "nearest of a scale that is nearly whole": lambda: nn.Upsample(scale_factor=(3.1, 2.1)),
+            "nearest of a size and scales": function(
+                lambda x: torch.ops.aten.upsample_nearest2d.default(x, [27, 34], 3.1, 3.1)
+            ),
+            "bilinear of a size and scales": function(
+                lambda x: torch.ops.aten.upsample_bilinear2d.default(x, [27, 34], False, 3.1, 3.1)
+            ),
             "bilinear": lambda: nn.Upsample(scale_factor=1.7, mode="bilinear"),
             "bilinear corners": lambda: nn.Upsample(size=(20, 5), mode="bilinear", align_corners=True),
             "bicubic": lambda: nn.Upsample(scale_factor=(2, 1.5), mode="bicubic"),

@@ -241,4 +241,9 @@ def _resize(low: Lowerer) -> Value:
     out = tuple(int(size) for size in low.result.shape[2:])
     corners = low.args.get("align_corners")
     scales = low.args.get("scale_factors")
+    if scales is None:  # the form that has a size, too, and a scale for each axis
+        each = [low.args[name] for name in ("scales", "scales_d", "scales_h", "scales_w") if name in low.args]
+        scales = [scale for scale in each if scale is not None]
+        if scales and len(scales) < len(out):
+            raise CannotLowerError("it gives scales for some axes only")
     return low.emit(ops.Resize(mode.rstrip("123d"), out, corners, tuple(scales) if scales else None), [x])

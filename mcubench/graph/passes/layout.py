@@ -186,6 +186,19 @@ def _(op: ops.Concat, node: Node, at: _Relayout) -> None:
     at._put(node, moved, [at._in(value, layout) for value in node.inputs], layout)
 
 
+@_relayout.register(ops.LayerNorm)
+@_relayout.register(ops.RMSNorm)
+def _(op: ops.LayerNorm | ops.RMSNorm, node: Node, at: _Relayout) -> None:
+    """Over the channels and all of space the order of elements is free, if the weights have the same."""
+    placed = at.placed[node.inputs[0]]
+    if not placed.layout or op.rank != placed.layout + 1:
+        at.as_traced(node)
+        return
+    order = _order(op.rank, placed.layout)
+    moved = {role: each.derive(each.tensor.permute(order)) for role, each in op.weights()}
+    at._put(node, replace(op, **moved), [placed.value], placed.layout)
+
+
 @_relayout.register(ops.Slice)
 @_relayout.register(ops.Softmax)
 @_relayout.register(ops.Take)

@@ -11,6 +11,7 @@ import torch
 
 from mcubench.graph import ops
 from mcubench.graph.ir import Input
+from mcubench.parity.building.reading import irrelevant
 from mcubench.parity.building.site import CannotBuildError, Site, build
 
 __all__: list[str] = []
@@ -51,7 +52,7 @@ _AXES_OF_GLOBAL_POOLING = {(0,): 1, (0, 1): 2, (0, 1, 2): 3}
 @build.register
 def _(op: ops.Activation, at: Site) -> Any:
     kind, given = op.kind, op.parameters
-    if kind in _ACTIVATIONS:
+    if kind in _ACTIVATIONS and not given:
         return at.layer("Activation", at.x, activation=_ACTIVATIONS[kind])
     if kind == "bitwise_not" and at.value.dtype == torch.bool:
         kind = "logical_not"
@@ -113,17 +114,15 @@ _WITH_OPTIONS: dict[str, Callable[..., Any]] = {
 def _(op: ops.Elementwise, at: Site) -> Any:
     name = op.kind.partition(".")[0]
     options = dict(op.keywords)
-    if "rounding_mode" in options or (name not in _BINARY and name not in ("rsub", "where", "masked_fill")):
+    alpha: Any = options.pop("alpha", 1)
+    if options or (name not in _BINARY and name not in ("rsub", "where", "masked_fill")):  # rounding_mode, say
         raise CannotBuildError("Keras has no such function")
     operands = at.aligned(op.operands)
-    alpha: Any = options.get("alpha", 1)
     if name in ("add", "sub", "rsub") and len(operands) > 2:  # add.Scalar and the like
         alpha = operands.pop()
-    if name == "where":
-        return at.op("where", *operands)
-    if name == "masked_fill":
-        x, mask, value = operands
-        return at.op("where", mask, value, x)
+    if name in ("where", "masked_fill"):
+        mask, x, other = operands if name == "where" else (operands[1], operands[2], operands[0])
+        return at.activate(at.op("where", mask, x, other), op.activation)
     if alpha != 1:
         scaled = 0 if name == "rsub" else 1
         factor = operands[scaled]
@@ -153,6 +152,8 @@ def _(op: ops.Softmax, at: Site) -> Any:
 @build.register
 def _(op: ops.Reduce, at: Site) -> Any:
     axes = [axis + 1 for axis in op.axes]
+    if op.kind not in ("var", "std"):
+        irrelevant(op, "correction")  # of the number of elements, by which nothing else divides
     rank = _AXES_OF_GLOBAL_POOLING.get(op.axes)
     if op.kind in ("mean", "amax") and rank is not None and len(at.value.shape) == rank + 1:
         kind = "Max" if op.kind == "amax" else "Average"
@@ -164,8 +165,12 @@ def _(op: ops.Reduce, at: Site) -> Any:
         return at.op("cast", index, "int64")
     if op.kind in ("var", "std"):
         count = math.prod(at.value.shape[axis] for axis in op.axes)
-        correction = count / (count - (op.correction or 0))
-        spread = at.op("multiply", at.op("var", at.x, axis=axes, keepdims=op.keepdim), correction)
+        degrees = count - (op.correction or 0)
+        if degrees <= 0:
+            raise CannotBuildError(
+                f"the variance of {count} elements is not defined with a correction of {op.correction}"
+            )
+        spread = at.op("multiply", at.op("var", at.x, axis=axes, keepdims=op.keepdim), count / degrees)
         return at.op("sqrt", spread) if op.kind == "std" else spread
     if op.kind in ("norm1", "norm2"):
         each = at.op("absolute" if op.kind == "norm1" else "square", at.x)

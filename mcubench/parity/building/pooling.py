@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mcubench.graph import ops
 from mcubench.parity.building.padding import zero_padding
+from mcubench.parity.building.reading import irrelevant
 from mcubench.parity.building.site import CannotBuildError, Site, build
 
 __all__: list[str] = []
@@ -21,6 +22,7 @@ def _(op: ops.Pool, at: Site) -> Any:
     rank = len(op.kernel)
     if max(op.dilation) > 1:
         raise CannotBuildError("Keras has no pooling with a dilation")
+    irrelevant(op, "ceil_mode")  # the size of the output, which the windows are cut from, has it
     size = at.value.shape[len(at.value.shape) - rank - 1 : -1]
     outputs = at.output.shape[len(at.output.shape) - rank - 1 : -1]
     padding = tuple(
@@ -29,7 +31,10 @@ def _(op: ops.Pool, at: Site) -> Any:
             op.padding, outputs, op.stride, op.kernel, size, strict=True
         )
     )
+    if op.kind == "max":
+        irrelevant(op, "count_include_pad")
     if op.kernel == size and set(outputs) == {1} and not any(map(any, padding)):
+        irrelevant(op, "count_include_pad")  # there is none
         name = f"Global{'Max' if op.kind == 'max' else 'Average'}Pooling{rank}D"
         return at.spatial(lambda x: at.layer(name, x, keepdims=True, data_format="channels_last"), rank)
     options: dict[str, Any] = {
@@ -76,48 +81,71 @@ def _(op: ops.AdaptivePool, at: Site) -> Any:
     return at.spatial(lambda x: at.layer(name, x, output_size=size, data_format="channels_last"), rank)
 
 
+# Up to this height and width together torch takes a kernel of its own to resize images to the nearest neighbour.
+# Source: ATen/native/cpu/UpSampleKernel.cpp, _use_vectorized_kernel_cond_2d (for channels that are not last).
+_SMALL_IMAGE = 128
+
+
 @build.register
 def _(op: ops.Resize, at: Site) -> Any:
     rank = len(op.size)
     size = at.value.shape[len(at.value.shape) - rank - 1 : -1]
-    if op.mode == "bicubic":
-        raise CannotBuildError("Keras' bicubic interpolation has another kernel than PyTorch's")
+    if op.mode not in ("nearest", "nearest-exact", "linear", "bilinear", "trilinear"):
+        raise CannotBuildError(f"Keras' {op.mode} interpolation has another kernel than PyTorch's")
+    if op.mode.startswith("nearest"):
+        irrelevant(op, "align_corners")  # torch refuses it there
+        places = [_nearest(op, *axis) for axis in zip(size, op.size, op.scales or (None,) * rank, strict=True)]
+    else:
+        places = [_between(op, *axis) for axis in zip(size, op.size, op.scales or (None,) * rank, strict=True)]
 
     def resize(x: Any) -> Any:
-        whole = all(out % length == 0 for out, length in zip(op.size, size, strict=True))
-        if op.mode.startswith("nearest") and whole and op.size != size and rank < 3:
-            factors = tuple(out // length for out, length in zip(op.size, size, strict=True))
+        factors = tuple(out // length for out, length in zip(op.size, size, strict=True))
+        if rank < 3 and set(factors) != {1} and all(map(_is_repeated, size, factors, places)):
             if rank == 1:
                 return at.layer("UpSampling1D", x, size=factors[0])
             return at.layer("UpSampling2D", x, size=factors, data_format="channels_last", interpolation="nearest")
-        for axis, (length, out) in enumerate(zip(size, op.size, strict=True)):
-            if length != out:
-                scale = op.scales[axis] if op.scales else None
-                x = _resized(at, x, axis + 1, _places(op, length, out, scale))
+        for axis, (length, where) in enumerate(zip(size, places, strict=True), 1):
+            if not np.array_equal(where, np.arange(length)):
+                x = _resized(at, x, axis, where)
         return x
 
     return at.spatial(resize, rank)
 
 
-def _places(op: ops.Resize, length: int, out: int, scale: float | None) -> NDArray[np.float64]:
+def _is_repeated(length: int, times: int, places: NDArray[np.float64]) -> bool:
+    """Whether each element is taken so many times, one after another."""
+    return np.array_equal(places, np.repeat(np.arange(length), times))
+
+
+def _nearest(op: ops.Resize, length: int, out: int, scale: float | None) -> NDArray[np.float64]:
+    """The input element that each output element is.
+
+    The scale that was given decides, not the sizes: 4.2 times four elements are sixteen, but not each one four times.
+
+    Source: ATen/native/UpSample.h, nearest_neighbor_compute_source_index, nearest_exact_... and, of small images,
+    nearest_idx, which passes over the scale where the size stays or doubles.
+    """
+    index = np.arange(out, dtype=np.float64)
+    if op.mode == "nearest" and len(op.size) == 2 and sum(op.size) <= _SMALL_IMAGE and out in (length, 2 * length):
+        return index // (out // length)
+    single = np.float32(1 / scale) if scale else np.float32(length) / np.float32(out)
+    if op.mode == "nearest":
+        scaled = index.astype(np.float32) * single
+    else:
+        scaled = ((index + 0.5) * float(single)).astype(np.float32)
+    return np.asarray(np.minimum(np.floor(scaled), length - 1), np.float64)
+
+
+def _between(op: ops.Resize, length: int, out: int, scale: float | None) -> NDArray[np.float64]:
     """Where in the input each output element lies, in elements.
 
-    Source: ATen/native/UpSample.h, area_pixel_compute_source_index and nearest_neighbor_compute_source_index.
+    Source: ATen/native/UpSample.h, area_pixel_compute_source_index, and compute_source_index_and_lambda, which copies
+    where the size stays.
     """
-    ratio = 1 / scale if scale else length / out
     index = np.arange(out, dtype=np.float64)
-    if op.mode.startswith("nearest"):
-        single = np.float32(ratio)
-        if op.mode == "nearest":
-            scaled = index.astype(np.float32) * single
-        else:
-            scaled = ((index + 0.5) * float(single)).astype(np.float32)
-        places = np.minimum(np.floor(scaled), length - 1)
-    elif op.align_corners:
-        places = index * ((length - 1) / (out - 1) if out > 1 else 0.0)
-    else:
-        places = np.maximum((index + 0.5) * ratio - 0.5, 0)
-    return np.asarray(places, np.float64)
+    if op.align_corners:  # whatever the scale
+        return index * ((length - 1) / (out - 1) if out > 1 else 0.0)
+    return index if out == length else np.maximum((index + 0.5) * (1 / scale if scale else length / out) - 0.5, 0)
 
 
 def _resized(at: Site, x: Any, axis: int, places: NDArray[np.float64]) -> Any:

@@ -30,14 +30,19 @@ def _weights(cell: ops.Cell, kind: str) -> list[NDArray[Any]]:
     """
     order = _KERAS_GRU_GATES if kind == "gru" else tuple(range(4 if kind == "lstm" else 1))
     found = [_gates(array(each), order).T for each in (cell.weight_ih, cell.weight_hh)]
-    biases = [_gates(array(each), order) for each in (cell.bias_ih, cell.bias_hh) if each is not None]
-    if biases:
+    if _is_biased(cell):
+        none = np.zeros(len(cell.weight_hh.tensor), np.float32)
+        biases = [none if each is None else _gates(array(each), order) for each in (cell.bias_ih, cell.bias_hh)]
         found.append(np.stack(biases) if kind == "gru" else np.sum(biases, axis=0))
     return found
 
 
+def _is_biased(cell: ops.Cell) -> bool:
+    return cell.bias_ih is not None or cell.bias_hh is not None
+
+
 def _options(kind: str, cell: ops.Cell, nonlinearity: str) -> dict[str, Any]:
-    options: dict[str, Any] = {"units": cell.weight_hh.tensor.shape[1], "use_bias": cell.bias_ih is not None}
+    options: dict[str, Any] = {"units": cell.weight_hh.tensor.shape[1], "use_bias": _is_biased(cell)}
     if kind == "gru":
         options["reset_after"] = True
     if kind == "rnn":
@@ -47,7 +52,7 @@ def _options(kind: str, cell: ops.Cell, nonlinearity: str) -> dict[str, Any]:
 
 @build.register
 def _(op: ops.Recurrent, at: Site) -> Any:
-    if any(isinstance(each, Weight) and bool(each.tensor.any()) for each in op.state):
+    if not all(each is None or (isinstance(each, Weight) and not each.tensor.any()) for each in op.state):
         raise CannotBuildError("its initial state is not zero")
     kind = type(op).__name__.lower()
     options = _options(kind, op.cells[0], op.nonlinearity if isinstance(op, ops.RNN) else "tanh")

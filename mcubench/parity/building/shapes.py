@@ -9,7 +9,8 @@ import numpy as np
 from mcubench.graph import ops
 from mcubench.graph.ir import Input, Weight
 from mcubench.parity.building.padding import zero_padding
-from mcubench.parity.building.site import Site, array, build
+from mcubench.parity.building.reading import irrelevant
+from mcubench.parity.building.site import CannotBuildError, Site, array, build
 
 __all__: list[str] = []
 
@@ -50,12 +51,16 @@ def _(op: ops.Take, at: Site) -> Any:
 
 @build.register
 def _(op: ops.Pad, at: Site) -> Any:
+    if op.mode not in ("constant", "reflect", "replicate", "circular"):
+        raise CannotBuildError(f"padding of mode {op.mode!r} is not known")
     x = at.x
     *spatial, channels = op.padding
     if any(min(pair) < 0 for pair in op.padding):  # negative: cut off
         cut = tuple(slice(max(-before, 0), -max(-after, 0) or None) for before, after in op.padding)
         x = at.op("get_item", x, (slice(None), *cut))
     padding = tuple((max(before, 0), max(after, 0)) for before, after in op.padding)
+    if op.mode != "constant" or not any(map(any, padding)):
+        irrelevant(op, "value")  # nothing is filled with it
     if not any(map(any, padding)):
         return x
     if op.mode == "constant":

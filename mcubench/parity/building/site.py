@@ -174,6 +174,8 @@ class Site:
 def build(_op: Op, _at: Site) -> Any:
     """Builds an operation's counterpart; returns its output, or a tuple of outputs.
 
+    A rule reads every field of its operation, or calls it `irrelevant`: what it passes over is refused.
+
     Raises:
         CannotBuildError: If there is none.
     """

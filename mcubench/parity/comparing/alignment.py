@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,25 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcubench.graph import Graph, Node, ops
+from mcubench.graph.ir import Value
+from mcubench.parity.comparing.gaps import groups
 from mcubench.parity.comparing.keras_costs import keras_params
 from mcubench.parity.comparing.kinds import (
     activation_of,
+    cuts,
     holds_weights,
     is_activation,
     node_kind,
     only_moves,
     step_kinds,
 )
+from mcubench.parity.comparing.meeting import ALIKE, Meetings, fitting
 from mcubench.parity.comparing.pairing import Pair, Pairing
 from mcubench.parity.comparing.recording import Step
 from mcubench.parity.comparing.report import difference
-from mcubench.parity.comparing.structure import expected_params, squeezed
+from mcubench.parity.comparing.rewriting import written_otherwise
+from mcubench.parity.comparing.structure import expected_params, weights_of_nodes, weights_of_steps
 
 __all__ = ["align"]
 
 # What speaks for two layers being the same one. The kind must agree; the rest decides among several.
 _KIND, _NAME, _NUMBERS, _SHAPE, _WEIGHTS = 8, 5, 4, 2, 2
-_ALIKE = 1e-3  # relative error below which numbers speak for a pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,74 +45,94 @@ class _Part:
 
 
 def align(
-    graph: Graph, names: Mapping[Node, str], steps: Sequence[Step], values: Mapping[str, NDArray[Any]]
+    graph: Graph,
+    names: Mapping[Node, str],
+    steps: Sequence[Step],
+    values: Mapping[str, NDArray[Any]],
+    rtol: float,
+    outputs_agree: bool,
 ) -> Pairing:
     """Pairs nodes with steps.
 
     Layers with weights come first: the alignment in order that has most in common (kind, numbers, shape, weights).
     Parallel branches may be written in another order: of layers that look alike, those are paired whose numbers agree.
-    An activation that Keras has inside a layer is that of the next node. What has no weights is paired where kind and
-    shape agree between the same neighbours.
+    A layer is compared where both sides hold the same numbers: behind an activation that one side has inside it, or
+    behind a cut that the other makes with its padding. Layers that one side has in other pieces are paired as a group.
+    What has no weights is paired where kind and shape agree between the same neighbours.
 
     Args:
         graph: The graph, channels last.
         names: What its nodes are called.
         steps: What Keras ran.
         values: Every value of the graph for the same samples, by name.
+        rtol: The relative error that is allowed.
+        outputs_agree: Whether the outputs of the whole agree.
     """
-    return _Alignment(graph, names, steps, values).run()
+    return _Alignment(graph, names, steps, values, rtol, outputs_agree).run()
 
 
 class _Alignment:
     def __init__(
-        self, graph: Graph, names: Mapping[Node, str], steps: Sequence[Step], values: Mapping[str, NDArray[Any]]
+        self,
+        graph: Graph,
+        names: Mapping[Node, str],
+        steps: Sequence[Step],
+        values: Mapping[str, NDArray[Any]],
+        rtol: float,
+        outputs_agree: bool,
     ) -> None:
+        self.graph = graph
         self.names = names
         self.values = values
+        self.rtol = rtol
+        self.outputs_agree = outputs_agree
         self.readers = graph.consumers()
         self.nodes = [node for node in graph.nodes if not only_moves(node)]
         self.steps = [step for step in steps if not only_moves(step)]
+        self.meetings = Meetings(graph, steps, values, rtol)
 
     def run(self) -> Pairing:
-        anchors = [node for node in self.nodes if holds_weights(node)]
-        parts = [
-            _Part(step, kind, kind is step_kinds(step)[-1])
-            for step in self.steps
-            if holds_weights(step)
-            for kind in step_kinds(step)
-        ]
-        matched = self._untangled(_aligned(anchors, parts, self._score))
-        pairs: dict[Node, Pair] = {}
-        one_sided: list[tuple[Pair, str]] = []
-        inside: set[Node] = set()
+        pairs = self._pair_layers()
+        self._pair_others(pairs)
+        covered = {node for pair in pairs for node in (*pair.nodes, *pair.inside)}
+        used = {step for pair in pairs for step in pair.steps}
+        left = [node for node in self.nodes if node not in covered]
+        rest = [step for step in self.steps if step not in used]
+        otherwise = written_otherwise(self.graph, pairs, self.rtol, self.outputs_agree)
+        pairs.sort(key=lambda pair: self.graph.nodes.index(pair.node))
+        return Pairing(
+            pairs=tuple(pair for pair in pairs if pair not in otherwise),
+            unpaired_nodes=tuple(node for node in left if holds_weights(node)),
+            unpaired_steps=tuple(step for step in rest if holds_weights(step)),
+            others=(
+                *(f"only in PyTorch: {self.names[node]} ({node.op.label})" for node in left if not holds_weights(node)),
+                *(f"only in Keras: {step.name} ({step.kind})" for step in rest if not holds_weights(step)),
+                *(f"written otherwise: {pair.label}, in Keras {pair.last.name}" for pair in otherwise),
+            ),
+        )
+
+    def _pair_layers(self) -> list[Pair]:
+        """Pairs and groups of layers with weights."""
+        layers = [step for step in self.steps if holds_weights(step)]
+        parts = [_Part(step, kind, kind is step_kinds(step)[-1]) for step in layers for kind in step_kinds(step)]
+        matched = self._untangled(_aligned(list(filter(holds_weights, self.nodes)), parts, self._score))
+        pairs: list[Pair] = []
+        known: dict[Node, Step] = {}
         begun: dict[Step, Node] = {}  # the first of two nodes that one step stands for
         for node, part in matched.items():
             if not part.is_last:
                 begun[part.step] = node
                 continue
-            reference, following, missing = self._reference(node, part.step)
-            if following is not None:
-                inside.add(following)
             nodes = (begun[part.step], node) if part.step in begun else (node,)
-            pairs[node] = Pair(nodes, self.names[node], reference, (part.step,))
-            if missing:
-                one_sided.append((pairs[node], missing))
-        paired = {node for pair in pairs.values() for node in pair.nodes}
-        self._pair_others(pairs, paired | inside)
-        paired = {node for pair in pairs.values() for node in pair.nodes}
-        used = {pair.last for pair in pairs.values()}
-        left = [node for node in self.nodes if node not in paired and node not in inside]
-        rest = [step for step in self.steps if step not in used]
-        return Pairing(
-            pairs=tuple(sorted(pairs.values(), key=lambda pair: self.nodes.index(pair.node))),
-            unpaired_nodes=tuple(node for node in left if holds_weights(node)),
-            unpaired_steps=tuple(step for step in rest if holds_weights(step)),
-            activations=tuple(one_sided),
-            others=(
-                *(f"only in PyTorch: {self.names[node]} ({node.op.label})" for node in left if not holds_weights(node)),
-                *(f"only in Keras: {step.name} ({step.kind})" for step in rest if not holds_weights(step)),
-            ),
-        )
+            pairs.append(self._pair(nodes, part.step))
+            complete = weights_of_nodes(nodes) == weights_of_steps([part.step])  # and not the first half, say
+            if complete and self.meetings.find((node,), (part.step,)) is not None:
+                known.update(dict.fromkeys(nodes, part.step))
+        holders = [node for node in self.nodes if any(node.op.weights())]
+        for some, others, meeting in groups(holders, layers, known, self.meetings):
+            pairs = [pair for pair in pairs if not {*pair.nodes} & {*some} and not {*pair.steps} & {*others}]
+            pairs.append(Pair(some, self.names[some[-1]], meeting.reference, meeting.steps, meeting.inside))
+        return pairs
 
     def _score(self, node: Node, part: _Part) -> float:
         """How much speaks for a pair; 0 if nothing does."""
@@ -116,28 +140,52 @@ class _Alignment:
             return 0
         if not part.is_last:
             return _KIND
-        reference, _, _ = self._reference(node, part.step)
-        agrees = _agree(reference, part.step)
-        shape = squeezed(reference.shape) == squeezed(part.step.output.shape)
+        meets = self._numbers(node, part)
+        shape = bool(fitting(self._pair((node,), part.step).reference, part.step.output))
         weights = expected_params(node) == keras_params(part.step.operation)
         name = self.names[node] == part.step.name
-        return _KIND + _NAME * name + _NUMBERS * agrees + _SHAPE * shape + _WEIGHTS * weights
+        return _KIND + _NAME * name + _NUMBERS * meets + _SHAPE * shape + _WEIGHTS * weights
 
-    def _reference(self, node: Node, step: Step) -> tuple[NDArray[Any], Node | None, str]:
-        """What a step's output should be, the activation node inside it, and an activation that has no node."""
+    def _pair(self, nodes: tuple[Node, ...], step: Step) -> Pair:
+        """A step as the counterpart of nodes, compared where both have the same numbers, or should have."""
+        label = self.names[nodes[-1]]
+        reference, inside, activation = self._expected(nodes[-1], step)
+        if meeting := self.meetings.find(nodes[-1:], (step,)):
+            if any(not (only_moves(node) or cuts(node)) for node in meeting.inside):
+                activation = ""  # written by hand, if Keras ends with one
+            return Pair(nodes, label, meeting.reference, meeting.steps, meeting.inside or inside, activation)
+        return Pair(nodes, label, next(iter(fitting(reference, step.output)), reference), (step,), inside, activation)
+
+    def _expected(self, node: Node, step: Step) -> tuple[NDArray[Any], tuple[Node, ...], str]:
+        """What a step's output should be, the nodes that it has inside, and an activation that has no node."""
         reference = self.values[node.output.name]
         if isinstance(node.op, ops.Recurrent) and step.output.ndim == reference.ndim - 1:  # only the last step
-            return self.values[node.outputs[1].name].reshape(len(reference), -1), None, ""
+            return self.values[node.outputs[1].name].reshape(len(reference), -1), (), ""
         activation = activation_of(step)
-        if activation == "linear" or step_kinds(step)[-1] == activation:
-            return reference, None, ""
-        readers = self.readers[node.output]
-        following = readers[0] if len(readers) == 1 and is_activation(readers[0]) else None
-        if following is not None and (node_kind(following) == activation or not activation.isidentifier()):
-            return self.values[following.output.name], following, ""
-        if following is not None and _agree(self.values[following.output.name], step):
-            return self.values[following.output.name], following, ""
-        return reference, None, activation
+        if activation in ("linear", step_kinds(step)[-1], getattr(node.op, "activation", None)):
+            activation = ""
+        reached = [line for line in self._lines(node) if _ends_with(line, activation)]
+        ends = [(self.values[line[-1].output.name], line) for line in reached if line]
+        if not activation:
+            ends.insert(0, (reference, ()))
+        elif not ends:
+            return reference, (), activation
+        fits = [end for end in ends if fitting(end[0], step.output)]
+        return *(fits or ends)[0], ""
+
+    def _lines(self, node: Node) -> Iterator[tuple[Node, ...]]:
+        """The nodes behind a layer that alone read it, one after another: moves, cuts and one activation."""
+        line: tuple[Node, ...] = ()
+        yield line
+        value: Value = node.output
+        while len(readers := self.readers[value]) == 1:
+            (reader,) = readers
+            if not (
+                only_moves(reader) or cuts(reader) or (is_activation(reader) and not any(map(is_activation, line)))
+            ):
+                return
+            line, value = (*line, reader), reader.output
+            yield line
 
     def _untangled(self, matched: dict[Node, _Part]) -> dict[Node, _Part]:
         """Branches side by side: exchanges layers that look alike where their numbers then agree."""
@@ -151,28 +199,39 @@ class _Alignment:
         return matched
 
     def _numbers(self, node: Node, part: _Part) -> bool:
-        return _agree(self._reference(node, part.step)[0], part.step)
+        return self.meetings.find((node,), (part.step,)) is not None
 
-    def _pair_others(self, pairs: dict[Node, Pair], done: set[Node]) -> None:
+    def _pair_others(self, pairs: list[Pair]) -> None:
         """Pairs what has no weights, where kind and shape agree in both orders."""
-        used = {pair.last for pair in pairs.values()}
-        nodes = [node for node in self.nodes if node not in done]
+        covered = {node for pair in pairs for node in (*pair.nodes, *pair.inside)}
+        used = {step for pair in pairs for step in pair.steps}
+        nodes = [node for node in self.nodes if node not in covered]
         parts = [_Part(step, step_kinds(step)[-1], True) for step in self.steps if step not in used]
 
         def score(node: Node, part: _Part) -> float:
-            reference = self.values[node.output.name]
-            if node_kind(node) != part.kind or squeezed(reference.shape) != squeezed(part.step.output.shape):
+            pair = self._alone(node, part.step)
+            if node_kind(node) != part.kind or pair is None:
                 return 0
-            return _KIND + _NUMBERS * _agree(reference, part.step)
+            return _KIND + _NUMBERS * pair.within(ALIKE)
 
         for node, part in _aligned(nodes, parts, score).items():
-            pairs[node] = Pair((node,), self.names[node], self.values[node.output.name], (part.step,))
+            pair = self._alone(node, part.step)
+            assert pair is not None
+            pairs.append(pair)
+
+    def _alone(self, node: Node, step: Step) -> Pair | None:
+        """A node and a step without anything behind them, if they have the same shape."""
+        forms = fitting(self.values[node.output.name], step.output)
+        nearest = min(forms, key=lambda form: difference(step.output, form).relative, default=None)
+        return None if nearest is None else Pair((node,), self.names[node], nearest, (step,))
 
 
-def _agree(reference: NDArray[Any], step: Step) -> bool:
-    if len(reference) != len(step.output) or squeezed(reference.shape[1:]) != squeezed(step.output.shape[1:]):
-        return False
-    return difference(step.output, reference).within(_ALIKE)
+def _ends_with(line: Sequence[Node], activation: str) -> bool:
+    """Whether the activation among some nodes is that one, or none if it is empty; a lambda may be any."""
+    kinds = [node_kind(node) for node in line if is_activation(node)]
+    if not activation:
+        return not kinds
+    return kinds == [activation] or (bool(kinds) and not activation.isidentifier())
 
 
 def _aligned(nodes: Sequence[Node], parts: Sequence[_Part], score: Callable[[Node, _Part], float]) -> dict[Node, _Part]:

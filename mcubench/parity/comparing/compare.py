@@ -25,10 +25,10 @@ from mcubench.parity.comparing.pairing import Pair, Pairing, by_name, has_the_na
 from mcubench.parity.comparing.recording import Step, record
 from mcubench.parity.comparing.report import LayerParity, OutputParity, ParityReport, difference
 from mcubench.parity.comparing.structure import (
+    cut_off,
     explained_params,
     graph_macs,
     pair_params,
-    squeezed,
     structural_differences,
     torch_params,
 )
@@ -83,28 +83,30 @@ def compare(
     inputs = [each.clone() for each in keras_inputs(graph, x, batch_dim)]
     with keras_on_cpu(keras):
         steps, results = _run(keras, keras_model, _as_it_takes_them(keras_model, inputs, x))
-    pairing, values = _pair(graph, steps, inputs)
+    values = _values(graph, inputs)
     own = [torch.from_numpy(values[value.name]) for value in graph.outputs]
-    notes = [*graph.notes, *pairing.others]
+    notes = list(graph.notes)
     references = [_channels_back(each, moved) for each, moved in zip(own, graph.output_axes_moved, strict=True)]
     keys: list[Any] = list(range(len(references)))
     if isinstance(module, nn.Module):
         references, keys, note = _forward(module, x, references, by_name=not set(results) <= set(keys))
         notes += note
-    structure = list(structural_differences(pairing))
-    if set(results) != set(keys):
-        structure.append(f"PyTorch has the outputs {_listed(keys)}, Keras {_listed(results)}")
     outputs = tuple(
         _output(value, results[key], reference.numpy(), moved, rtol)
         for key, value, reference, moved in zip(keys, graph.outputs, references, graph.output_axes_moved, strict=True)
         if key in results
     )
+    all_agree = set(results) == set(keys) and all(output.agrees for output in outputs)
+    pairing = _pair(graph, steps, values, inputs, rtol, all_agree)
+    structure = list(structural_differences(pairing))
+    if set(results) != set(keys):
+        structure.append(f"PyTorch has the outputs {_listed(keys)}, Keras {_listed(results)}")
     structure += [
         f"output {output.name}: shape {output.shape} in PyTorch, another in Keras"
         for output in outputs
         if output.difference is None
     ]
-    notes += _weak(outputs, references, rtol)
+    notes += [*pairing.others, *cut_off(pairing), *_weak(outputs, references, rtol)]
     return ParityReport(
         model=type(module).__name__ if isinstance(module, nn.Module) else "the graph",
         backend=keras.backend.backend(),
@@ -183,7 +185,9 @@ def _as_it_takes_them(model: Any, inputs: Sequence[Tensor], x: Any) -> tuple[lis
         raise UserError(f"the Keras model takes {len(declared)} inputs, the module {len(inputs)}")
     ready = []
     for index, tensor in enumerate(inputs):
-        forms = [tensor] if tensor.ndim < 3 else [tensor, tensor.movedim(1, -1)]
+        # The channels are in front of the places, or behind a sample's steps, as those of a video's frames are.
+        axes = (2, 1) if tensor.ndim > 4 else (1, 2)
+        forms = [tensor, *(tensor.movedim(axis, -1) for axis in axes if axis < tensor.ndim - 1)]
         fitting = [each for each in forms if not declared or _fits(tuple(each.shape[1:]), declared[index])]
         if not fitting:
             shapes = " or ".join(dict.fromkeys(str(tuple(each.shape[1:])) for each in forms))
@@ -199,20 +203,26 @@ def _fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
     return len(shape) == len(declared) and all(want in (None, have) for have, want in zip(shape, declared, strict=True))
 
 
-def _pair(graph: Graph, steps: Sequence[Step], inputs: Sequence[Tensor]) -> tuple[Pairing, Mapping[str, NDArray[Any]]]:
-    """Pairs both sides, by name if Keras has the names; with every value of the graph."""
-    values = _values(graph, inputs)
+def _pair(
+    graph: Graph,
+    steps: Sequence[Step],
+    values: Mapping[str, NDArray[Any]],
+    inputs: Sequence[Tensor],
+    rtol: float,
+    outputs_agree: bool,
+) -> Pairing:
+    """Pairs both sides, by name if Keras has the names and it then agrees; else as one reads them."""
     names = labels(graph)
-    if has_the_names(graph, names, steps):
-        return by_name(graph, names, steps, values), values
-    pairing = align(graph, names, steps, values)
-    if pairing.strays:  # a ReLU may stand before a max-pool on one side and behind it on the other: it is the same
-        moved = activation_before_pool(graph)
+    named = by_name(graph, names, steps, values) if has_the_names(graph, names, steps) else None
+    if named is not None and not named.faults(rtol):
+        return named
+    read = [align(graph, names, steps, values, rtol, outputs_agree)]
+    moved = activation_before_pool(graph)
+    if moved.nodes != graph.nodes:  # a ReLU may stand before a max-pool on one side and behind it on the other
         more = {**values, **_values(moved, inputs)}
-        other = align(moved, labels(moved), steps, more)
-        if other.strays < pairing.strays:
-            return other, more
-    return pairing, values
+        read.append(align(moved, labels(moved), steps, more, rtol, outputs_agree))
+    best = min(read, key=lambda pairing: (pairing.faults(rtol), -len(pairing.pairs)))
+    return best if named is None or not best.faults(rtol) else named
 
 
 def _values(graph: Graph, inputs: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
@@ -273,16 +283,13 @@ def _batch_in_front(leaf: Tensor, reference: Tensor) -> Tensor | None:
 
 
 def _layer(pair: Pair, rtol: float) -> LayerParity:
-    found, reference = pair.last.output, pair.reference
-    # Axes of size 1 may be in other places within a model; the batch may not.
-    fits = len(found) == len(reference) and squeezed(found.shape[1:]) == squeezed(reference.shape[1:])
-    off = difference(found, reference) if fits else None
+    off = pair.difference()
     return LayerParity(
         path=pair.label,
         op=" + ".join(node.op.label for node in pair.nodes),
         keras=pair.last.name,
         keras_kind=pair.last.kind,
-        shape=tuple(reference.shape[1:]),
+        shape=tuple(pair.reference.shape[1:]),
         params=pair_params(pair),
         difference=off,
         agrees=off is not None and off.within(rtol),

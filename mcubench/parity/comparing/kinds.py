@@ -10,7 +10,17 @@ from mcubench.parity.comparing.keras_costs import keras_params
 from mcubench.parity.comparing.recording import Step
 from mcubench.parity.naming import LAYERS
 
-__all__ = ["activation_of", "holds_weights", "is_activation", "node_kind", "only_moves", "step_kinds"]
+__all__ = [
+    "activation_of",
+    "core",
+    "cuts",
+    "holds_weights",
+    "is_activation",
+    "loses",
+    "node_kind",
+    "only_moves",
+    "step_kinds",
+]
 
 _KERAS_KINDS = {
     **{f"Conv{rank}D": "Conv" for rank in (1, 2, 3)},
@@ -32,7 +42,7 @@ _KERAS_KINDS = {
     "Divide": "div",
     "Concatenate": "Concat",
 }
-_INSIDE = {"Bidirectional": "forward_layer", "TimeDistributed": "layer"}  # wrappers: what they do is what is in them
+_INSIDE = {"Bidirectional": "forward_layer", "TimeDistributed": "layer"}
 _SAME_NAMES = ("Dense", "LSTM", "GRU", "PReLU", "Embedding", "EinsumDense", "Softmax")
 _ACTIVATIONS = {"hard_silu": "hardswish", "hard_sigmoid": "hardsigmoid", "swish": "silu", "hard_tanh": "relu_n1_to_1"}
 _END_WITH_ACTIVATION = ("Dense", "EinsumDense", "Conv", "DepthwiseConv", "SeparableConv")
@@ -40,6 +50,9 @@ _END_WITH_ACTIVATION = ("Dense", "EinsumDense", "Conv", "DepthwiseConv", "Separa
 # They move elements, or do nothing at inference; the other side may have them elsewhere or not at all.
 _MOVES = (ops.Reshape, ops.Permute, ops.Expand, ops.Pad, ops.FakeQuantize)
 _KERAS_MOVES = ("Flatten", "Reshape", "Permute", "ZeroPadding", "Cropping", "InputLayer", "Identity", "Activity", "Pad")
+_CUTS = (ops.Slice, ops.Select)
+_STEPS = ("round", "floor", "ceil", "trunc", "sign", "heaviside")
+_KERAS_CUTS = ("Cropping", "GetItem")
 _KERAS_DROPS = ("Dropout", "SpatialDropout", "AlphaDropout", "GaussianDropout", "GaussianNoise")
 
 
@@ -47,7 +60,31 @@ def only_moves(thing: Node | Step) -> bool:
     """Whether it makes no new numbers at inference."""
     if isinstance(thing, Node):
         return isinstance(thing.op, _MOVES)
-    return thing.kind.startswith(_KERAS_MOVES) or thing.kind.startswith(_KERAS_DROPS)
+    return type(core(thing.operation)).__name__.startswith(_KERAS_MOVES + _KERAS_DROPS)
+
+
+def cuts(thing: Node | Step) -> bool:
+    """Whether it takes a part of its input as it is."""
+    if isinstance(thing, Node):
+        return isinstance(thing.op, _CUTS)
+    return type(core(thing.operation)).__name__.startswith(_KERAS_CUTS)
+
+
+def loses(node: Node) -> bool:
+    """Whether different values may well become the same in it, so that it hides a mistake: a mean, a class, a step."""
+    op = node.op
+    if isinstance(op, ops.Pool):
+        places = node.output.shape[len(node.output.shape) - len(op.kernel) - 1 : -1]
+        return op.kind != "max" or set(places) == {1}
+    discrete = not node.output.dtype.is_floating_point or node_kind(node) in _STEPS
+    return discrete or isinstance(op, (ops.Reduce, ops.AdaptivePool))
+
+
+def core(operation: Any) -> Any:
+    """The layer inside wrappers, or the layer itself: what a wrapper does is what is in it."""
+    while (inside := _INSIDE.get(type(operation).__name__)) and hasattr(operation, inside):
+        operation = getattr(operation, inside)
+    return operation
 
 
 def holds_weights(thing: Node | Step) -> bool:
@@ -78,17 +115,16 @@ def is_activation(node: Node) -> bool:
 
 def step_kinds(step: Step) -> tuple[str, ...]:
     """The kinds of nodes that a Keras layer stands for, without the activation it ends with; mostly one."""
-    if step.kind.startswith("SeparableConv") and step.is_keras:
+    layer = core(step.operation)
+    if type(layer).__name__.startswith("SeparableConv") and step.is_keras:
         return "DepthwiseConv", "Conv"
-    return (_kind(step.operation, step),)
+    return (_kind(layer, step),)
 
 
 def _kind(layer: Any, step: Step) -> str:
     name = type(layer).__name__
     if not step.is_keras:
         return name
-    if name in _INSIDE:
-        return _kind(getattr(layer, _INSIDE[name]), step)
     if name in ("Conv1D", "Conv2D") and 1 < layer.groups == step.inputs[0][-1]:
         return "DepthwiseConv"
     special: dict[str, Callable[[], str]] = {
@@ -105,9 +141,11 @@ def _kind(layer: Any, step: Step) -> str:
 
 def activation_of(step: Step) -> str:
     """The activation that a layer ends with, by PyTorch's name; recurrent layers have theirs inside."""
-    if step.kind != "Activation" and not step.kind.startswith(_END_WITH_ACTIVATION):
+    layer = core(step.operation)
+    kind = type(layer).__name__
+    if kind != "Activation" and not kind.startswith(_END_WITH_ACTIVATION):
         return "linear"
-    activation = getattr(step.operation, "activation", None)
+    activation = getattr(layer, "activation", None)
     if activation is None:
         return "linear"
     if hasattr(activation, "get_config"):  # a layer as activation

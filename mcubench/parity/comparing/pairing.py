@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from mcubench.graph import Graph, Node
 from mcubench.parity.comparing.kinds import activation_of, holds_weights, only_moves
+from mcubench.parity.comparing.meeting import squeezed
 from mcubench.parity.comparing.recording import Step
-from mcubench.parity.comparing.report import difference
+from mcubench.parity.comparing.report import Difference, difference
 
 __all__ = ["Pair", "Pairing", "by_name", "has_the_names"]
 
@@ -23,24 +24,41 @@ class Pair:
     Attributes:
         nodes: The nodes, in order; more than one where Keras has a layer for several.
         label: What the last of them is called.
-        reference: What Keras' output should be, shape (N, ...).
-        steps: What Keras does there, in order; more than one where padding or cropping is a layer of its own.
+        reference: What Keras' output should be, with its axes as Keras has them, shape (N, ...).
+        steps: What Keras does there, in order; more than one where padding, cropping or an activation is a layer of its
+            own, or PyTorch has a layer for several.
+        inside: Nodes without weights behind them that Keras' output has been through, too: an activation, a cut.
+        activation: What Keras alone ends with, if anything.
     """
 
     nodes: tuple[Node, ...]
     label: str
     reference: NDArray[Any]
     steps: tuple[Step, ...]
+    inside: tuple[Node, ...] = ()
+    activation: str = ""
 
     @property
     def node(self) -> Node:
-        """The node that makes the output."""
+        """The last of the nodes."""
         return self.nodes[-1]
 
     @property
     def last(self) -> Step:
         """The step that makes the output."""
         return self.steps[-1]
+
+    def difference(self) -> Difference | None:
+        """How far Keras' output is from the reference; ``None`` if it has another shape."""
+        found, reference = self.last.output, self.reference
+        # Axes of size 1 may be in other places within a model; the batch may not.
+        fits = len(found) == len(reference) and squeezed(found.shape[1:]) == squeezed(reference.shape[1:])
+        return difference(found, reference) if fits else None
+
+    def within(self, rtol: float) -> bool:
+        """Whether Keras' output is the reference up to a relative error."""
+        found = self.difference()
+        return found is not None and found.within(rtol)
 
 
 @dataclass(frozen=True)
@@ -51,20 +69,18 @@ class Pairing:
         pairs: In the order of the graph.
         unpaired_nodes: Nodes that Keras has no layer for, and should.
         unpaired_steps: Keras layers that no node stands for, and should.
-        activations: Pairs in which Keras alone applies an activation.
         others: What is on one side only and may be no mistake, in words.
     """
 
     pairs: tuple[Pair, ...]
     unpaired_nodes: tuple[Node, ...]
     unpaired_steps: tuple[Step, ...]
-    activations: tuple[tuple[Pair, str], ...] = ()
     others: tuple[str, ...] = ()
 
-    @property
-    def strays(self) -> int:
-        """How much is left over."""
-        return len(self.unpaired_nodes) + len(self.unpaired_steps) + len(self.activations)
+    def faults(self, rtol: float) -> int:
+        """How much is left over, or ends with an activation of its own, or is not the same."""
+        left = len(self.unpaired_nodes) + len(self.unpaired_steps)
+        return left + sum(bool(pair.activation) or not pair.within(rtol) for pair in self.pairs)
 
 
 def has_the_names(graph: Graph, names: Mapping[Node, str], steps: Sequence[Step]) -> bool:

@@ -23,12 +23,14 @@ class Step:
         inputs: Shapes of its input tensors for one sample.
         output: Its first output, shape (N, ...).
         repeats: How often it ran for one sample; more than once where steps were merged with the batch.
+        sources: The steps that made its input tensors, as far as steps did.
     """
 
     operation: Any
     inputs: tuple[tuple[int, ...], ...]
     output: NDArray[Any]
     repeats: int = 1
+    sources: tuple[Step, ...] = ()
 
     @property
     def name(self) -> str:
@@ -65,13 +67,13 @@ def record(
     Returns:
         Every call in order, and the model's outputs by name if it returns a dict, else by position.
     """
-    steps: list[Step] = []
+    log = _Log(keras, len(inputs[0]))
     tensors = [keras.ops.convert_to_tensor(each) for each in inputs]
     variables = list(_variables(keras, model))
     before = [np.array(_numpy(keras, variable)) for variable in variables]
     with contextlib.ExitStack() as stack:
         for operation in dict.fromkeys(_leaves(model)):
-            stack.enter_context(_watched(keras, operation, steps, len(inputs[0])))
+            stack.enter_context(_watched(operation, log))
         try:
             result = _call(model, tensors, names)
         finally:  # a stateful recurrent layer, say, has moved on
@@ -79,8 +81,8 @@ def record(
                 if not np.array_equal(_numpy(keras, variable), value, equal_nan=value.dtype.kind == "f"):
                     variable.assign(value)
     if isinstance(result, dict) and all(keras.ops.is_tensor(each) for each in result.values()):
-        return steps, {name: _numpy(keras, each) for name, each in result.items()}
-    return steps, {index: _numpy(keras, each) for index, each in enumerate(keras.tree.flatten(result))}
+        return log.steps, {name: _numpy(keras, each) for name, each in result.items()}
+    return log.steps, {index: _numpy(keras, each) for index, each in enumerate(keras.tree.flatten(result))}
 
 
 def _variables(keras: Any, model: Any) -> Iterator[Any]:
@@ -114,18 +116,38 @@ def _leaves(model: Any) -> Iterator[Any]:
             yield each
 
 
+class _Log:
+    """The calls so far, and which tensors they made."""
+
+    def __init__(self, keras: Any, samples: int) -> None:
+        self.keras = keras
+        self.samples = samples
+        self.steps: list[Step] = []
+        self._makers: dict[int, Step] = {}  # by the identity of tensors, which is theirs alone as long as they live
+        self._alive: list[Any] = []
+
+    def add(self, operation: Any, given: Any, result: Any) -> None:
+        read, made = (self._tensors(each) for each in (given, result))
+        output = _numpy(self.keras, self.keras.tree.flatten(result)[0])
+        repeats = max(1, len(output) // self.samples) if output.ndim else 1
+        shapes = tuple(tuple(map(int, each.shape[1:])) for each in read)
+        sources = tuple(self._makers[id(each)] for each in read if id(each) in self._makers)
+        self.steps.append(Step(operation, shapes, output, repeats, sources))
+        self._makers.update(dict.fromkeys(map(id, made), self.steps[-1]))
+        self._alive += made
+
+    def _tensors(self, tree: Any) -> list[Any]:
+        return [each for each in self.keras.tree.flatten(tree) if self.keras.ops.is_tensor(each)]
+
+
 @contextlib.contextmanager
-def _watched(keras: Any, operation: Any, steps: list[Step], samples: int) -> Iterator[None]:
+def _watched(operation: Any, log: _Log) -> Iterator[None]:
     """Has an operation write its calls down while the context lasts."""
     call: Callable[..., Any] = operation.call
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         result = call(*args, **kwargs)
-        found = [each for each in keras.tree.flatten((args, kwargs)) if keras.ops.is_tensor(each)]
-        output = _numpy(keras, keras.tree.flatten(result)[0])
-        repeats = max(1, len(output) // samples) if output.ndim else 1
-        shapes = tuple(tuple(map(int, each.shape[1:])) for each in found)
-        steps.append(Step(operation, shapes, output, repeats))
+        log.add(operation, (args, kwargs), result)
         return result
 
     watched.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]

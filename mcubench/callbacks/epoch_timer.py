@@ -8,6 +8,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from mcubench.training.averaging import is_statistics_pass
+
 __all__ = ["EpochTimer"]
 
 
@@ -64,9 +66,10 @@ class EpochTimer(pl.Callback):
         self._lap()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Notes the epoch."""
+        """Notes the epoch, if anything was trained in it."""
         self._epoch += self._lap()
-        self.epochs.append(self._epoch)
+        if not is_statistics_pass(trainer):
+            self.epochs.append(self._epoch)
         self._epoch = 0.0
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""``last.ckpt``: the state to resume from, whatever ended the run."""
+"""``last.ckpt``: the state to resume from, whatever ended the run; and ``averaged.ckpt``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 
 from mcubench.errors import UserError
+from mcubench.training.averaging import check_averaging, holds_average, is_statistics_pass
+from mcubench.training.progress import steps_taken
 
-__all__ = ["LastCheckpoint"]
+__all__ = ["AVERAGED", "LastCheckpoint"]
+
+AVERAGED = "averaged.ckpt"
 
 
 class LastCheckpoint(Checkpoint):
@@ -22,7 +26,11 @@ class LastCheckpoint(Checkpoint):
 
     The first Ctrl-C lets the step under way finish, saves, and ends the run; the checkpoint lies between two steps,
     so resuming from it is exact. During validation it ends the run at once, with the last checkpoint as it was. A
-    second Ctrl-C aborts.
+    second Ctrl-C aborts. In manual optimisation a batch is a step as long as Lightning has seen none.
+
+    Weights that ``StochasticWeightAveraging`` has averaged, which a module has when training has ended, are saved as
+    ``checkpoints/averaged.ckpt``. The pass over the data that only computes running statistics for them is no epoch to
+    resume from.
 
     Args:
         every_n_train_steps: Also save after every so many optimiser steps, for long epochs.
@@ -53,9 +61,14 @@ class LastCheckpoint(Checkpoint):
         self._folder = Path(trainer.strategy.broadcast(str(folder))) / "checkpoints"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes over Ctrl-C (possible in the main thread only), and notes the step that a resumed run starts at."""
+        """Takes over Ctrl-C (possible in the main thread only), and notes the step that a resumed run starts at.
+
+        Raises:
+            UserError: If weights are averaged in a way that leaves untrained ones.
+        """
+        check_averaging(trainer)
         self.interrupted = False
-        self._step = trainer.global_step
+        self._step = steps_taken(trainer)
         # Not before this hook: Lightning has noted by now which handlers it must restore, and ours is not among them.
         if threading.current_thread() is threading.main_thread():
             self._previous_handler = signal.signal(signal.SIGINT, self._on_interrupt)
@@ -75,10 +88,13 @@ class LastCheckpoint(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Saves if it is time to, or if Ctrl-C was pressed."""
-        if trainer.global_step == self._step:
-            return  # gradients are still accumulating, and no checkpoint holds them
-        self._step = trainer.global_step
-        due = self.every_n_train_steps is not None and trainer.global_step % self.every_n_train_steps == 0
+        step = steps_taken(trainer)
+        if step == self._step:  # gradients are still accumulating, and no checkpoint holds them
+            if self.interrupted and is_statistics_pass(trainer):  # or there are none
+                raise KeyboardInterrupt
+            return
+        self._step = step
+        due = self.every_n_train_steps is not None and step % self.every_n_train_steps == 0
         fitted = getattr(pl_module, "is_fitted", False)  # a classical model trains in one step, which may take hours
         if due or fitted or self.interrupted:
             self._save(trainer)
@@ -91,8 +107,16 @@ class LastCheckpoint(Checkpoint):
             raise KeyboardInterrupt
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves the finished epoch."""
-        self._save(trainer)
+        """Saves the finished epoch; ends the run if Ctrl-C was pressed, and no batch came to an end since."""
+        if not is_statistics_pass(trainer):
+            self._save(trainer)
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves averaged weights, which the module has from now on, and no epoch had."""
+        if holds_average(trainer) and not getattr(trainer, "fast_dev_run", False):
+            trainer.save_checkpoint(self._folder / AVERAGED, weights_only=False)
 
     def _save(self, trainer: pl.Trainer) -> None:
         if getattr(trainer, "fast_dev_run", False):

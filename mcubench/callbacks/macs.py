@@ -53,6 +53,7 @@ class MACs(pl.Callback):
         self.report: CostReport | None = None
         self.problem: str | None = None
         self._logged = False
+        self._sample: Any = None
 
     @property
     def state_key(self) -> str:
@@ -89,6 +90,7 @@ class MACs(pl.Callback):
                 logger.log_metrics(metrics, step=trainer.global_step)
 
     def _count(self, trainer: pl.Trainer, module: pl.LightningModule, sample: Any) -> None:
+        self._sample = sample
         try:
             self.report = profile(module, sample, priced_widths(trainer, self.widths), self.count_bias, self.batch_dim)
         except UserError as error:
@@ -96,6 +98,11 @@ class MACs(pl.Callback):
             return
         if self.print_table and trainer.is_global_zero:
             print_report(self.report, Console())
+
+    def price_untrained_widths(self, module: pl.LightningModule) -> None:
+        """Has `report` priced at this callback's own widths: it turned out that none were trained."""
+        if self.report is not None:
+            self.report = profile(module, self._sample, self.widths, self.count_bias, self.batch_dim)
 
     def _give_up(self, error: UserError) -> None:
         self.problem = str(error)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 
+from mcubench.callbacks.best_so_far import forget_best
 from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
 from mcubench.cost import BitWidths
 from mcubench.errors import UserError
 from mcubench.quant import NotInIntegersError, check_kernels
 from mcubench.quant.training import (
     STATE_KEY,
+    Copies,
     FakeQuantizer,
     Observer,
     Phase,
@@ -43,8 +45,13 @@ class QuantizationAwareTraining(pl.Callback):
     range. The module gets no layer, parameter or buffer. What can't be rounded is an error that names it: a layer that
     a step computes outside of forward, a recurrent layer, an operation that is not understood.
 
-    In validation and test the module is rounded as soon as ranges were learned, which checkpoints keep for export. The
-    best checkpoint is chosen among rounded epochs.
+    In validation and test the module is rounded as soon as ranges were learned, which checkpoints keep for export.
+    Copies of the module that are made while it trains, such as an average of its weights, are rounded in its ranges.
+    Processes that train together learn the same ranges.
+
+    Where rounding begins, or bit widths change, in a resumed fit too, all that remembers a best value of a metric starts
+    anew (checkpoints, early stopping, schedulers that wait for a plateau): the best is one of the epochs that were
+    rounded like the last. A fit that ends before `start_epoch` says so.
 
     Args:
         weight_bits: Bits of a weight: 8, 4 or 2 (ternary).
@@ -77,7 +84,10 @@ class QuantizationAwareTraining(pl.Callback):
         self._configured = self._widths = checked_widths(BitWidths(weight_bits, activation_bits, per_layer or {}))
         self._quantizer: FakeQuantizer | None = None
         self._loaded: Mapping[str, Any] | None = None  # the state in a checkpoint; empty, if it has none
+        self._compared: BitWidths | None = None  # what metrics so far are of; None: of a float model
         self._watch = StepWatch()
+        self._copies: Copies | None = None
+        self._said_frozen = False
 
     @property
     def state_key(self) -> str:
@@ -98,14 +108,20 @@ class QuantizationAwareTraining(pl.Callback):
     # --- where it begins and ends ---
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Forgets a checkpoint that was loaded before."""
+        """Forgets a checkpoint that was loaded before; from now on copies are known."""
         self._loaded = None
+        if stage == TrainerFn.FITTING:
+            self._copies = Copies(pl_module, lambda: self._quantizer, functools.partial(rank_zero_warn, stacklevel=2))
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Notes the state of the checkpoint, or that it has none."""
-        self._loaded = (checkpoint.get("callbacks") or {}).get(STATE_KEY, {})
+        """Notes the state of the checkpoint, or that it has none; in the middle of a fit, goes back to it."""
+        state = (checkpoint.get("callbacks") or {}).get(STATE_KEY, {})
+        if self._quantizer is not None and self._quantizer.module is pl_module:
+            self._quantizer.load(state)
+        else:
+            self._loaded = state
 
     def state_dict(self) -> dict[str, Any]:
         """Bits and ranges; `mcubench.quant.training.trained_ranges` reads them."""
@@ -130,6 +146,7 @@ class QuantizationAwareTraining(pl.Callback):
         known = self._quantizer.state() if self._loaded is None and self._quantizer is not None else self._loaded
         self._detach()
         self._quantizer, self._loaded = None, known or {}
+        self._compared = widths_of(self._loaded) if self._loaded.get("ranges") else None
         sample = sample_known_before(trainer, module, self.batch_dim)
         if sample is not None:
             self._attach(trainer, module, sample)
@@ -140,7 +157,9 @@ class QuantizationAwareTraining(pl.Callback):
             self._warn_if_not_exportable(plan)
         if self._loaded:
             self._take_widths(self._loaded)
-        self._quantizer = FakeQuantizer(plan, self._widths, self.observer)
+        several = trainer.world_size > 1
+        largest = functools.partial(trainer.strategy.reduce, reduce_op="max") if several else None
+        self._quantizer = FakeQuantizer(plan, self._widths, self.observer, largest)
         if self._loaded:
             self._quantizer.load(self._loaded)
         self._quantizer.attach(module, lambda: self._phase(trainer, module))
@@ -168,38 +187,68 @@ class QuantizationAwareTraining(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leaves the module as it was."""
-        self._detach()
+        self._release()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leaves the module as it was: there is no teardown after an exception."""
+        self._release()
+
+    def _release(self) -> None:
         self._detach()
+        if self._copies is not None:
+            self._copies.end()
 
     def _detach(self) -> None:
         if self._quantizer is not None:
             self._quantizer.detach()
         self._watch.end()
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Has checkpoints be chosen anew where rounding begins: the best float model is not the best to deploy."""
-        if trainer.current_epoch == self.schedule.start > 0:
-            for each in trainer.checkpoint_callbacks:
-                if isinstance(each, ModelCheckpoint) and each.monitor is not None:
-                    each.best_k_models, each.best_model_path, each.kth_best_model_path = {}, "", ""
-                    each.best_model_score = None
-                    each.kth_value = torch.tensor(torch.inf if each.mode == "min" else -torch.inf)
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says so if nothing was ever rounded."""
+        if not self.has_ranges and not getattr(trainer, "fast_dev_run", False):
+            rank_zero_warn(f"{self.not_begun(trainer.current_epoch)}; lower start_epoch or train longer", stacklevel=2)
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether ranges were learned, so that the module is rounded when it is evaluated."""
+        return bool(self.state_dict().get("ranges"))
+
+    def not_begun(self, epochs: int) -> str:
+        """What is to say of a fit that ended after so many epochs, before anything was rounded."""
+        start = self.schedule.start
+        ended = f"the fit ended after {epochs} epoch{'s'[: epochs != 1]}"
+        if epochs > start:
+            return f"{ended} without training one with QuantizationAwareTraining: all of it is float"
+        return f"{ended}, before QuantizationAwareTraining began (start_epoch {start}, from 0): all of it is float"
 
     # --- one step ---
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
+        """Has the best be chosen anew where the model that is compared changes; watches the step."""
+        self._begin_step(trainer, pl_module, batch)
+        assert self._quantizer is not None
+        begins = trainer.current_epoch >= self.schedule.start
+        compared = self._widths if begins or self._quantizer.ranges else None
+        if compared != self._compared:
+            self._compared = compared
+            forget_best(trainer)
+
+    def _begin_step(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any) -> None:
         """Watches the step: what it computes outside of forward would stay float."""
         if self._quantizer is None:
-            self._attach(trainer, pl_module, sample_from_batch(batch, pl_module, self.batch_dim))
+            self._attach(trainer, module, sample_from_batch(batch, module, self.batch_dim))
         assert self._quantizer is not None
-        self._watch.begin(pl_module, self._quantizer)
+        self._watch.begin(module, self._quantizer)
 
-    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_train_batch_start
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Watches the step."""
+        self._begin_step(trainer, pl_module, batch)
+
+    on_test_batch_start = on_predict_batch_start = on_validation_batch_start
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor) -> None:
         """Checks that the loss came from forward; the watch goes on, as a step may have another one."""
@@ -210,7 +259,21 @@ class QuantizationAwareTraining(pl.Callback):
         """Ends the watch."""
         self._watch.end()
 
-    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = on_train_batch_end
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Checks what was evaluated, and ends the watch."""
+        assert self._quantizer is not None
+        frozen = self._watch.frozen_in_evaluation(pl_module, self._quantizer) if self._quantizer.ranges else None
+        self._watch.end()
+        if frozen is not None and not self._said_frozen:
+            self._said_frozen = True
+            rank_zero_warn(
+                f"{type(pl_module).__name__} is evaluated with {frozen} too, outside of its forward: that part is float",
+                stacklevel=2,
+            )
+
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def _phase(self, trainer: pl.Trainer, module: pl.LightningModule) -> Phase:
         assert self._quantizer is not None

@@ -20,21 +20,23 @@ from rich.console import Console
 from mcubench.callbacks import EpochTimer, MACs, Threads
 from mcubench.callbacks.trained_widths import quantization_of
 from mcubench.cli.names import FROM_DATA
+from mcubench.cli.scored_weights import take_scored_weights
+from mcubench.cli.searched import searched_options
 from mcubench.datamodules import TensorDataModule
 from mcubench.datamodules.base import Part
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
 from mcubench.models import Classifier
 from mcubench.models.scored import ScoredModule
-from mcubench.quant.training import find_qat_state
 from mcubench.results.best_checkpoint import BestCheckpoint
-from mcubench.results.checkpoint_io import load_checkpoint
 from mcubench.results.evaluation import NotScorableError, Scores, score
 from mcubench.results.metrics_log import read_metrics
 from mcubench.results.plots import plot_confusion, plot_curves
 from mcubench.results.result import Result, git_commit, package_versions
 from mcubench.results.table import print_result
 from mcubench.training import channels_last
+from mcubench.training.averaging import mostly_untrained
+from mcubench.training.progress import steps_taken
 
 __all__ = ["FinishedFit", "conclude_fit", "write_predictions"]
 
@@ -79,15 +81,21 @@ class FinishedFit:
 
 
 def conclude_fit(fit: FinishedFit, console: Console) -> None:
-    """Scores the best checkpoint (else the last) on all parts, and writes and prints the result."""
+    """Scores averaged weights, else the best checkpoint's, else the last, and writes and prints the result."""
     trainer, model, folder = fit.trainer, fit.model, fit.folder
     notes: list[str] = [*getattr(model, "fit_notes", []), *fit.notes]
-    if fit.resumed_at == trainer.global_step and not getattr(model, "is_fitted", False):
+    if fit.resumed_at == steps_taken(trainer) and not getattr(model, "is_fitted", False):
         notes.append(f"nothing was left to train after {trainer.current_epoch} epochs; raise --trainer.max_epochs")
     if fit.budget is not None:
         notes.append(fit.budget)
-    checkpoint, state = _take_best(fit, notes)
+    checkpoint, state = take_scored_weights(trainer, model, folder, fit.best, notes)
+    if untrained := mostly_untrained(trainer, trainer.global_step):
+        notes.append(untrained)
     quantization = quantization_of(trainer)
+    if quantization is not None and not (quantization.state_dict() if state is None else state).get("ranges"):
+        in_best = "best.ckpt is of an epoch before quantisation began, so its float values were scored"
+        notes.append(quantization.not_begun(trainer.current_epoch) if state is None else in_best)
+        fit.costs.price_untrained_widths(model)  # a row is one model: what is not rounded is priced as all float runs are
     rounded = contextlib.nullcontext() if quantization is None else quantization.quantized(model, state)
     with rounded, _as_trained(model):
         scores = _score_parts(fit, notes)
@@ -95,8 +103,8 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
     features = fit.datamodule.preprocessing() if isinstance(fit.datamodule, TensorDataModule) else None
     config = fit.config
     result = Result(
-        model=_class_row(model, config["model"]),
-        data=None if fit.datamodule is None else _class_row(fit.datamodule, config["data"]),
+        model=_class_row(trainer, model, config["model"], notes),
+        data=None if fit.datamodule is None else _class_row(trainer, fit.datamodule, config["data"], notes),
         inputs=described.get("inputs"),
         preprocessing=None if features is None else features.as_dict(),
         split=described.get("split"),
@@ -106,7 +114,7 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         params=_params(model, fit.costs),
         **_costs(fit.costs, notes),
         epochs=len(fit.timer.epochs),
-        steps=trainer.global_step,
+        steps=_steps(trainer, notes),
         seconds={"epoch": fit.timer.epoch, "fit": fit.timer.fit},
         checkpoint=checkpoint,
         logged=_finite(trainer.logged_metrics, notes),
@@ -144,40 +152,6 @@ def _costs(costs: MACs, notes: list[str]) -> dict[str, Any]:
     if report.unsupported:
         notes.append(f"MACs, flash and RAM are not all known: {'; '.join(map(str, report.unsupported))}")
     return row | {"macs": report.macs, "flash_bytes": report.flash_bytes, "ram_bytes": report.ram_bytes}
-
-
-def _take_best(fit: FinishedFit, notes: list[str]) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
-    """Gives the module its best weights, if a best checkpoint was kept; else it has its last ones already.
-
-    Returns:
-        What is scored: a path in the run's folder, ``None`` if it is in none, and how a best one was chosen. With it
-        the state of its quantisation-aware training, empty if it has none; ``None`` if no checkpoint was read.
-    """
-    last = fit.folder / "checkpoints" / "last.ckpt"
-    row: dict[str, Any] = {"path": str(last.relative_to(fit.folder)) if last.exists() else None}
-    if fit.best is None:
-        return row, None
-    if not fit.best.best_model_path:
-        notes.append(f"no epoch was validated with {fit.best.monitor}, so the last weights were scored")
-        return row, None
-    path = Path(fit.best.best_model_path)
-    try:
-        best = load_checkpoint(path)
-    except UserError as error:
-        notes.append(f"best.ckpt can't be read, so the last weights were scored: {error}")
-        return row, None
-    fit.model.load_state_dict(best["state_dict"], strict=fit.model.strict_loading)
-    value = fit.best.best_model_score
-    row = {
-        "path": str(path.resolve().relative_to(fit.folder.resolve())),
-        "monitor": fit.best.monitor,
-        "value": None if value is None else float(value),
-        "epoch": int(best["epoch"]) + 1,
-    }
-    state = find_qat_state(best)
-    if state is None and quantization_of(fit.trainer) is not None:
-        notes.append("best.ckpt is of an epoch before quantisation began, so its float values were scored")
-    return row, state or {}
 
 
 def _as_trained(model: pl.LightningModule) -> contextlib.AbstractContextManager[None]:
@@ -236,10 +210,24 @@ def _batches(source: pl.LightningDataModule | pl.LightningModule, part: Part) ->
     return loader
 
 
-def _class_row(instance: object, config: dict[str, Any]) -> dict[str, Any]:
-    """Name, path and arguments of a class, with those that it took from the data."""
+def _steps(trainer: pl.Trainer, notes: list[str]) -> int | None:
+    """Optimiser steps taken; ``None`` where Lightning has not seen them."""
+    if trainer.global_step == 0 and steps_taken(trainer) > 0:
+        notes.append(
+            f"optimiser steps are not known: {type(trainer.lightning_module).__name__} takes them where Lightning does "
+            "not see them (use_pl_optimizer=False)"
+        )
+        return None
+    return trainer.global_step
+
+
+def _class_row(trainer: pl.Trainer, instance: object, config: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Name, path and arguments of a class, with those that it took from the data or that were searched."""
     init_args = dict(config.get("init_args", {}))
     init_args.update({name: getattr(instance, name, None) for name in FROM_DATA if name in init_args})
+    for name, (by, value) in searched_options(trainer, instance, init_args).items():
+        notes.append(f"{by} has set {name} to {value:.6g}, in the place of {init_args[name]}")
+        init_args[name] = value
     return {"name": type(instance).__name__, "class_path": config["class_path"], "init_args": init_args}
 
 

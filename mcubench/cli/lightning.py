@@ -28,6 +28,7 @@ from mcubench.cli.names import expand_names, with_defaults
 from mcubench.cli.parse_errors import explain
 from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors, required_options
 from mcubench.cli.resume import DEFAULT_ROOT, does_not_fit, with_run_options
+from mcubench.cli.searched import leave_out_searches, searched_options
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
 from mcubench.models.scored import ScoredModule
@@ -35,6 +36,7 @@ from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from mcubench.results.metrics_log import MetricsLog
 from mcubench.results.run_folder import CONFIG, claim_run, config_of, shown
+from mcubench.training.progress import steps_in
 
 __all__ = ["BenchCLI", "run_verb"]
 
@@ -128,6 +130,10 @@ class SaveRunConfig(SaveConfigCallback):
         config = self.config.clone()
         config["ckpt_path"] = None
         config["threads"] = torch.get_num_threads()  # sums of floats depend on it, so that this repeats the run
+        for key, instance in (("model", trainer.lightning_module), ("data", trainer.datamodule)):
+            options = (config.get(key) or {}).get("init_args")
+            for name, (_, value) in searched_options(trainer, instance, options or {}).items():
+                options[name] = value
         with atomic_path(self.folder / CONFIG) as temporary:
             temporary.write_text(self.parser.dump(config, skip_unset=False), "utf-8")
 
@@ -240,6 +246,9 @@ class BenchCLI(LightningCLI):
             kwargs["enable_checkpointing"] = False
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         trainer: pl.Trainer = super().instantiate_trainer(**kwargs)
+        if self.checkpoint is not None:  # its options were found when the run began
+            for each in leave_out_searches(trainer):
+                self.console.print(f"{each} is left out: the run that goes on has what it found", highlight=False)
         if self.given_folder is not None and trainer.world_size > 1:
             raise UserError("several fits in one process can't share devices: use --trainer.devices 1")
         return trainer
@@ -247,7 +256,7 @@ class BenchCLI(LightningCLI):
     def _metrics_log(self, trainer: Namespace) -> MetricsLog:
         """The log of a new run, or of the run that goes on; a checkpoint from elsewhere starts a new one."""
         if self.checkpoint is not None:
-            self.resumed_at = int(load_checkpoint(self.checkpoint)["global_step"])
+            self.resumed_at = steps_in(load_checkpoint(self.checkpoint))
             if config_of(self.checkpoint) is not None:
                 run = self.checkpoint.parents[1]
                 metrics = MetricsLog(run.parent, run.name)

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from mcubench.errors import UserError, did_you_mean
 from mcubench.models.scored import ClassWeights, ScoredModule
 from mcubench.training import ExecutionLoop, set_memory_format
+from mcubench.training.averaging import mostly_untrained
+from mcubench.training.schedules import LaidOut, Schedule, planned_steps
 
 __all__ = ["Activation", "Classifier", "activation_layer"]
 
 Activation = Literal["relu", "relu6", "leaky_relu", "hardswish", "gelu", "sigmoid", "tanh"]
 Optimizer = Literal["adam", "adamw", "sgd"]
-Schedule = Literal["constant", "cosine", "onecycle"]
 
 _LAYERS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -102,32 +103,46 @@ class Classifier(ScoredModule):
         self.momentum = momentum
         self.schedule = schedule
         self.steps_per_execution = steps_per_execution
-        self._scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
+        self._laid_out: LaidOut | None = None
+        self._resumed_at = 0  # optimiser steps of the checkpoint that a fit goes on from
 
     def setup(self, stage: str) -> None:
         """Prepares the trainer for several steps in one execution."""
         super().setup(stage)
+        self._resumed_at = 0
         if stage == "fit":
             ExecutionLoop.install(self.trainer)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Notes how far the run was that a fit goes on with."""
+        super().on_load_checkpoint(checkpoint)
+        self._resumed_at = max(self._resumed_at, int(checkpoint.get("global_step", 0)))
+
     def on_train_start(self) -> None:
-        """Lays out weights for speed, and refuses to continue a schedule beyond the run that it was laid out for.
+        """Lays out weights for speed, and the schedule anew if the run's length has changed since that was laid out.
 
         Raises:
-            UserError: If the restored schedule has another length than this run.
+            UserError: If the restored schedule has another length than this run, a checkpoint was lost that the run
+                should go on from, or an average of weights would be one of untrained weights.
         """
+        if self.trainer.global_step < self._resumed_at:
+            raise UserError(
+                f"the checkpoint was written after {self._resumed_at} steps, and training would begin at "
+                f"{self.trainer.global_step}: callbacks such as LearningRateFinder and BatchSizeFinder, which restore a "
+                "checkpoint of their own when a fit begins, can't be used where one goes on; leave them out"
+            )
         if self.channels_last and self.device.type == "cpu":
             set_memory_format(self, torch.channels_last, self.trainer.optimizers)
-        if self._scheduler is None or self.trainer.global_step == 0:
-            return
-        planned = getattr(self._scheduler, "total_steps", getattr(self._scheduler, "T_max", None))
-        steps = self.trainer.estimated_stepping_batches
-        if planned != steps:
-            raise UserError(
-                f"schedule {self.schedule!r} of the resumed run was laid out for {planned} steps, and this run has "
-                f"{steps}: keep max_epochs, max_steps and batch_size as they were, or train anew; runs that will be "
-                "extended need schedule constant"
-            )
+        if self.trainer.global_step == 0 and (problem := mostly_untrained(self.trainer, planned_steps(self.trainer))):
+            raise UserError(problem)
+        if self._laid_out is not None:
+            self._laid_out.follow_length(self.trainer, self.learning_rate)
+
+    def on_train_epoch_start(self) -> None:
+        """Starts the epoch's outcomes; the schedule follows the learning rate, which callbacks may have set."""
+        super().on_train_epoch_start()
+        if self._laid_out is not None:
+            self._laid_out.follow_rate(self.trainer, self.learning_rate)
 
     def on_train_end(self) -> None:
         """Gives weights their usual layout back."""
@@ -168,20 +183,16 @@ class Classifier(ScoredModule):
         else:
             maker = torch.optim.AdamW if self.optimizer == "adamw" else torch.optim.Adam
             optimizer = maker(parameters, **options)
+        self._laid_out = None
         if self.schedule == "constant":
             return optimizer
-        steps = self.trainer.estimated_stepping_batches
+        steps = planned_steps(self.trainer)
         if not math.isfinite(steps):
             raise UserError(f"schedule {self.schedule!r} needs to know the run's length; set max_epochs or max_steps")
-        scheduler: torch.optim.lr_scheduler.LRScheduler
         if steps < 1:  # nothing will be trained
             return optimizer
-        if self.schedule == "cosine":
-            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=int(steps))
-        else:
-            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=int(steps))
-        self._scheduler = scheduler
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        self._laid_out = LaidOut(self.schedule, optimizer, self.learning_rate, int(steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._laid_out.scheduler, "interval": "step"}}
 
 
 def _check_ranges(learning_rate: float, weight_decay: float, momentum: float) -> None:

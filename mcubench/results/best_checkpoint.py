@@ -10,7 +10,10 @@ from mcubench.errors import UserError
 
 mend_torchvision()  # which the imports of lightning need
 
+import lightning.pytorch as pl  # noqa: E402
 from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
+
+from mcubench.training.averaging import is_statistics_pass  # noqa: E402
 
 __all__ = ["BestCheckpoint"]
 
@@ -42,6 +45,11 @@ class BestCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keeps the epoch if it is the best; averaged weights, for which statistics are computed, are of none."""
+        if not is_statistics_pass(trainer):
+            super().on_validation_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over the best value so far, if its checkpoint lies in this folder."""

@@ -59,10 +59,10 @@ class Result:
         ram_bytes: What the activations occupy at ``bits``.
         bits: Widths of ``weight`` and ``activation`` that flash and RAM are priced at.
         epochs: Epochs trained.
-        steps: Optimiser steps taken.
+        steps: Optimiser steps taken; ``null`` where Lightning does not see them.
         seconds: ``epoch`` (median, training only) and ``fit`` (with validation).
-        checkpoint: What was scored: ``path`` in the run's folder, and ``monitor``, ``value`` and ``epoch`` for a best
-            one.
+        checkpoint: What was scored: ``path`` in the run's folder; ``monitor``, ``value`` and ``epoch`` for a best one;
+            ``averaged_by``, the callback's name, where its weights are averages.
         logged: What the module itself logged last, by name; ``null`` for what is not finite.
         versions: Of python and the packages that compute.
         command: The command line, word by word.
@@ -85,7 +85,7 @@ class Result:
     ram_bytes: int | None
     bits: dict[str, int]
     epochs: int
-    steps: int
+    steps: int | None
     seconds: dict[str, float | None]
     checkpoint: dict[str, Any]
     logged: PerPart

@@ -45,8 +45,8 @@ def resolve_checkpoint(spec: str, root: Path) -> Path:
     """Finds the checkpoint that a user means.
 
     Args:
-        spec: ``last`` or ``best`` for the newest run under `root`; or a run's folder, for its last checkpoint; or a
-            file.
+        spec: ``last``, ``best`` or ``averaged`` for the newest run under `root`; or a run's folder, for its last
+            checkpoint; or a file.
         root: The folder that holds all runs.
 
     Returns:
@@ -55,7 +55,7 @@ def resolve_checkpoint(spec: str, root: Path) -> Path:
     Raises:
         UserError: If there is no such checkpoint; it says where it was looked for.
     """
-    if spec in ("last", "best"):
+    if spec in ("last", "best", "averaged"):
         runs = [*root.glob("*"), *root.glob("*/fold-*"), *root.glob("*/seed-*")]  # each of several is a run
         newest = max(runs, key=_last_written, default=None)
         if newest is None or not _last_written(newest):

@@ -65,6 +65,8 @@ def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[st
     if result.checkpoint.get("monitor"):
         monitor, value, at = (result.checkpoint[key] for key in ("monitor", "value", "epoch"))
         scored = f"{scored} (epoch {at}, {monitor} {value:.4f})"
+    if by := result.checkpoint.get("averaged_by"):
+        scored = f"{scored}, averaged by {by}"
     facts.append(("scored", scored))
     facts.append(("seed", str(result.seed)))
     facts.append(("saved in", shown(folder)))

@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 
 from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
 from mcubench.datamodules import Digits
@@ -277,3 +278,110 @@ def test_a_checkpoint_loaded_for_testing_is_forgotten(tmp_path: Path, callback: 
     run(tmp_path / "watched", watched, Digits(size=8), callback)
     assert equal(plain, watched)
     assert not isinstance(callback, EpochTimer) or len(callback.epochs) == 3
+
+
+class RawOptimiser(MyNet):
+    """Steps an optimiser that Lightning does not see, so that ``global_step`` stays 0."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        optimizer.zero_grad()
+        self.manual_backward(super().training_step(batch, batch_idx))
+        optimizer.step()
+
+
+class Accumulating(MyNet):
+    """Adds up gradients of three batches, with an optimiser that Lightning sees."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        optimizer: Any = self.optimizers()
+        self.manual_backward(super().training_step(batch, batch_idx))
+        if batch_idx % 3 == 2:
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+class SkipsEpochs(MyNet):
+    """Wants no batch at all, so that none comes to an end."""
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int:
+        return -1
+
+
+class PressAtBatch(pl.Callback):
+    """Sends what Ctrl-C sends when the n-th batch begins, and counts those that ended."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.begun = self.ended = 0
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        self.begun += 1
+        if self.begun == self.batch:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self.ended += 1
+
+
+class TestManualOptimisation:
+    @pytest.fixture(autouse=True)
+    def _handler(self) -> Any:
+        before = signal.getsignal(signal.SIGINT)
+        yield
+        signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored
+
+    @pytest.mark.parametrize(
+        ("model", "press", "ended", "step"),
+        [(RawOptimiser, 3, 3, 0), (RawOptimiser, 13, 13, 0), (Accumulating, 5, 6, 2), (Accumulating, 10, 13, 4)],
+    )
+    def test_ctrl_c_ends_it_when_the_step_is_done(
+        self, tmp_path: Path, model: type[MyNet], press: int, ended: int, step: int
+    ) -> None:
+        """Ten batches an epoch: what Accumulating has added up in the tenth is used in the thirteenth."""
+        keys, last = PressAtBatch(press), LastCheckpoint()
+        with pytest.raises(SystemExit):
+            run(tmp_path, model(), MyData(), keys, last)
+        assert keys.ended == ended
+        assert last.interrupted
+        assert last.path is not None
+        checkpoint = torch.load(last.path, weights_only=True)
+        assert checkpoint["global_step"] == step
+        assert checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"] == ended
+
+    def test_saves_fall_on_batches_where_steps_are_not_seen(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        saved: list[int] = []
+        monkeypatch.setattr(
+            LastCheckpoint, "_save", lambda self, trainer: saved.append(trainer.fit_loop.total_batch_idx + 1)
+        )
+        run(tmp_path, RawOptimiser(), MyData(), LastCheckpoint(4))
+        assert saved == [4, 8, 10, 12, 16, 20, 20, 24, 28, 30]
+
+    def test_ctrl_c_where_no_batch_comes_to_an_end(self, tmp_path: Path) -> None:
+        keys, last = PressAtBatch(2), LastCheckpoint()
+        with pytest.raises(SystemExit):
+            run(tmp_path, SkipsEpochs(), MyData(), keys, last)
+        assert keys.begun == 2
+
+    def test_ctrl_c_while_running_statistics_are_computed(self, tmp_path: Path) -> None:
+        """Nothing is trained then: it stops at once, and the last epoch stays the one to resume from."""
+
+        class Late(pl.Callback):
+            def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+                if trainer.current_epoch == 3 and args[1] == 2:
+                    os.kill(os.getpid(), signal.SIGINT)
+                self.seen = trainer.current_epoch, args[1]
+
+        late, last = Late(), LastCheckpoint()
+        averaging = StochasticWeightAveraging(1e-2, swa_epoch_start=1)
+        with pytest.raises(SystemExit):
+            run(tmp_path, dropout_net(schedule="constant"), Digits(size=8), averaging, late, last)
+        assert late.seen == (3, 2)
+        assert last.path is not None
+        assert torch.load(last.path, weights_only=True)["epoch"] == 2

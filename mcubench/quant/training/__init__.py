@@ -1,5 +1,6 @@
 """Fake quantisation while training: a module's forward rounds where its integer graph will."""
 
+from mcubench.quant.training.copies import Copies
 from mcubench.quant.training.observers import Observer
 from mcubench.quant.training.plan import Plan, make_plan
 from mcubench.quant.training.quantizer import FakeQuantizer
@@ -16,6 +17,7 @@ from mcubench.quant.training.watch import StepWatch
 
 __all__ = [
     "STATE_KEY",
+    "Copies",
     "FakeQuantizer",
     "Observer",
     "Phase",

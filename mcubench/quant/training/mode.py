@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from mcubench.errors import UserError
 from mcubench.quant.training.plan import Plan, WeightSite
-from mcubench.quant.training.sites import NumberedCalls
+from mcubench.quant.training.derived import Derived
+from mcubench.quant.training.sites import NumberedCalls, weights_of
 
 __all__ = ["RoundedCalls", "whole"]
 
@@ -22,6 +23,8 @@ class RoundedCalls(NumberedCalls):
         plan: Where to round.
         weight: Rounds the weight of a site.
         activation: Rounds the result of a key, which is of a group.
+        again: The same, where it is computed a second time and nothing is learned from it.
+        derived: What is computed from weights alone; not given, so far nothing.
     """
 
     def __init__(
@@ -30,12 +33,21 @@ class RoundedCalls(NumberedCalls):
         plan: Plan,
         weight: Callable[[WeightSite, Tensor], Tensor],
         activation: Callable[[str, int, Tensor], Tensor],
+        again: Callable[[str, int, Tensor], Tensor],
+        derived: Derived | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(weights_of(module) if derived is None else derived)
         self.module = module
         self.plan = plan
         self.weight = weight
         self.activation = activation
+        self.again = again
+
+    def from_here(self) -> Self:
+        """The mode for computing once more what is called from now on: it has the same keys, and nothing is learned."""
+        found = type(self)(self.module, self.plan, self.weight, self.again, self.again, self.derived)
+        found.counts = dict(self.counts)
+        return found
 
     def rounded_input(self, key: str, x: Tensor) -> Tensor:
         """Rounds one of forward's inputs."""

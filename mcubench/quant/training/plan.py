@@ -63,6 +63,7 @@ class Plan:
         weights: By the key of a call, its weight.
         paths: By key, the module that makes the call.
         counts: How often each function that has a key here is called in a forward.
+        parameters: Paths of the parameters and buffers that forward computes with.
     """
 
     graph: Graph
@@ -71,6 +72,7 @@ class Plan:
     weights: Mapping[str, WeightSite]
     paths: Mapping[str, str]
     counts: Mapping[str, int]
+    parameters: frozenset[str]
 
     @property
     def representatives(self) -> dict[int, str]:
@@ -136,7 +138,9 @@ def make_plan(module: nn.Module, example_input: Any, batch_dim: int | None = 0) 
         activations[key], paths[key] = groups.of[value], path
     paths.update((key, site.path) for key, site in weights.items())
     names = {key.rpartition(":")[0] for key in (*activations, *weights)}
-    return Plan(graph, groups, activations, weights, paths, {name: counts.get(name, 0) for name in names - {"input"}})
+    known = {name: counts.get(name, 0) for name in names - {"input"}}
+    parameters = {path for node in traced.nodes for _, each in node.op.weights() for path in each.sources}
+    return Plan(graph, groups, activations, weights, paths, known, frozenset(parameters))
 
 
 def _unseen(path: str, reason: str) -> UserError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,11 +19,32 @@ from mcubench.quant.training.fake import fake_quantize, fake_quantize_weight, in
 from mcubench.quant.training.mode import RoundedCalls
 from mcubench.quant.training.observers import OBSERVERS, Observer, Range, averaged
 from mcubench.quant.training.plan import Plan, WeightSite
+from mcubench.quant.training.recompute import Again, rounding_again
 from mcubench.quant.training.schedule import Phase
 from mcubench.quant.training.sites import forward_inputs
 from mcubench.quant.training.state import state_of_widths
 
 __all__ = ["FakeQuantizer"]
+
+
+@dataclass(frozen=True)
+class _Rounding:
+    """What a forward is rounded with, from its beginning to the end of its backward.
+
+    Attributes:
+        grids: By group; values of others stay as they are.
+        widths: Bits of weights and activations.
+    """
+
+    grids: Mapping[int, Grid]
+    widths: BitWidths
+
+    def weight(self, site: WeightSite, weight: Tensor) -> Tensor:
+        return fake_quantize_weight(weight, self.widths.of(site.path), site.axis)
+
+    def activation(self, _key: str, group: int, x: Tensor) -> Tensor:
+        grid = self.grids.get(group)
+        return x if grid is None else fake_quantize(x, grid, self.widths.activation)
 
 
 class FakeQuantizer:
@@ -34,23 +57,30 @@ class FakeQuantizer:
         plan: Where to round.
         widths: Bits of weights and activations.
         observer: What range a batch has.
+        largest: Makes of a tensor the largest values of all processes that train together; not given, there is one.
 
     Attributes:
+        module: What is rounded at the moment; ``None`` while nothing is.
         ranges: By group; empty before anything was learned.
         batches: How many batches they were learned from.
-        forwards: How many forwards have run.
-        is_running: Whether one is running.
+        forwards: How many forwards of the module have run.
+        is_running: Whether a forward is running, of the module or of a copy.
     """
 
-    def __init__(self, plan: Plan, widths: BitWidths, observer: Observer) -> None:
+    def __init__(
+        self, plan: Plan, widths: BitWidths, observer: Observer, largest: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         self.plan = plan
         self.observe = OBSERVERS[observer]
+        self.largest = largest
+        self.module: nn.Module | None = None
         self.ranges: dict[int, Range] = {}
         self.batches = 0
         self.forwards = 0
         self._grids: dict[int, Grid] = {}
         self._observed: list[tuple[str, int, Tensor]] = []
         self._running: list[RoundedCalls] = []
+        self._checkpoints = contextlib.ExitStack()  # what is open while a forward runs
         self._hooks: list[RemovableHandle] = []
         self.widths = widths
 
@@ -74,20 +104,24 @@ class FakeQuantizer:
 
     def attach(self, module: nn.Module, phase: Callable[[], Phase]) -> None:
         """Rounds every forward of a module from now on, as the phase of the moment says; not those of its copies."""
+        self.module = module
+        begun: list[bool] = []  # for each call of the module that has not ended, whether it is a forward to round
 
         # Closures, as a trace copies the module with its hooks: they would copy what a method belongs to.
         def enter(each: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-            if each is not module or self._running:
+            if each is not module:
                 return None
-            calls = self._calls(module, phase())
-            changed = forward_inputs(module, args, kwargs, calls.rounded_input)
-            self._running.append(calls)
-            calls.__enter__()  # type: ignore[no-untyped-call]
+            begun.append(False)
+            if self._running or _is_redirected(module):
+                return None
+            changed = self.begin(module, phase(), args, kwargs)
+            begun[-1] = True
             return changed
 
         def leave(each: nn.Module, _args: Any, output: Any) -> None:
-            if each is module and self._running:
-                self._leave(failed=output is None)
+            if each is module and begun and begun.pop() and self._running:
+                self.forwards += output is not None
+                self.end(failed=output is None)
 
         self._hooks = [
             module.register_forward_pre_hook(enter, with_kwargs=True),
@@ -96,45 +130,77 @@ class FakeQuantizer:
 
     def detach(self) -> None:
         """Lets the module be as it was, also in the middle of a forward that was interrupted."""
+        self.module = None
         while self._hooks:
             self._hooks.pop().remove()
         if self._running:
-            self._leave(failed=True)
+            self.end(failed=True)
 
-    def _calls(self, module: nn.Module, phase: Phase) -> RoundedCalls:
-        if phase is Phase.FLOAT:
-            return RoundedCalls(module, self.plan, lambda _site, weight: weight, lambda _key, _group, x: x)
-        return RoundedCalls(module, self.plan, self._weight, self._learned if phase is Phase.LEARN else self._rounded)
+    def begin(
+        self, module: nn.Module, phase: Phase, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Begins a forward of the module or of a copy, and rounds what it is given."""
+        calls = self._calls(module, phase)
+        changed = forward_inputs(module, args, kwargs, calls.rounded_input)
+        self._checkpoints.enter_context(rounding_again(self._from_here))
+        self._running.append(calls)
+        calls.__enter__()  # type: ignore[no-untyped-call]
+        return changed
 
-    def _leave(self, failed: bool) -> None:
+    def end(self, failed: bool) -> None:
+        """Ends the forward, and learns from it if it did not fail."""
         calls = self._running.pop()
         calls.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        self._checkpoints.close()
         observed, self._observed = self._observed, []
         if not failed:
             calls.check_counts()
-            self.forwards += 1
             if observed:
                 self._learn(observed)
 
+    def _calls(self, module: nn.Module, phase: Phase) -> RoundedCalls:
+        if phase is Phase.FLOAT:
+            return RoundedCalls(module, self.plan, lambda _site, weight: weight, _unchanged, _unchanged)
+        rounding = _Rounding(self._grids, self._widths)
+
+        def learned(key: str, group: int, x: Tensor) -> Tensor:
+            if group not in self.plan.groups.fixed:
+                self._observed.append((key, group, self.observe(x, rounding.widths.activation)))
+            return rounding.activation(key, group, x)
+
+        activation = learned if phase is Phase.LEARN else rounding.activation
+        return RoundedCalls(module, self.plan, rounding.weight, activation, rounding.activation)
+
+    def _from_here(self) -> Again:
+        """What computes a part of the running forward again, which begins now."""
+        start = self._running[-1].from_here()
+
+        @contextlib.contextmanager
+        def again() -> Iterator[None]:
+            calls = start.from_here()
+            self._running.append(calls)
+            try:
+                with rounding_again(self._from_here), calls:
+                    yield
+            finally:
+                self._running.remove(calls)
+
+        return again
+
     def _weight(self, site: WeightSite, weight: Tensor) -> Tensor:
-        return fake_quantize_weight(weight, self._widths.of(site.path), site.axis)
-
-    def _learned(self, key: str, group: int, x: Tensor) -> Tensor:
-        if group not in self.plan.groups.fixed:
-            self._observed.append((key, group, self.observe(x, self._widths.activation)))
-        return self._rounded(key, group, x)
-
-    def _rounded(self, key: str, group: int, x: Tensor) -> Tensor:
-        grid = self._grids.get(group)
-        return x if grid is None else fake_quantize(x, grid, self._widths.activation)
+        return _Rounding(self._grids, self._widths).weight(site, weight)
 
     # --- ranges ---
 
     def _learn(self, observed: list[tuple[str, int, Tensor]]) -> None:
-        """Takes one batch into the ranges: of a group the range that covers all its values."""
+        """Takes one batch into the ranges: of a group the range that covers all its values, in all processes."""
         batch: dict[int, Range] = {}
-        ends = torch.stack([each.float() for _, _, each in observed]).tolist()  # the step's only wait for the device
-        for (key, group, _), (low, high) in zip(observed, ends, strict=True):
+        ends = torch.stack([each.float() for _, _, each in observed])
+        if self.largest is not None:
+            signs = ends.new_tensor([-1.0, 1.0])
+            # Infinite where it is not finite, so that all processes see it: NaN has no place in an order.
+            ends = self.largest(torch.where(ends.isfinite(), ends * signs, torch.inf)) * signs
+        for (key, group, _), (low, high) in zip(observed, ends.tolist(), strict=True):  # waits for the device, once
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise UserError(
                     f"values of {self.plan.paths.get(key) or 'the input or outermost forward'} ({key}) are not finite: "
@@ -171,3 +237,13 @@ class FakeQuantizer:
         self.ranges = self.plan.ranges_of(state)
         self.batches = int(state.get("batches", 0)) if self.ranges else 0
         self._find_grids()
+
+
+def _unchanged(_key: str, _group: int, x: Tensor) -> Tensor:
+    return x
+
+
+def _is_redirected(module: nn.Module) -> bool:
+    """Whether a call of the module is one of its steps: so Lightning has a step pass through what wraps the module."""
+    forward = vars(module).get("forward")
+    return getattr(forward, "__qualname__", "").startswith("_ForwardRedirection.")

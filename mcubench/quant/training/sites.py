@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from mcubench.graph import Graph, ops, trace
+from mcubench.quant.training.derived import Derived
 
-__all__ = ["NumberedCalls", "forward_inputs", "input_key", "marked_trace", "sites_of"]
+__all__ = ["NumberedCalls", "forward_inputs", "input_key", "marked_trace", "sites_of", "weights_of"]
 
 _library = torch.library.Library("mcubench", "DEF")
 _library.define("site(Tensor x, str key) -> Tensor")
@@ -26,26 +28,36 @@ class NumberedCalls(TorchFunctionMode):
     """While it is on, every call of a torch function that returns one floating-point tensor has a key.
 
     The key is the function's name and how often it was called before, as in ``conv2d:0``; what a function calls itself
-    is not seen, so that layers and functions alike are one call.
+    is not seen, so that layers and functions alike are one call. What is computed from weights alone has no key.
+
+    Args:
+        derived: The weights, and what is computed from them alone.
 
     Attributes:
         counts: How often each function was called.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, derived: Derived | None = None) -> None:
         super().__init__()
         self.counts: dict[str, int] = {}
+        self.derived = Derived() if derived is None else derived
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Makes the call, through `called` if it may be a site."""
         kwargs = kwargs or {}
+        origin = self.derived.of_call(args, kwargs)
+        if origin is not None:
+            result = func(*args, **kwargs)
+            self.derived.note(origin, result)
+            return result
         name = _name(func)
         if name is None:
             return func(*args, **kwargs)
         index = self.counts.get(name, 0)
         result = self.called(f"{name}:{index}", func, args, kwargs)
+        self.derived.forget(result)
         if isinstance(result, Tensor) and result.is_floating_point():
             self.counts[name] = index + 1
         return result
@@ -78,6 +90,11 @@ class _Markers(NumberedCalls):
         if not changed and any(each.untyped_storage()._cdata == storage for each, _ in given):
             return result
         return torch.ops.mcubench.site(result, key)
+
+
+def weights_of(module: nn.Module) -> Derived:
+    """The parameters and buffers of a module, as they are now."""
+    return Derived(itertools.chain(module.parameters(), module.buffers()))
 
 
 def input_key(index: int) -> str:
@@ -116,7 +133,7 @@ def _marking(module: nn.Module) -> Iterator[dict[str, int]]:
 
     def enter(each: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         changed = forward_inputs(each, args, kwargs, lambda key, x: torch.ops.mcubench.site(x, key))
-        running.append(_Markers())
+        running.append(_Markers(weights_of(each)))
         running[-1].__enter__()  # type: ignore[no-untyped-call]
         return changed
 

@@ -21,6 +21,7 @@ METADATA = "mcubench"  # name of the metadata entry, a JSON text
 
 _SCHEMA_VERSION = 3
 _FILE_IDENTIFIER = b"TFL3"  # schema.fbs
+_ALIGNMENT = 16  # bytes, of the data of buffers: force_align in schema.fbs
 
 # Layers whose kernels read weights of 4 bits; FULLY_CONNECTED does so only with one scale for all channels.
 _READ_NARROW = (kernels.Convolve, kernels.DepthwiseConvolve)
@@ -77,7 +78,7 @@ class _Writer:
         entry.buffer = self.buffer(np.frombuffer(json.dumps(metadata).encode(), np.uint8))
         model.metadata = [entry]
         model.buffers = self.buffers
-        builder = load("flatbuffers").Builder(1024)
+        builder = _aligning_builder()
         builder.Finish(model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
         return bytes(builder.Output())
 
@@ -156,6 +157,20 @@ class _Writer:
         made.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
         self.buffers.append(made)
         return len(self.buffers) - 1
+
+
+def _aligning_builder() -> Any:
+    """A builder that aligns the data of buffers as the schema asks (``force_align: 16``), which flatbuffers leaves out.
+
+    Vectors of single bytes are nothing else in a ``.tflite`` of ours.
+    """
+    builder: Any = load("flatbuffers").Builder
+
+    class Aligning(builder):  # type: ignore[misc]
+        def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803
+            return super().StartVector(elemSize, numElems, _ALIGNMENT if elemSize == 1 else alignment)
+
+    return Aligning(1024)
 
 
 def _array(codes: Tensor) -> NDArray[Any]:

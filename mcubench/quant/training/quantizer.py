@@ -52,7 +52,12 @@ class FakeQuantizer:
         self._observed: list[tuple[str, int, Tensor]] = []
         self._running: list[RoundedCalls] = []
         self._hooks: list[RemovableHandle] = []
+        self._phase: Callable[[], Phase] = lambda: Phase.FLOAT
         self.widths = widths
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FakeQuantizer:
+        """The same: a copy of the module that it rounds is not rounded, and needs none of its own."""
+        return self
 
     @property
     def widths(self) -> BitWidths:
@@ -74,19 +79,19 @@ class FakeQuantizer:
 
     def attach(self, module: nn.Module, phase: Callable[[], Phase]) -> None:
         """Rounds every forward of a module from now on, as the phase of the moment says; not those of its copies."""
+        own, self._phase = id(module), phase  # a copy of the module, as a trace makes it, has copies of these hooks
 
-        # Closures, as a trace copies the module with its hooks: they would copy what a method belongs to.
         def enter(each: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-            if each is not module or self._running:
+            if id(each) != own or self._running:
                 return None
-            calls = self._calls(module, phase())
-            changed = forward_inputs(module, args, kwargs, calls.rounded_input)
+            calls = self._calls(each, self._phase())
+            changed = forward_inputs(each, args, kwargs, calls.rounded_input)
             self._running.append(calls)
-            calls.__enter__()  # type: ignore[no-untyped-call]
+            calls.__enter__()
             return changed
 
         def leave(each: nn.Module, _args: Any, output: Any) -> None:
-            if each is module and self._running:
+            if id(each) == own and self._running:
                 self._leave(failed=output is None)
 
         self._hooks = [
@@ -108,7 +113,7 @@ class FakeQuantizer:
 
     def _leave(self, failed: bool) -> None:
         calls = self._running.pop()
-        calls.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        calls.__exit__(None, None, None)
         observed, self._observed = self._observed, []
         if not failed:
             calls.check_counts()

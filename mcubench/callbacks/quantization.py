@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import lightning.pytorch as pl
@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 
-from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
+from mcubench.callbacks.sample import checked_batch_dim, sample_known_before, samples_at_batch, tried
 from mcubench.cost import BitWidths
 from mcubench.errors import UserError
 from mcubench.quant import NotInIntegersError, check_kernels
@@ -132,10 +132,10 @@ class QuantizationAwareTraining(pl.Callback):
         self._quantizer, self._loaded = None, known or {}
         sample = sample_known_before(trainer, module, self.batch_dim)
         if sample is not None:
-            self._attach(trainer, module, sample)
+            self._attach(trainer, module, [sample])
 
-    def _attach(self, trainer: pl.Trainer, module: pl.LightningModule, sample: Any) -> None:
-        plan = make_plan(module, sample, self.batch_dim)
+    def _attach(self, trainer: pl.Trainer, module: pl.LightningModule, samples: Sequence[Any]) -> None:
+        plan = tried(samples, lambda sample: make_plan(module, sample, self.batch_dim))
         if trainer.state.fn == TrainerFn.FITTING:
             self._warn_if_not_exportable(plan)
         if self._loaded:
@@ -195,7 +195,7 @@ class QuantizationAwareTraining(pl.Callback):
     ) -> None:
         """Watches the step: what it computes outside of forward would stay float."""
         if self._quantizer is None:
-            self._attach(trainer, pl_module, sample_from_batch(batch, pl_module, self.batch_dim))
+            self._attach(trainer, pl_module, samples_at_batch(trainer, pl_module, batch, self.batch_dim))
         assert self._quantizer is not None
         self._watch.begin(pl_module, self._quantizer)
 

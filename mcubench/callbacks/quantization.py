@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import lightning.pytorch as pl
@@ -13,7 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 
 from mcubench.callbacks.best_so_far import forget_best
-from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
+from mcubench.callbacks.sample import checked_batch_dim, sample_known_before, samples_at_batch, tried
 from mcubench.cost import BitWidths
 from mcubench.errors import UserError
 from mcubench.quant import NotInIntegersError, check_kernels
@@ -149,10 +149,10 @@ class QuantizationAwareTraining(pl.Callback):
         self._compared = widths_of(self._loaded) if self._loaded.get("ranges") else None
         sample = sample_known_before(trainer, module, self.batch_dim)
         if sample is not None:
-            self._attach(trainer, module, sample)
+            self._attach(trainer, module, [sample])
 
-    def _attach(self, trainer: pl.Trainer, module: pl.LightningModule, sample: Any) -> None:
-        plan = make_plan(module, sample, self.batch_dim)
+    def _attach(self, trainer: pl.Trainer, module: pl.LightningModule, samples: Sequence[Any]) -> None:
+        plan = tried(samples, lambda sample: make_plan(module, sample, self.batch_dim))
         if trainer.state.fn == TrainerFn.FITTING:
             self._warn_if_not_exportable(plan)
         if self._loaded:
@@ -238,7 +238,7 @@ class QuantizationAwareTraining(pl.Callback):
     def _begin_step(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any) -> None:
         """Watches the step: what it computes outside of forward would stay float."""
         if self._quantizer is None:
-            self._attach(trainer, module, sample_from_batch(batch, module, self.batch_dim))
+            self._attach(trainer, module, samples_at_batch(trainer, module, batch, self.batch_dim))
         assert self._quantizer is not None
         self._watch.begin(module, self._quantizer)
 

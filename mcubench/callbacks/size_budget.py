@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from mcubench.callbacks.sample import checked_batch_dim, sample_from_batch, sample_known_before
+from mcubench.callbacks.sample import checked_batch_dim, sample_known_before, samples_at_batch, tried
 from mcubench.callbacks.trained_widths import priced_widths, trained_widths
 from mcubench.cost import BitWidths, CostReport, bytes_text, find_device, parse_bytes, parse_count, profile
 from mcubench.errors import BudgetExceededError, UserError
@@ -22,9 +22,11 @@ OnExceed = Literal["raise", "stop", "warn"]
 class SizeBudget(pl.Callback):
     """Checks what a model costs, quantised, before the first epoch and again whenever its bits or structure change.
 
-    Flash, RAM and MACs are those of `mcubench.cost.profile` at the given widths. What can't be priced is over budget,
-    and is named. Logs ``budget/flash``, ``budget/ram``, ``budget/macs`` and, for each that is limited,
-    ``budget/..._headroom``. To change widths while training, set `widths`.
+    Flash, RAM and MACs are those of `mcubench.cost.profile` at the given widths, for the module's
+    ``example_input_array``, the ``input_shape`` of a `mcubench.datamodules.TensorDataModule`, or, before the first
+    step, the first batch. What can't be priced is over budget, and is named. Logs ``budget/flash``, ``budget/ram``,
+    ``budget/macs`` and, for each that is limited, ``budget/..._headroom``. To change widths while training, set
+    `widths`.
 
     Under `QuantizationAwareTraining` it is the widths of that callback that are checked and may be set, also in the
     epochs before its ``start_epoch``, as they are what will be deployed. Others given here give way, with a warning.
@@ -77,7 +79,7 @@ class SizeBudget(pl.Callback):
         self.report: CostReport | None = None
         self.problem: str | None = None
         self._identity = {**self.limits, "widths": str(self.widths)}
-        self._sample: Any = None
+        self._samples: list[Any] = []  # what forward may take, the likeliest first
         self._trained: BitWidths | None = None  # widths of quantisation-aware training at the last check
         self._checked: object = None  # structure and widths at the last check
         self._logged: CostReport | None = None
@@ -90,16 +92,22 @@ class SizeBudget(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks, if a sample is known already."""
         self._checked = self._logged = self.report = self.problem = None
-        self._sample = sample_known_before(trainer, pl_module, self.batch_dim)
+        self._samples = []
+        try:
+            sample = sample_known_before(trainer, pl_module, self.batch_dim)
+        except UserError as error:
+            self._complain(trainer, f"the budget can't be checked: {error}")
+            return
+        self._samples = [] if sample is None else [sample]
         self._check(trainer, pl_module)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Logs what is new; checks with the first batch, if nothing was known before."""
-        if self._sample is None and self.problem is None:
+        if not self._samples and self.problem is None:
             try:
-                self._sample = sample_from_batch(batch, pl_module, self.batch_dim)
+                self._samples = samples_at_batch(trainer, pl_module, batch, self.batch_dim)
             except UserError as error:
                 self._complain(trainer, f"the budget can't be checked: {error}")
             self._check(trainer, pl_module)
@@ -123,14 +131,18 @@ class SizeBudget(pl.Callback):
             self.widths = trained if self.widths == self._trained else priced_widths(trainer, self.widths)
         self._trained = trained
         state = (_structure(module), str(self.widths))
-        if self._sample is None or state == self._checked:
+        if not self._samples or state == self._checked:
             return
         self._checked = state
         self.problem = None
         try:
-            self.report = profile(module, self._sample, self.widths, batch_dim=self.batch_dim)
-        except UserError as error:
-            self._complain(trainer, f"the budget can't be checked: {error}")
+            self.report = None
+            self.report = tried(
+                self._samples, lambda sample: profile(module, sample, self.widths, batch_dim=self.batch_dim)
+            )
+        except Exception as error:  # a fault of ours counts like any other cost that is not known
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            self._complain(trainer, f"the budget can't be checked: {reason}")
             return
         if problems := self._problems(self.report):
             self._complain(trainer, f"{type(module).__name__} is over budget ({self.widths}): {'; '.join(problems)}")
@@ -201,7 +213,9 @@ def _structure(module: nn.Module) -> tuple[object, ...]:
 def _largest(report: CostReport, quantity: str) -> str:
     """What to shrink."""
     key = {"flash": "flash_bytes", "ram": "ram_bytes", "macs": "macs"}[quantity]
-    layer = max(report.layers, key=lambda each: getattr(each, key) or 0)
+    layer = max(report.layers, key=lambda each: getattr(each, key) or 0, default=None)
+    if layer is None:  # it returns what it is given
+        return "it is what goes in and out. Shrink the input"
     value = getattr(layer, key)
     where = f"{layer.path or 'the outermost forward'} ({layer.op})"
     if quantity == "macs":

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from mcubench.cli.subject import Subject
 from mcubench.errors import UserError
-from mcubench.graph import one_sample
+from mcubench.graph import declared_shape, one_sample
 
 Pair = tuple[Tensor, Tensor]
 Hooks = pl.LightningDataModule | pl.LightningModule
@@ -37,7 +37,7 @@ def example_for(module: nn.Module, data: object, shape: tuple[int, ...] | None =
     """
     if shape is None and getattr(module, "example_input_array", None) is not None:
         return one_sample(module.example_input_array)
-    found = shape or getattr(data, "input_shape", None) or getattr(module, "input_shape", None)
+    found = shape or declared_shape(data) or declared_shape(module)
     if found is None:
         raise UserError(
             "the shape of a sample is not known: say --input_shape 3,32,32, or give "

@@ -3,7 +3,7 @@
 from mcubench.cost.devices import Device, Fit, devices, find_device
 from mcubench.cost.macs import MacCount, Unsupported, count_macs, handles
 from mcubench.cost.memory import MemoryPlan, plan_memory
-from mcubench.cost.profiling import profile, profile_graph
+from mcubench.cost.profiling import is_unfitted, profile, profile_graph
 from mcubench.cost.report import CostReport, LayerCost
 from mcubench.cost.size import BitWidths, FlashSize, flash_size
 from mcubench.cost.units import bytes_text, parse_bytes, parse_count
@@ -24,6 +24,7 @@ __all__ = [
     "find_device",
     "flash_size",
     "handles",
+    "is_unfitted",
     "parse_bytes",
     "parse_count",
     "plan_memory",

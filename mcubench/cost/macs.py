@@ -150,9 +150,11 @@ def count_macs(graph: Graph, count_bias: bool = False) -> MacCount:
 def _is_pointwise(target: str) -> bool:
     """Whether torch itself says that an operator works on single elements."""
     namespace, _, name = target.partition(".")
+    if namespace != "aten":  # not so ``cond`` and the like, which have no namespace
+        return False
     operator, _, overload = name.partition(".")
     found = getattr(getattr(torch.ops.aten, operator, None), overload or "default", None)
-    return namespace == "aten" and torch.Tag.pointwise in getattr(found, "tags", ())
+    return torch.Tag.pointwise in getattr(found, "tags", ())
 
 
 @handles("aten.linear.default", bias=2)
@@ -209,6 +211,12 @@ def _conv(call: Call) -> int:
 def _conv_transpose(call: Call) -> int:
     """Every input is multiplied with outputs / groups * kernel weights."""
     return int(call.args[0].size * math.prod(call.args[1].shape[1:]))
+
+
+@handles("aten.convolution.default", "aten._convolution.default", bias=2)
+def _any_conv(call: Call) -> int:
+    """Either, as the seventh argument says."""
+    return _conv_transpose(call) if call.args[6] else _conv(call)
 
 
 @handles("aten.scaled_dot_product_attention.default")
@@ -268,7 +276,8 @@ _NO_PRODUCTS = """
     view.default reshape.default _unsafe_view.default flatten.using_ints unflatten.int squeeze.default squeeze.dim
     squeeze.dims unsqueeze.default view_as.default reshape_as.default ravel.default permute.default transpose.int
     t.default movedim.int movedim.intlist swapaxes.default numpy_T.default mT.default adjoint.default expand.default
-    expand_as.default broadcast_to.default repeat.default tile.default repeat_interleave.self_int select.int
+    expand_as.default broadcast_to.default broadcast_tensors.default repeat.default tile.default
+    repeat_interleave.self_int select.int
     slice.Tensor narrow.default split.Tensor split.sizes split_with_sizes.default chunk.default tensor_split.sections
     unsafe_chunk.default unsafe_split.Tensor unbind.int cat.default concat.default concatenate.default stack.default
     index_select.default index.Tensor gather.default flip.default roll.default pixel_shuffle.default

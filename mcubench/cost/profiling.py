@@ -17,7 +17,7 @@ from mcubench.graph import Graph, Unknown, deploy, ops, trace
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-__all__ = ["profile", "profile_graph"]
+__all__ = ["is_unfitted", "profile", "profile_graph"]
 
 
 def profile(
@@ -30,7 +30,8 @@ def profile(
     """Prices a module or an estimator.
 
     Args:
-        module: Any module; a fitted scikit-learn estimator; or a module that has one as its ``estimator``.
+        module: Any module; a fitted scikit-learn estimator; or a module without parameters that has one as its
+            ``estimator``.
         example_input: One sample, as `mcubench.graph.trace` takes it; for an estimator, any number of samples.
         widths: The bit widths to price it at; 8 and 8 by default.
         count_bias: Count the addition of a bias as one MAC.
@@ -41,14 +42,27 @@ def profile(
             there.
     """
     name = type(module).__name__
-    if not getattr(module, "is_fitted", True):
+    if is_unfitted(module):
         raise UserError(f"{name} is not fitted yet: its cost is known after fit")
-    estimator = getattr(module, "estimator", None) if isinstance(module, nn.Module) else module
+    if isinstance(module, nn.Module):
+        estimator = None if _is_network(module) else getattr(module, "estimator", None)
+    else:
+        estimator = module
     if _is_estimator(estimator):
         from mcubench.cost.estimators import profile_estimator  # scikit-learn is there already
 
         return profile_estimator(estimator, example_input, name, widths, count_bias, batch_dim)
     return profile_graph(trace(module, example_input, batch_dim), name, widths, count_bias)
+
+
+def is_unfitted(module: object) -> bool:
+    """Whether a module says that it is a classical model still to be fitted (``is_fitted``); a network is none."""
+    return not _is_network(module) and not getattr(module, "is_fitted", True)
+
+
+def _is_network(module: object) -> bool:
+    """Whether a module has parameters of its own; what attributes like ``estimator`` are is then its own affair."""
+    return isinstance(module, nn.Module) and next(module.parameters(), None) is not None
 
 
 def _is_estimator(found: object) -> bool:

@@ -30,7 +30,8 @@ class BitWidths:
     Attributes:
         weight: Bits of a weight: 1, 2, 4 or 8 for integers, 16 or 32 for floats.
         activation: Bits of an activation: 4, 8, 16, or 32 for float.
-        per_layer: Other bits for the weights of some modules, by path; they hold for what is inside too.
+        per_layer: Other bits for the weights of some modules, by path; they hold for what is inside too. What
+            torch.compile adds to a path (``_orig_mod``) may be left out.
     """
 
     weight: int = 8
@@ -50,8 +51,8 @@ class BitWidths:
 
     def of(self, path: str) -> int:
         """Bits of the weights of a module: those of the longest path in `per_layer` that leads to it."""
-        matches = [each for each in self.per_layer if each == path or path.startswith(f"{each}.")]
-        return self.per_layer[max(matches, key=len)] if matches else self.weight
+        matches = [each for each in self.per_layer if _leads_to(each, path)]
+        return self.per_layer[max(matches, key=lambda each: len(_parts(each)))] if matches else self.weight
 
     def check(self, graph: Graph) -> None:
         """Checks that every path in `per_layer` is one of the graph's.
@@ -68,7 +69,7 @@ class BitWidths:
             UserError: If one does not.
         """
         for path in self.per_layer:
-            if not any(each == path or each.startswith(f"{path}.") for each in paths):
+            if not any(_leads_to(path, each) for each in paths):
                 known = ", ".join(each or "the outermost, which weight_bits are for" for each in sorted(paths))
                 raise UserError(
                     f"there is no layer {path!r} with weights.{did_you_mean(path, paths)} There are {known}"
@@ -77,6 +78,16 @@ class BitWidths:
     def __str__(self) -> str:
         others = "".join(f", {path}: {bits}" for path, bits in self.per_layer.items())
         return f"weights {self.weight} bits{others}, activations {self.activation} bits"
+
+
+def _leads_to(path: str, module: str) -> bool:
+    parts = _parts(path)
+    return _parts(module)[: len(parts)] == parts
+
+
+def _parts(path: str) -> list[str]:
+    """The parts of a path, without those that torch.compile adds."""
+    return [part for part in path.split(".") if part != "_orig_mod"]
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
     for heading, value, counted in (
         ("MACs", report.macs, macs),
         ("flash [B]", report.flash_bytes, flash),
-        ("RAM [B]", report.ram_bytes, report.memory.peak),
+        ("RAM [B]", report.ram_bytes, ram if report.ram_bytes is None else report.memory.peak),
     ):
         table.add_column(heading, _known(value, f"{counted:,}"), justify="right", no_wrap=True)
         if bars:
@@ -72,7 +72,7 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
     totals = [
         f"{_known(report.macs, f'{macs:,} MACs')}",
         f"flash {_known(report.flash_bytes, bytes_text(flash))}",
-        f"RAM {_known(report.ram_bytes, bytes_text(report.memory.peak))}, needed in {report.peak_layer}",
+        f"RAM {_known(report.ram_bytes, bytes_text(report.ram_bytes or ram))}, needed in {report.peak_layer}",
     ]
     if report.comparisons:
         mean = report.mean_comparisons

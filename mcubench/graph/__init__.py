@@ -2,7 +2,7 @@
 
 from mcubench.errors import TraceError
 from mcubench.graph import ops
-from mcubench.graph.capture import one_sample
+from mcubench.graph.example import declared_shape, one_sample
 from mcubench.graph.interpret import interpret
 from mcubench.graph.ir import Graph, Node, Op, Unknown, Value, Weight
 from mcubench.graph.passes import deploy
@@ -16,6 +16,7 @@ __all__ = [
     "Unknown",
     "Value",
     "Weight",
+    "declared_shape",
     "deploy",
     "interpret",
     "one_sample",

@@ -1,70 +1,182 @@
-"""A copy of a module to trace, so that the module itself is not touched."""
+"""A copy of a module to trace or to run, so that the module itself is not touched."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mcubench.errors import TraceError
+from mcubench.graph.copier import Copier, copies
+from mcubench.graph.surroundings import in_single_precision
 
-__all__ = ["in_float", "traceable_copy"]
+__all__ = ["Copy", "copy_of", "in_float"]
 
 # Lightning's links to what runs the module: copying them would copy the data, and a copy must not log. A compiled call
 # would run the original.
 _NOT_COPIED = ("_trainer", "_fabric", "_compiled_call_impl")
 
+# What torch.compile puts beside the module that it wraps.
+_OF_COMPILING = {
+    "_orig_mod", "_forward", "_super_module_initialized", "_torchdynamo_orig_callable", "_torchdynamo_wrapper_id",
+    "dynamo_ctx", "forward", "get_compiler_config",
+}  # fmt: skip
 
-def traceable_copy(module: nn.Module) -> nn.Module:
-    """A copy on the CPU, in evaluation mode and single precision, that shares nothing which a forward could change.
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of a module.
+
+    Attributes:
+        module: On the CPU, in evaluation mode and single precision.
+        original: What it is a copy of.
+    """
+
+    module: nn.Module
+    original: nn.Module
+    _copier: _ModuleCopier
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """For running the copy: as it was copied, without autocast, and without the original.
+
+        Raises:
+            TraceError: If the copy runs the original or a part of it, which might change it, as something that can't be
+                copied refers to it.
+        """
+        originals = {id(each) for each in self._copier.originals}
+
+        def check(each: nn.Module, _args: Any) -> None:
+            if id(each) in originals:
+                raise TraceError(_refers(self.original, each))
+
+        with in_single_precision(), torch.nn.modules.module.register_module_forward_pre_hook(check):
+            yield
+
+
+def _refers(module: nn.Module, part: nn.Module) -> str:
+    path = next((name for name, each in module.named_modules() if each is part), "")
+    return (
+        f"{type(module).__name__} refers to its own {path or type(part).__name__} by something that can't be copied (a "
+        "generator, a lock's owner, an extension's object), so that running a copy would run, and perhaps change, the "
+        "module itself: hold the layer as an attribute, or in a list, a dict or a function"
+    )
+
+
+class _ModuleCopier(Copier):
+    """A `Copier` that knows which modules it has copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.originals: list[nn.Module] = []
+
+
+class Uncompiled(nn.Module):
+    """Stands where a compiled module stood, and calls what was compiled; paths stay as they were."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the module."""
+        return self._orig_mod(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        """What is asked of a compiled module is asked of the module."""
+        modules = self.__dict__["_modules"]
+        return modules[name] if name in modules else getattr(modules["_orig_mod"], name)
+
+    def __len__(self) -> int:
+        """The module's length."""
+        return len(self._orig_mod)
+
+
+@torch.inference_mode(False)  # its tensors could not be traced
+def copy_of(module: nn.Module) -> Copy:
+    """Copies a module so that nothing is shared which a forward could change; compiled parts become what they were.
 
     Raises:
-        TraceError: If the module has lazy layers.
+        TraceError: If the module has lazy layers, or can't be copied.
     """
-    memo: dict[int, Any] = {}
-    for each in module.modules():
-        for tensor in (*each._parameters.values(), *each._buffers.values()):
-            if tensor is None or id(tensor) in memo:
-                continue
-            if nn.parameter.is_lazy(tensor):
-                raise TraceError(f"{type(module).__name__} has lazy layers: run it once before it is traced")
-            value = in_float(tensor.detach().to("cpu", copy=True))
-            is_parameter = isinstance(tensor, nn.Parameter)
-            memo[id(tensor)] = nn.Parameter(value, requires_grad=False) if is_parameter else value
-    modules = list(module.modules())
-    for each in modules:
-        memo[id(each)] = each.__class__.__new__(each.__class__)
-        memo[id(each)].__dict__ = {}
-    for each in modules:
-        _fill(memo[id(each)], each, memo)
-    clone: nn.Module = memo[id(module)]
-    for each in clone.modules():
-        each.training = False  # not .eval(), which may be overridden
-        _freeze_switches(each)
-    return clone
-
-
-def _fill(clone: nn.Module, module: nn.Module, memo: dict[int, Any]) -> None:
-    """Gives a copy its attributes."""
-    for key, value in vars(module).items():
-        if "_compiler_ctx" in vars(module) and hasattr(type(module), key):
-            continue  # a method that Lightning has replaced by its compiled form
-        if key in _NOT_COPIED:
-            clone.__dict__[key] = None
-        elif isinstance(value, dict) and (key.endswith("_hooks") or "_hooks_" in key):
-            # Hooks belong to the function that is traced; those that are methods of a module become its copy's.
-            clone.__dict__[key] = type(value)((each, _copy_value(hook, memo)) for each, hook in value.items())
-        else:
-            clone.__dict__[key] = _copy_value(value, memo)
-
-
-def _copy_value(value: Any, memo: dict[int, Any]) -> Any:
+    module = module._orig_mod if _is_compiled(module) else module  # type: ignore[assignment]
+    copier = _ModuleCopier()
     try:
-        return copy.deepcopy(value, memo)
-    except Exception:  # locks, open files, tensors with a history: shared, as they can't be copied
-        return value
+        parts = list(_parts(module, set()))
+        for each in parts:  # all at first: what is nested deeply is then not copied by a deep recursion
+            _begin(each, copier)
+        for each in parts:
+            _fill(each, copier)
+        made = copier(module)
+    except TraceError as error:
+        raise TraceError(f"{type(module).__name__} {error}") from error
+    except Exception as error:
+        raise TraceError(f"{type(module).__name__} can't be copied, so it can't be traced: {error}") from error
+    return Copy(made, module, copier)
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return type(module).__name__ == "OptimizedModule" and type(module).__module__.startswith("torch._dynamo")
+
+
+def _parts(module: nn.Module, seen: set[int]) -> Iterator[nn.Module]:
+    """A module and all in it, but for what is scripted, which copies itself."""
+    if id(module) not in seen and not isinstance(module, torch.jit.ScriptModule):
+        seen.add(id(module))
+        yield module
+        for child in module.children():
+            yield from _parts(child, seen)
+
+
+def _begin(module: nn.Module, copier: _ModuleCopier) -> None:
+    copier.originals.append(module)
+    made = Uncompiled() if _is_compiled(module) else object.__new__(type(module))
+    made.__dict__.clear()
+    copier.begin(module, made)
+
+
+def _fill(module: nn.Module, copier: _ModuleCopier) -> None:
+    """Gives a copy its attributes."""
+    made = copier.memo[id(module)]
+    left_out = _OF_COMPILING if _is_compiled(module) else ()
+    for name, value in list(vars(module).items()):
+        if name not in left_out:
+            made.__dict__[name] = None if name in _NOT_COPIED else copier(value)
+    made.__dict__["training"] = False  # not .eval(), which may be overridden
+    _freeze_switches(made)
+
+
+@copies.register(nn.Module)
+def _module(value: nn.Module, copier: _ModuleCopier) -> Any:
+    """One that is no registered part, but hangs on some attribute."""
+    _begin(value, copier)
+    _fill(value, copier)
+    return copier.memo[id(value)]
+
+
+@copies.register(torch.jit.ScriptModule)
+def _scripted(value: torch.jit.ScriptModule, copier: _ModuleCopier) -> Any:
+    copier.originals.extend(value.modules())
+    made = copy.deepcopy(value).eval()
+    for part in made.modules():
+        scripted: Any = part._c
+        for name, each in (*part._parameters.items(), *part._buffers.items()):
+            if each is not None:
+                tensor = in_float(each.detach().cpu())
+                is_parameter = name in part._parameters  # of which torch makes tensors when it copies a scripted module
+                scripted.setattr(name, nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor)
+    return made
+
+
+@copies.register(Tensor)
+def _tensor(value: Tensor, _copier: Copier) -> Tensor:
+    if nn.parameter.is_lazy(value):
+        raise TraceError("has lazy layers: run it once before it is traced")
+    if value.is_meta:
+        raise TraceError("has tensors without values (on the meta device): give them values before it is traced")
+    made = in_float(value.detach().to("cpu", copy=True))
+    return nn.Parameter(made, requires_grad=False) if isinstance(value, nn.Parameter) else made
 
 
 def _freeze_switches(module: nn.Module) -> None:

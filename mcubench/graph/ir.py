@@ -96,11 +96,13 @@ class Unknown(Op):
         target: The traced operation, as in ``aten.fft_fft.default``.
         reason: Why it could not be lowered.
         operands: The weights among its arguments.
+        across_samples: Whether what it does with one sample of a batch can't be told from what it does with others.
     """
 
     target: str
     reason: str
     operands: tuple[Weight, ...] = ()
+    across_samples: bool = False
 
     @property
     def label(self) -> str:

@@ -123,6 +123,23 @@ COUNTED = {
     "aten.conv_transpose3d.input": Case(
         lambda: nn.ConvTranspose3d(2, 3, 2), (1, 2, 2, 3, 4), 48 * 3 * 8, bias=3 * 3 * 4 * 5
     ),
+    # Both in one, as torch.jit.trace has them: here the first of the former three, and the first of the latter.
+    "aten.convolution.default": Case(
+        of(lambda x, w, b: torch.convolution(x, w, b, [2], [1], [1], False, [0], 2), (6, 2, 3), (6,)),
+        (1, 4, 9),
+        5 * 6 * (2 * 3),
+        bias=5 * 6,
+    ),
+    "aten._convolution.default": Case(
+        of(
+            lambda x, w, b: torch._convolution(x, w, b, [2], [0], [1], True, [0], 2, False, False, False, False),
+            (4, 3, 3),
+            (6,),
+        ),
+        (1, 4, 5),
+        20 * 3 * 3,
+        bias=6 * 11,
+    ),
     # Two heads: 5 queries times 9 keys of 7, and the scores times values of 4.
     "aten.scaled_dot_product_attention.default": Case(
         lambda: Forward(lambda x: F.scaled_dot_product_attention(x[:, :, :5], x, x[..., :4])),

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import enum
+import functools
 import re
+import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mcubench.graph import Graph, TraceError, Unknown, deploy, interpret, ops, trace
+from mcubench.graph.outputs import output_tensors
 from tests.graph.compare import Forward, batch_like, call, cases, distance, kinds, leaves, run, same_as_module
 
 SIGNAL, IMAGE, SEQUENCE, FEATURES = (4, 15), (4, 9, 11), (7, 8), (12,)
@@ -44,6 +52,12 @@ LAYERS = [
             "conv1d valid": lambda: nn.Conv1d(4, 5, 4, padding="valid"),
             "conv1d reflect": lambda: nn.Conv1d(4, 5, 3, padding=1, padding_mode="reflect"),
             "conv1d circular": lambda: nn.Conv1d(4, 5, 3, padding=1, padding_mode="circular"),
+            "convolution": function(
+                lambda conv, x: torch.convolution(x, conv.weight, conv.bias, [2], [1], [1], False, [0], 2),
+                lambda: nn.Conv1d(4, 6, 3, groups=2)),
+            "convolution transposed": function(
+                lambda conv, x: torch.convolution(x, conv.weight, conv.bias, [2], [1], [1], True, [1], 2),
+                lambda: nn.ConvTranspose1d(4, 6, 3, groups=2)),
             "conv_transpose1d": lambda: nn.ConvTranspose1d(4, 6, 4, stride=3, padding=1, output_padding=2, groups=2),
             "max_pool1d": lambda: nn.MaxPool1d(3, 2, padding=1, dilation=2),
             "max_pool1d ceil": lambda: nn.MaxPool1d(4, ceil_mode=True),
@@ -294,6 +308,7 @@ MOVES: dict[str, Callable[[Tensor], Any]] = {
     "unflatten": lambda x: x.unflatten(2, (3, 3)).mean(3),
     "squeeze": lambda x: x[:, :, :1].squeeze(2).unsqueeze(1),
     "squeeze all": lambda x: x[:, :1, :, :1].squeeze(),
+    "broadcast": lambda x: torch.broadcast_tensors(x, x.mean(2, keepdim=True)),
     "channel shuffle": lambda x: x.unflatten(1, (2, 2)).transpose(1, 2).flatten(1, 2),
     "same twice": lambda x: (x.relu(), x.relu().clone(), x),
     "contiguous": lambda x: x.transpose(2, 3).contiguous().view(x.shape[0], -1),
@@ -523,6 +538,91 @@ def test_an_output_that_is_an_input_or_nothing() -> None:
     assert len(graph.outputs) == 2
 
 
+@dataclasses.dataclass
+class Output:
+    logits: Tensor
+    hidden: tuple[Tensor, ...]
+    loss: Tensor | None = None
+    name: str = "net"
+
+
+class ModelOutput(collections.OrderedDict[str, Any]):
+    """As in HuggingFace's transformers: a dict whose entries are attributes too."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+@dataclasses.dataclass
+class Decoded(ModelOutput):
+    logits: Any = None
+    state: Any = None
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):
+            if (value := self.__dict__[each.name]) is not None:
+                self[each.name] = value
+
+
+class Slotted:
+    __slots__ = ("first", "second")
+
+    def __init__(self, first: Tensor, second: Tensor) -> None:
+        self.first, self.second = first, second
+
+
+class Pair(NamedTuple):
+    first: Tensor
+    second: Tensor
+
+
+OUTPUTS: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "dataclass": lambda a, b: Output(a, (b,)),
+    "dataclass in a list": lambda a, b: [Output(a, ()), {"more": Output(b, ())}],
+    "frozen dataclass with slots": dataclasses.make_dataclass("Frozen", ["a", "b"], frozen=True, slots=True),
+    "model output": Decoded,
+    "named tuple": Pair,
+    "namespace": lambda a, b: types.SimpleNamespace(a=a, b=b),
+    "object with slots": Slotted,
+    "distribution": lambda a, b: torch.distributions.Normal(a, b, validate_args=False),
+    "strings and numbers beside": lambda a, b: {"name": "net", "a": a, "scale": 2.5, "on": True, "b": b, "no": None},
+    "an enumeration and a type beside": lambda a, b: (a, enum.Enum("Kind", "ONE").ONE, torch.float32, b, nn.Linear),
+    "arrays beside": lambda a, b: (a, np.zeros(3), np.float32(2), b),
+    "values of a dict": lambda a, b: {"a": a, "b": b}.values(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", cases(OUTPUTS))
+def test_outputs_in_any_form(make: Callable[[Tensor, Tensor], Any]) -> None:
+    """The tensors are what `output_tensors` finds in what the module returns, in that order."""
+    module = Forward(lambda one, two, x: make(one(x), two(x).exp()), nn.Linear(4, 3), nn.Linear(4, 3)).eval()
+    graph, x = trace(module, torch.zeros(1, 4)), torch.randn(3, 4)
+    assert not graph.unknown()
+    with torch.no_grad():
+        wanted = output_tensors(module(x))
+    first, second = (layer(x) for layer in module.layers)
+    assert [torch.equal(found, each) for found, each in zip(wanted, (first, second.exp()), strict=True)] == [True, True]
+    assert distance(run(graph, x), wanted) <= 1e-6
+    assert sum(isinstance(node.op, ops.Dense) for node in graph.nodes) == 2, "nothing that is returned is lost"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x: None, "forward returns no tensor, but None"),
+        (lambda x: "done", "forward returns no tensor, but a str"),
+        (lambda x: {"loss": 3.0}, "forward returns no tensor, but a dict"),
+        (lambda x: x.sum().item(), "returns a number that it computes from its input"),
+        (lambda x: (x, {"mean": x.mean().item()}), "returns a number that it computes from its input"),
+        (lambda x: (x, iter([x])), "forward returns a list_iterator, in which tensors can't be found"),
+    ],
+)
+def test_outputs_without_tensors_are_an_error(make: Callable[[Tensor], Any], message: str) -> None:
+    """Never a graph without nodes, which would cost nothing."""
+    with pytest.raises(TraceError, match=f"Forward can't be traced: .*{message}"):
+        trace(Forward(make), torch.zeros(1, 4))
+
+
 def test_a_sample_without_batch() -> None:
     module = Forward(lambda conv, x: conv(x).amax(1), nn.Conv1d(4, 5, 3))
     graph = trace(module, torch.zeros(*SIGNAL), batch_dim=None)
@@ -685,6 +785,111 @@ def test_a_custom_operator_is_named() -> None:
     assert node.output.shape == (4,)
 
 
+# --- modes that a forward enters: what it computes in them is traced as if it did not ---
+
+
+def switched(on: bool, conv: nn.Module, head: nn.Module, x: Tensor) -> Tensor:
+    with torch.set_grad_enabled(on):
+        y = conv(x)
+    return head(y)
+
+
+def in_turns(conv: nn.Module, head: nn.Module, x: Tensor) -> Tensor:
+    with torch.enable_grad():
+        y = conv(x)
+        with torch.no_grad():
+            y = y.relu()
+            with torch.enable_grad():
+                y.mul_(2)
+        y = y + 1
+    return head(y)
+
+
+def in_inference_mode(conv: nn.Module, head: nn.Module, x: Tensor) -> Tensor:
+    with torch.inference_mode():
+        y = conv(x)
+    return head(y)
+
+
+def several_results(conv: nn.Module, head: nn.Module, x: Tensor) -> Any:
+    with torch.enable_grad():
+        y = conv(x)
+        return y, head(y), y.mean(1)
+
+
+@torch.compiler.nested_compile_region
+def region(layer: nn.Module, x: Tensor) -> Tensor:
+    return layer(x)
+
+
+def without_autocast(conv: nn.Module, head: nn.Module, x: Tensor) -> Tensor:
+    with torch.autocast("cpu", enabled=False):
+        return head(conv(x))
+
+
+REGIONS: dict[str, Callable[..., Any]] = {
+    "gradients on": functools.partial(switched, True),
+    "gradients off": functools.partial(switched, False),
+    "one mode in another": in_turns,
+    "enable_grad as a decorator": torch.enable_grad()(lambda conv, head, x: head(conv(x))),
+    "several results of a region": several_results,
+    "inference mode": in_inference_mode,
+    "inference mode as a decorator": torch.inference_mode()(lambda conv, head, x: head(conv(x))),
+    "autocast switched off": without_autocast,
+    "checkpoint": lambda conv, head, x: head(checkpoint(conv, x, use_reentrant=False)),
+    "reentrant checkpoint": lambda conv, head, x: head(checkpoint(conv, x, use_reentrant=True)),
+    "region compiled once": lambda conv, head, x: head(region(conv, x)),
+}
+
+
+@pytest.mark.parametrize("what", cases(REGIONS))
+def test_modes_in_forward_are_traced_through(what: Callable[..., Any]) -> None:
+    graph = same_as_module(Forward(what, nn.Conv1d(4, 5, 3), nn.Linear(13, 2)), torch.zeros(1, *SIGNAL))
+    assert [name for name in kinds(graph) if name in ("Conv", "Dense")] == ["Conv", "Dense"]
+
+
+class Precise(nn.Module):
+    """Enters autocast, if it is told to, where Lightning's precision plugin would: around its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv1d(4, 5, 3), nn.Linear(13, 2)
+        self.autocast = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast):
+            y = self.conv(x)
+        assert y.dtype == (torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32) or self.autocast
+        return self.head(y.float())
+
+
+@pytest.mark.parametrize("around", [True, False])
+def test_autocast_is_left_out(around: bool) -> None:
+    """Half precision is a matter of training: the graph is of single precision, as that of ``module.half()`` is."""
+    module, x = Precise().eval(), torch.randn(3, *SIGNAL)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=around):
+        graph = trace(module, torch.zeros(1, *SIGNAL))
+        assert torch.is_autocast_enabled("cpu") == around
+    assert kinds(graph) == ["Conv", "Dense"]
+    assert {value.dtype for node in graph.nodes for value in node.outputs} == {torch.float32}
+    rounded = call(module, x)
+    assert rounded[0].dtype == torch.float32
+    module.autocast = False
+    assert distance(run(graph, x), call(module, x)) <= 1e-6
+    assert 1e-6 < distance(run(graph, x), rounded) < 2**-6, "bfloat16 has 8 bits: what is left out is its rounding"
+
+
+def test_control_flow_in_a_region_is_named() -> None:
+    def forward(layer: nn.Module, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            y = layer(x)
+            return torch.cond(y.sum() > 0, lambda y: y.sin(), lambda y: y.cos(), (y,))
+
+    graph = trace(Forward(forward, nn.Linear(4, 4)), torch.zeros(1, 4))
+    assert "Dense" in kinds(graph)
+    assert "cond" in {node.op.target for node in graph.unknown()}
+
+
 def test_control_flow_is_named() -> None:
     module = Forward(lambda x: torch.cond(x.sum() > 0, lambda y: y.sin(), lambda y: y.cos(), (x,)))
     unknown = trace(module, torch.zeros(1, 4)).unknown()
@@ -708,15 +913,9 @@ NEVER_SILENT: dict[str, Callable[[Tensor], Any]] = {
     "unpooled": lambda x: F.max_unpool1d(*F.max_pool1d(x, 2, return_indices=True), 2),
     "written into": lambda x: torch.zeros(4, 15).index_put((torch.tensor([1]),), x.mean(0)[:1]),
     "scattered": lambda x: x.scatter(1, (x > 0).long(), 0.0),
-    "autocast": lambda x: _autocast(x) * 1,
     "unfolded": lambda x: x.unfold(2, 4, 2),
     "quantile": lambda x: torch.quantile(x, 0.5, dim=-1),
 }
-
-
-def _autocast(x: Tensor) -> Tensor:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        return (x @ torch.ones(15, 3)).float()
 
 
 LOST = "a number computed from the input is lowered as None, and what computed it is dropped: nothing is unknown"

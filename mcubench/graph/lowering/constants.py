@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from mcubench.graph.ir import Weight
-from mcubench.graph.lowering.batch import Batch, CannotLowerError
+from mcubench.graph.lowering.batch import AcrossSamplesError, Batch
 
 __all__ = ["Constants"]
 
@@ -64,7 +64,7 @@ class Constants:
         """A weight that meets a traced tensor, without the axis that stands where the tensor has the batch.
 
         Raises:
-            CannotLowerError: If samples meet different values.
+            AcrossSamplesError: If samples meet different values.
         """
         batch = self._batch.own_axis(shape)
         axis = -1 if batch is None else weight.tensor.ndim - (len(shape) - batch)
@@ -74,7 +74,7 @@ class Constants:
         if weight.tensor.shape[axis] not in (1, self._batch.size) or not torch.equal(
             first.unsqueeze(axis).expand_as(weight.tensor), weight.tensor
         ):
-            raise CannotLowerError("a constant differs from sample to sample")
+            raise AcrossSamplesError("a constant differs from sample to sample")
         return weight.derive(first)
 
 

@@ -10,8 +10,8 @@ import torch
 from mcubench.graph import ops
 from mcubench.graph.einsum import explicit
 from mcubench.graph.ir import Value, Weight
-from mcubench.graph.lowering.batch import MIXES, CannotLowerError
-from mcubench.graph.lowering.lowerer import MARKER, Lowerer, lowers
+from mcubench.graph.lowering.batch import AcrossSamplesError, CannotLowerError
+from mcubench.graph.lowering.lowerer import MARKER, Lowerer, Rule, lowers
 
 __all__: list[str] = []
 
@@ -78,9 +78,9 @@ def _einsum(low: Lowerer) -> Value:
         if isinstance(each, Value) and (axis := low.batch_axis(each)) is not None
     }
     if len(batches) > 1 or any(label not in out for label in batches):
-        raise CannotLowerError(MIXES)
+        raise AcrossSamplesError
     if any(batches & set(label) for label, each in zip(labels, tensors, strict=True) if isinstance(each, Weight)):
-        raise CannotLowerError("a constant differs from sample to sample")
+        raise AcrossSamplesError("a constant differs from sample to sample")
     equation = f"{','.join(labels)}->{out}".translate(str.maketrans("", "", "".join(batches)))
     operands = tuple(each if isinstance(each, Weight) else None for each in tensors)
     values = [each for each in tensors if isinstance(each, Value)]
@@ -128,6 +128,13 @@ def _conv_transpose(low: Lowerer) -> Value:
         groups=low.args["groups"],
     )
     return low.emit(op, [x])
+
+
+@lowers("aten.convolution.default", "aten._convolution.default")
+def _any_conv(low: Lowerer) -> Any:
+    """What ``torch.jit.trace`` makes of both."""
+    rule: Rule = _conv_transpose if low.args["transposed"] else _conv
+    return rule(low)
 
 
 @lowers("aten.batch_norm.default", "aten._native_batch_norm_legit_no_training.default")

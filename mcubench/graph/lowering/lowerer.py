@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, fx
 
 from mcubench.errors import TraceError
+from mcubench.graph import ops
 from mcubench.graph.capture import Captured
 from mcubench.graph.ir import Call, Graph, Input, Node, Op, Operand, TensorShape, Unknown, Value, Weight, reaching
-from mcubench.graph.lowering.batch import MIXES, Batch, CannotLowerError
+from mcubench.graph.lowering.batch import SAME_OF_ONE, AcrossSamplesError, Batch, CannotLowerError
+from mcubench.graph.lowering.calls import flatten, is_tagged, path_of, results_of, target_of
 from mcubench.graph.lowering.constants import Constants
 
-__all__ = ["MARKER", "RULES", "Lowerer", "lowers"]
+__all__ = ["MARKER", "RULES", "Lowerer", "Rule", "lowers"]
 
 # The identity that marks a result with the call that made it (`mcubench.quant.training.sites`).
 MARKER = "mcubench.site.default"
@@ -96,21 +98,18 @@ class Lowerer:
             found = self._found[returned]
             self.node, self.args = returned, {}
             if isinstance(found, Weight):
-                found = self._unknown(str(returned.target), "the output does not depend on the input", [found])
+                why = CannotLowerError("the output does not depend on the input")
+                found = self._unknown(str(returned.target), why, [found])
             elif isinstance(found, _Missing):
-                found = self._unknown(found.target, found.reason, [])
+                found = self._unknown(found.target, CannotLowerError(found.reason), [])
             if not isinstance(found, Value):
                 raise TraceError(f"an output can't be described: {found.target} returns it, but {found.reason}")
             outputs.append(found)
-        notes = () if captured.batch > 1 or captured.batch_axis is None else (
-            "its forward runs for a single sample only, so what it does with a batch was not looked at",
-        )  # fmt: skip
         return Graph(
             nodes=reaching(self._nodes, outputs),
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             parameters=captured.parameters,
-            notes=notes,
         )
 
     # --- what rules use ---
@@ -150,13 +149,13 @@ class Lowerer:
         Where one call becomes several nodes that each have a part of its costs, `call` is the part of this one.
         """
         read = tuple(inputs)
-        if any(self._has_batch(value) for value in read) and not all(map(self._has_batch, outputs)):
-            raise CannotLowerError(MIXES)
+        if any(map(self._has_batch, read)) and not all(map(self._has_batch, outputs)):
+            raise AcrossSamplesError
         if call is None and self._pending_call and is_call:
             call = self.call()
         calls = () if call is None else (call,)
         self._pending_call = self._pending_call and not calls
-        self._nodes.append(Node(outputs[0].name, op, read, outputs, self._path(), calls))
+        self._nodes.append(Node(outputs[0].name, op, read, outputs, path_of(self.node), calls))
 
     def value(self, name: str, traced: Tensor, shape: Sequence[int] | None = None) -> Value:
         """A new value that stands for a traced tensor; with another `shape` for one sample, if given."""
@@ -191,12 +190,12 @@ class Lowerer:
         """The axis of one sample that an axis of the traced tensor is, for a rule that computes along it.
 
         Raises:
-            CannotLowerError: If it is the batch, or the batch is merged into it.
+            AcrossSamplesError: If it is the batch, or the batch is merged into it.
         """
         traced = self._traced[value]
         dim %= max(len(traced), 1)
         if dim == self._batch.position(traced):
-            raise CannotLowerError(MIXES)
+            raise AcrossSamplesError
         return self.place(value, dim)
 
     def place(self, value: Value, dim: int) -> int:
@@ -208,6 +207,10 @@ class Lowerer:
         """Where the batch stands in the traced tensor, if it has an axis of its own."""
         return self._batch.own_axis(self._traced[value])
 
+    def is_batch(self, shape: Sequence[int], dim: int) -> bool:
+        """Whether an axis of a traced shape is the batch and nothing else."""
+        return self._batch.own_axis(shape) == dim
+
     def batch_position(self, value: Value) -> int | None:
         """Where the batch stands in the traced tensor, alone or merged with another axis."""
         return self._batch.position(self._traced[value])
@@ -216,20 +219,20 @@ class Lowerer:
         """Checks that the batch is not among the last `axes` of a traced tensor, which a rule computes along.
 
         Raises:
-            CannotLowerError: If it is.
+            AcrossSamplesError: If it is.
         """
         position = self.batch_position(value)
         if position is not None and position >= self.traced_rank(value) - axes:
-            raise CannotLowerError(MIXES)
+            raise AcrossSamplesError
 
     def check_number(self, number: object) -> None:
         """Checks that a number is not the size of the traced batch.
 
         Raises:
-            CannotLowerError: If it is.
+            AcrossSamplesError: If it is.
         """
         if self._batch.size > 1 and not isinstance(number, bool) and number == self._batch.size:
-            raise CannotLowerError("it takes the number of samples in the batch for a number")
+            raise AcrossSamplesError("it takes the number of samples in the batch for a number")
 
     def operands(self, *found: Any) -> tuple[tuple[Operand, ...], tuple[Value, ...]]:
         """Splits operands into the template that an op keeps and the values that its node reads.
@@ -282,12 +285,12 @@ class Lowerer:
 
     def _lower(self, node: fx.Node) -> Any:
         self.node = node
-        target = str(node.target)
+        target = target_of(node)
         if node.target is operator.getitem:
             return self._part(*node.args)
         self.args = self._bind(node)
         self._pending_call = True
-        given = list(_flatten(self.args.values()))
+        given = list(flatten(self.args.values()))
         read = [each for each in given if isinstance(each, (Value, Weight))]
         before = len(self._nodes)
         try:
@@ -295,23 +298,34 @@ class Lowerer:
                 if isinstance(each, _Missing):
                     target = each.target
                     raise CannotLowerError(each.reason)
-            if not any(isinstance(each, Value) for each in read) and not _is_tagged(
+            if not any(isinstance(each, Value) for each in read) and not is_tagged(
                 node.target, torch.Tag.nondeterministic_seeded
             ):
                 if target == MARKER:
                     return given[0]  # a copy would be another weight
                 return self._constants.fold(node, [each for each in read if isinstance(each, Weight)], self._found)
-            rule = RULES.get(target) or (RULES["pointwise"] if _is_tagged(node.target, torch.Tag.pointwise) else None)
+            rule = RULES.get(target) or (RULES["pointwise"] if is_tagged(node.target, torch.Tag.pointwise) else None)
             if rule is None:
                 raise CannotLowerError("it is not known")
             return rule(self)
         except CannotLowerError as error:
-            reason = str(error)
+            why = error
+            if target in SAME_OF_ONE and isinstance(error, AcrossSamplesError) and self._batch.size == 1:
+                values = [each for each in read if isinstance(each, Value)]
+                if [each.size for each in values] == [each.numel() for each in results_of(node)]:
+                    return self._renamed(values[0])
         except Exception as error:  # arguments that a rule did not think of must not hide the operation
-            reason = f"it could not be read: {type(error).__name__}: {error}"
+            why = CannotLowerError(f"it could not be read: {type(error).__name__}: {error}")
         del self._nodes[before:]  # what the rule made before it gave up
         self._pending_call = True
-        return self._unknown(target, reason, read)
+        return self._unknown(target, why, read)
+
+    def _renamed(self, x: Value) -> Any:
+        """The only sample of a batch, which was taken out of it or put back."""
+        (result,) = results_of(self.node)
+        shape = self.sample_shape(result)
+        out = self.emit(ops.Reshape(shape), [x], shape, like=result)
+        return out if isinstance(self.node.meta["val"], Tensor) else (out,)
 
     def _part(self, source: Any, index: Any) -> Any:
         """One of the results of a call that has several."""
@@ -321,24 +335,27 @@ class Lowerer:
         part = found[index]
         return _Missing(str(source.target), "not all that it returns has a counterpart") if part is None else part
 
-    def _unknown(self, target: str, reason: str, read: Sequence[Value | Weight]) -> Value | _Missing:
+    def _unknown(self, target: str, why: CannotLowerError, read: Sequence[Value | Weight]) -> Value | _Missing:
         weights = tuple(each for each in read if isinstance(each, Weight))
+        values = tuple(each for each in read if isinstance(each, Value))
+        across = isinstance(why, AcrossSamplesError)
         try:
             try:
                 shape = self.sample_shape(self.result)
-            except CannotLowerError:
-                shape = self._batch.of_one(self.result.shape)
+            except CannotLowerError as error:
+                shape, across = self._batch.of_one(self.result.shape), across or isinstance(error, AcrossSamplesError)
             output = self.value(self.node.name, self.result, shape)
             calls = (self.call(),) if self._pending_call else ()
         except CannotLowerError as error:
-            return _Missing(target, f"{reason}, and {error}")
-        values = tuple(each for each in read if isinstance(each, Value))
-        self._nodes.append(Node(output.name, Unknown(target, reason, weights), values, (output,), self._path(), calls))
+            return _Missing(target, f"{why}, and {error}")
+        if any(map(self._has_batch, values)):  # a part of the samples, or their number, may have gone into each result
+            across |= not all(self._batch.is_in(each.shape) for each in results_of(self.node))
+        op = Unknown(target, str(why), weights, across)
+        self._nodes.append(Node(output.name, op, values, (output,), path_of(self.node), calls))
         return output
 
     def _has_batch(self, value: Value) -> bool:
-        traced = self._traced[value]
-        return self._batch.size == 1 or any(size and size % self._batch.size == 0 for size in traced)
+        return self._batch.is_in(self._traced[value])
 
     def _bind(self, node: fx.Node) -> dict[str, Any]:
         """Arguments by name, with what was found for each node among them."""
@@ -363,36 +380,14 @@ class Lowerer:
                 return TensorShape(self._batch.of_one(found.tensor.shape), found.tensor.dtype)
             return tuple(described(each) for each in found) if isinstance(found, (tuple, list)) else found
 
-        results = self.node.meta["val"]
-        outputs = results if isinstance(results, (tuple, list)) else (results,)
         return Call(
-            str(self.node.target),
+            target_of(self.node),
             tuple(described(each) for each in self.args.values()),
-            tuple(
-                TensorShape(self._batch.of_one(each.shape), each.dtype) for each in outputs if isinstance(each, Tensor)
-            ),
+            tuple(TensorShape(self._batch.of_one(each.shape), each.dtype) for each in results_of(self.node)),
         )
-
-    def _path(self) -> str:
-        """The innermost module that made the call; one that is called twice has the same path both times."""
-        stack = self.node.meta.get("nn_module_stack")
-        path = next(reversed(stack.values()))[0] if stack else ""
-        return str(path).partition("@")[0]
 
     @staticmethod
     def _candidates(name: str) -> Iterable[str]:
         yield name
         for count in itertools.count(1):
             yield f"{name}.{count}"
-
-
-def _flatten(found: Iterable[Any]) -> Iterable[Any]:
-    for each in found:
-        if isinstance(each, (tuple, list)):
-            yield from _flatten(each)
-        else:
-            yield each
-
-
-def _is_tagged(target: Any, tag: torch.Tag) -> bool:
-    return tag in getattr(target, "tags", ())

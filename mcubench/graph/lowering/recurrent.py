@@ -6,7 +6,7 @@ from typing import Any
 
 from mcubench.graph import ops
 from mcubench.graph.ir import Call, Input, Operand, TensorShape, Value, Weight
-from mcubench.graph.lowering.batch import CannotLowerError
+from mcubench.graph.lowering.batch import AcrossSamplesError, CannotLowerError
 from mcubench.graph.lowering.lowerer import Lowerer, lowers
 
 __all__: list[str] = []
@@ -18,7 +18,7 @@ def _recurrent(low: Lowerer) -> tuple[Value, ...]:
     kind = str(low.node.target).split(".")[1]
     steps_first = not low.args["batch_first"]
     if low.traced_rank(x) == 3 and low.batch_axis(x) == (0 if steps_first else 1):
-        raise CannotLowerError(
+        raise AcrossSamplesError(
             f"it steps through the batch, mixing samples: batch_first={low.args['batch_first']} does not fit its input"
         )
     if len(x.shape) != 2:
@@ -52,7 +52,7 @@ def _initial(state: Any, layer: int, directions: int) -> Operand:
     part = state.tensor.narrow(0, layer * directions, directions)
     if part.ndim == 3:  # the batch, in which all samples are alike
         if not (part == part[:, :1]).all():
-            raise CannotLowerError("its initial state differs from sample to sample")
+            raise AcrossSamplesError("its initial state differs from sample to sample")
         part = part[:, 0]
     return state.derive(part) if part.any() else None
 

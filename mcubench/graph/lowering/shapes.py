@@ -9,7 +9,7 @@ import torch
 
 from mcubench.graph import ops
 from mcubench.graph.ir import Value, Weight
-from mcubench.graph.lowering.batch import CannotLowerError
+from mcubench.graph.lowering.batch import AcrossSamplesError, CannotLowerError
 from mcubench.graph.lowering.lowerer import Lowerer, lowers
 
 __all__: list[str] = []
@@ -54,7 +54,7 @@ def _reshape(low: Lowerer) -> Value:
     (x,) = low.values(low.args["self"])
     shape = low.sample_shape(low.result)
     if math.prod(shape) != x.size:
-        raise CannotLowerError("it mixes the samples of a batch")
+        raise AcrossSamplesError("it mixes the samples of a batch")
     return low.emit(ops.Reshape(shape), [x], shape)
 
 
@@ -86,6 +86,13 @@ def _expanded(low: Lowerer, x: Value) -> Value:
     return x if shape == x.shape else low.emit(ops.Expand(shape), [x])
 
 
+@lowers("aten.broadcast_tensors.default")
+def _broadcast(low: Lowerer) -> tuple[Value, ...]:
+    values = low.values(*low.args["tensors"])
+    shape = low.sample_shape(low.result)
+    return tuple(each if each.shape == shape else low.emit(ops.Expand(shape), [each]) for each in values)
+
+
 @lowers("aten.repeat.default", "aten.tile.default")
 def _repeat(low: Lowerer) -> Value:
     (x,) = low.values(low.args["self"])
@@ -95,7 +102,7 @@ def _repeat(low: Lowerer) -> Value:
     if len(repeats) > rank:
         raise CannotLowerError("it adds axes by repeating")
     if batch is not None and repeats.pop(batch) != 1:
-        raise CannotLowerError("it repeats the samples of a batch")
+        raise AcrossSamplesError("it repeats the samples of a batch")
     return low.emit(ops.Repeat(tuple(repeats)), [x])
 
 
@@ -165,6 +172,8 @@ def _stack(low: Lowerer) -> Value:
         raise CannotLowerError("it stacks constants with computed values")
     rank = low.traced_rank(tensors[0]) + 1
     dim, batch = low.args["dim"] % rank, low.batch_axis(tensors[0])
+    if batch is None and low.is_batch(low.result.shape, dim):
+        raise AcrossSamplesError
     axis = dim - (batch is not None and dim > batch)
     shape = tensors[0].shape
     parts = [low.emit(ops.Reshape((*shape[:axis], 1, *shape[axis:])), [each], (*shape[:axis], 1, *shape[axis:]))

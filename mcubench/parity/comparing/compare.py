@@ -15,12 +15,13 @@ from torch.utils import _pytree as pytree
 
 from mcubench.errors import UserError
 from mcubench.graph import Graph, interpret, one_sample, trace
-from mcubench.graph.copying import in_float, traceable_copy
+from mcubench.graph.copying import in_float
 from mcubench.graph.ir import Value
 from mcubench.graph.passes import activation_before_pool
 from mcubench.parity.backend import keras_on_cpu, load_keras
 from mcubench.parity.comparing.alignment import align
 from mcubench.parity.comparing.keras_costs import keras_macs, keras_params
+from mcubench.parity.comparing.own_outputs import own_outputs
 from mcubench.parity.comparing.pairing import Pair, Pairing, by_name, has_the_names
 from mcubench.parity.comparing.recording import Step, record
 from mcubench.parity.comparing.report import LayerParity, OutputParity, ParityReport, difference
@@ -89,7 +90,8 @@ def compare(
     references = [_channels_back(each, moved) for each, moved in zip(own, graph.output_axes_moved, strict=True)]
     keys: list[Any] = list(range(len(references)))
     if isinstance(module, nn.Module):
-        references, keys, note = _forward(module, x, references, by_name=not set(results) <= set(keys))
+        by_name = not set(results) <= set(keys)
+        references, keys, note = own_outputs(module, x, references, by_name, batch_dim)
         notes += note
     outputs = tuple(
         _output(value, results[key], reference.numpy(), moved, rtol)
@@ -245,41 +247,6 @@ def _run(
         raise UserError(
             f"the Keras model can't be run on samples of shape {shapes}: {type(error).__name__}: {' '.join(said[:1])}"
         ) from error
-
-
-def _forward(
-    module: nn.Module, x: Any, references: Sequence[Tensor], by_name: bool
-) -> tuple[list[Tensor], list[Any], list[str]]:
-    """The module's own outputs with the batch in front, their names or positions, and notes.
-
-    Where they can't be told apart they are the graph's.
-    """
-    positions: list[Any] = list(range(len(references)))
-    with torch.no_grad():
-        copy = traceable_copy(getattr(module, "_orig_mod", module))
-        fed = pytree.tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, x)
-        result = copy(**fed) if isinstance(x, dict) else copy(*fed) if isinstance(x, (tuple, list)) else copy(fed)
-    leaves = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
-    if len(leaves) != len(references):
-        return list(references), positions, ["outputs are compared with the graph's: forward also returns constants"]
-    named = by_name and isinstance(result, dict) and len(result) == len(leaves)
-    keys = list(result) if named else positions
-    found = [_batch_in_front(leaf, reference) for leaf, reference in zip(leaves, references, strict=True)]
-    if any(each is None for each in found):
-        note = "outputs are compared with the graph's: where forward has the batch is not known"
-        return list(references), keys, [note]
-    if not all(torch.isfinite(each).all() for each in found if each is not None and each.is_floating_point()):
-        raise UserError(
-            f"{type(module).__name__} gives values that are not finite for these samples: nothing to compare"
-        )
-    return [each for each in found if each is not None], keys, []
-
-
-def _batch_in_front(leaf: Tensor, reference: Tensor) -> Tensor | None:
-    """The output with that axis first which makes it the graph's."""
-    turned = [leaf.movedim(axis, 0) for axis in range(leaf.ndim)]
-    fitting = [each for each in turned if each.shape == reference.shape]
-    return min(fitting, key=lambda each: float((each.double() - reference.double()).norm()), default=None)
 
 
 def _layer(pair: Pair, rtol: float) -> LayerParity:

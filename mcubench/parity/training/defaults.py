@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mcubench.graph import Graph, ops
-from mcubench.graph.copying import traceable_copy
+from mcubench.graph.copying import copy_of
 from mcubench.parity.backend import keras_on_cpu, load_keras
 from mcubench.parity.building import Adapt
 from mcubench.parity.building.padding import as_same
@@ -286,7 +286,7 @@ def _from_other_seeds(module: nn.Module, seeds: int) -> list[nn.Module]:
     with torch.random.fork_rng([]):
         for seed in range(seeds):
             torch.manual_seed(seed + 1)
-            copy = traceable_copy(module)
+            copy = copy_of(module).module
             for each in copy.modules():
                 if callable(reset := getattr(each, "reset_parameters", None)):
                     reset()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mcubench.errors import UserError
 from mcubench.graph import Graph, one_sample, ops
-from mcubench.graph.copying import in_float, traceable_copy
+from mcubench.graph.copying import copy_of, in_float
 from mcubench.parity.backend import keras_on_cpu, load_keras
 from mcubench.parity.comparing.compare import keras_inputs
 from mcubench.parity.naming import labels
@@ -155,9 +155,22 @@ def train_torch(
     """Trains a copy of a module; if `rounded`, from weights that are the next larger numbers.
 
     Raises:
-        UserError: If the module draws random numbers in training.
+        UserError: If the module draws random numbers in training, or fails on a batch.
     """
-    copy = traceable_copy(getattr(module, "_orig_mod", module))
+    copied = copy_of(module)
+    with copied.running():
+        return _trained(copied.module, type(module).__name__, batches, optimizer, rate, held_out, rounded)
+
+
+def _trained(
+    copy: nn.Module,
+    name: str,
+    batches: Sequence[Batch],
+    optimizer: str,
+    rate: float,
+    held_out: Batch | None,
+    rounded: bool,
+) -> Curve:
     for each in copy.modules():
         each.training = not _is_dropout(each)
     for parameter in copy.parameters():
@@ -167,15 +180,24 @@ def train_torch(
     x, _ = batches[0]
     with torch.no_grad():  # running statistics of batch norm move, and do not matter while training
         state = {name: value.clone() for name, value in copy.state_dict().items()}
-        first, second = copy(x), copy(x)
+        try:
+            first, second = copy(x), copy(x)
+        except UserError:
+            raise
+        except Exception as error:  # somebody's forward may raise anything
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(
+                f"{name} fails on a batch of {len(x)} samples ({type(error).__name__}: {reason}): training is compared "
+                "on batches"
+            ) from error
         copy.load_state_dict(state)
     if not isinstance(first, Tensor):
-        raise UserError(f"{type(module).__name__} gives a {type(first).__name__} in training: logits are needed")
+        raise UserError(f"{name} gives a {type(first).__name__} in training: logits are needed")
     if not first.isfinite().all():
-        raise UserError(f"{type(module).__name__} gives values that are not finite for the first batch")
+        raise UserError(f"{name} gives values that are not finite for the first batch")
     if not torch.equal(first, second):
         raise UserError(
-            f"{type(module).__name__} draws random numbers in training (functional dropout, noise?), so that no two "
+            f"{name} draws random numbers in training (functional dropout, noise?), so that no two "
             "trainings agree: switch it off"
         )
     stepper = torch_optimizer(optimizer, copy.parameters(), rate)

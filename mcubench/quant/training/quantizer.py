@@ -82,7 +82,12 @@ class FakeQuantizer:
         self._running: list[RoundedCalls] = []
         self._checkpoints = contextlib.ExitStack()  # what is open while a forward runs
         self._hooks: list[RemovableHandle] = []
+        self._phase: Callable[[], Phase] = lambda: Phase.FLOAT
         self.widths = widths
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FakeQuantizer:
+        """The same: a copy of the module that it rounds is not rounded, and needs none of its own."""
+        return self
 
     @property
     def widths(self) -> BitWidths:
@@ -105,21 +110,21 @@ class FakeQuantizer:
     def attach(self, module: nn.Module, phase: Callable[[], Phase]) -> None:
         """Rounds every forward of a module from now on, as the phase of the moment says; not those of its copies."""
         self.module = module
+        own, self._phase = id(module), phase  # a copy of the module, as a trace makes it, has copies of these hooks
         begun: list[bool] = []  # for each call of the module that has not ended, whether it is a forward to round
 
-        # Closures, as a trace copies the module with its hooks: they would copy what a method belongs to.
         def enter(each: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-            if each is not module:
+            if id(each) != own:
                 return None
             begun.append(False)
-            if self._running or _is_redirected(module):
+            if self._running or _is_redirected(each):
                 return None
-            changed = self.begin(module, phase(), args, kwargs)
+            changed = self.begin(each, self._phase(), args, kwargs)
             begun[-1] = True
             return changed
 
         def leave(each: nn.Module, _args: Any, output: Any) -> None:
-            if each is module and begun and begun.pop() and self._running:
+            if id(each) == own and begun and begun.pop() and self._running:
                 self.forwards += output is not None
                 self.end(failed=output is None)
 
@@ -144,13 +149,13 @@ class FakeQuantizer:
         changed = forward_inputs(module, args, kwargs, calls.rounded_input)
         self._checkpoints.enter_context(rounding_again(self._from_here))
         self._running.append(calls)
-        calls.__enter__()  # type: ignore[no-untyped-call]
+        calls.__enter__()
         return changed
 
     def end(self, failed: bool) -> None:
         """Ends the forward, and learns from it if it did not fail."""
         calls = self._running.pop()
-        calls.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        calls.__exit__(None, None, None)
         self._checkpoints.close()
         observed, self._observed = self._observed, []
         if not failed:

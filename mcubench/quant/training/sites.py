@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,7 +18,15 @@ from torch.utils import _pytree as pytree
 from mcubench.graph import Graph, ops, trace
 from mcubench.quant.training.derived import Derived
 
-__all__ = ["NumberedCalls", "forward_inputs", "input_key", "marked_trace", "sites_of", "weights_of"]
+__all__ = [
+    "NumberedCalls",
+    "forward_inputs",
+    "input_key",
+    "marked_trace",
+    "sites_of",
+    "uncompiled",
+    "weights_of",
+]
 
 _library = torch.library.Library("mcubench", "DEF")
 _library.define("site(Tensor x, str key) -> Tensor")
@@ -41,6 +50,17 @@ class NumberedCalls(TorchFunctionMode):
         super().__init__()
         self.counts: dict[str, int] = {}
         self.derived = Derived() if derived is None else derived
+        self._uncompiled = contextlib.ExitStack()
+
+    def __enter__(self) -> Any:
+        """Goes on; what torch.compile has made runs as it was written, as calls within it could not be seen."""
+        self._uncompiled.enter_context(uncompiled())
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        """Goes off."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._uncompiled.close()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -65,6 +85,16 @@ class NumberedCalls(TorchFunctionMode):
     def called(self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Makes the call; what it returns is the caller's result."""
         raise NotImplementedError
+
+
+@contextlib.contextmanager
+def uncompiled() -> Iterator[None]:
+    """While it lasts, what torch.compile has made runs as it was written."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and it takes seconds to import
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 @functools.lru_cache(4096)
@@ -125,29 +155,44 @@ def forward_inputs(
     return bound.args, bound.kwargs
 
 
+class _Marking:
+    """Hooks that mark a forward; a copy of the module has the same, so that its forward is counted here.
+
+    Attributes:
+        counts: How often the last forward called each function.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self._running: list[_Markers] = []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Marking:
+        return self
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        """Begins to mark."""
+        changed = forward_inputs(module, args, kwargs, lambda key, x: torch.ops.mcubench.site(x, key))
+        self._running.append(_Markers(weights_of(module)))
+        self._running[-1].__enter__()
+        return changed
+
+    def leave(self, _module: nn.Module, _args: Any, _output: Any) -> None:
+        """Ends it."""
+        calls = self._running.pop()
+        calls.__exit__(None, None, None)
+        self.counts.clear()
+        self.counts.update(calls.counts)
+
+
 @contextlib.contextmanager
 def _marking(module: nn.Module) -> Iterator[dict[str, int]]:
     """While it lasts, a forward of the module or a copy is marked; yields the last one's counts of calls."""
-    running: list[_Markers] = []
-    counts: dict[str, int] = {}
-
-    def enter(each: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        changed = forward_inputs(each, args, kwargs, lambda key, x: torch.ops.mcubench.site(x, key))
-        running.append(_Markers(weights_of(each)))
-        running[-1].__enter__()  # type: ignore[no-untyped-call]
-        return changed
-
-    def leave(_each: nn.Module, _args: Any, _output: Any) -> None:
-        calls = running.pop()
-        calls.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-        counts.clear()
-        counts.update(calls.counts)
-
+    marking = _Marking()
     with (
-        module.register_forward_pre_hook(enter, with_kwargs=True),
-        module.register_forward_hook(leave, always_call=True),
+        module.register_forward_pre_hook(marking.enter, with_kwargs=True),
+        module.register_forward_hook(marking.leave, always_call=True),
     ):
-        yield counts
+        yield marking.counts
 
 
 def marked_trace(module: nn.Module, example_input: Any, batch_dim: int | None = 0) -> tuple[Graph, dict[str, int]]:
@@ -156,14 +201,9 @@ def marked_trace(module: nn.Module, example_input: Any, batch_dim: int | None = 
     Returns:
         The graph as traced, and how often forward called each function.
     """
-    with torch.inference_mode(False), _marking(module) as counts:
-        graph = trace(module, _plain(example_input), batch_dim)
+    with _marking(module) as counts:
+        graph = trace(module, example_input, batch_dim)
     return graph, dict(counts)
-
-
-def _plain(example: Any) -> Any:
-    """The same shapes and types; tensors of inference mode can't be traced."""
-    return pytree.tree_map(lambda x: torch.zeros(x.shape, dtype=x.dtype) if isinstance(x, Tensor) else x, example)
 
 
 def sites_of(graph: Graph) -> Mapping[str, str]:

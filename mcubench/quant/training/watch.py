@@ -15,7 +15,7 @@ from mcubench.errors import UserError
 from mcubench.quant.training.derived import Derived
 from mcubench.quant.training.mode import whole
 from mcubench.quant.training.quantizer import FakeQuantizer
-from mcubench.quant.training.sites import weights_of
+from mcubench.quant.training.sites import uncompiled, weights_of
 
 __all__ = ["StepWatch"]
 
@@ -34,10 +34,12 @@ class StepWatch:
     def __init__(self) -> None:
         self._guard: _Guard | None = None
         self._forwards = 0  # when the step began
+        self._uncompiled = contextlib.ExitStack()
 
     def begin(self, module: nn.Module, quantizer: FakeQuantizer) -> None:
         """From now on a layer that is computed outside of forward is an error."""
         self._forwards = quantizer.forwards
+        self._uncompiled.enter_context(uncompiled())
         self._guard = _Guard(module, quantizer)
         self._guard.__enter__()  # type: ignore[no-untyped-call]
 
@@ -46,6 +48,7 @@ class StepWatch:
         if self._guard is not None:
             self._guard.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self._guard = None
+            self._uncompiled.close()
 
     def check_forward(self, module: nn.Module, quantizer: FakeQuantizer) -> None:
         """Checks that the step has called forward.

@@ -67,7 +67,7 @@ def _option(value: Any) -> Hashable:
     """An option of an operation, in which only the places of weights count: which they are is told apart from it."""
     if isinstance(value, tuple):
         return tuple(map(_option, value))
-    return type(value) if isinstance(value, (Weight, Op)) else value
+    return type(value).__name__ if isinstance(value, (Weight, Op)) else value
 
 
 def first_free(name: str, taken: Container[str], between: str = ".") -> str:

@@ -434,9 +434,20 @@ class Positions(layers.Layer):
         return x + self.table
 
 
-def attending_twin(swapped: bool = False, positions: bool = True) -> Twin:
-    """Keras keeps queries, keys and values apart: (inputs, heads, width of a head)."""
+def heads(attention: nn.MultiheadAttention, swapped: bool = False) -> list[NDArray[Any]]:
+    """Keras keeps queries, keys and values apart: (inputs, heads, width of a head); here two of four."""
+    order = (1, 0, 2) if swapped else (0, 1, 2)
+    kernels, biases = (np.split(array(each), 3) for each in (attention.in_proj_weight, attention.in_proj_bias))
+    weights = [each for part in order for each in (kernels[part].T.reshape(8, 2, 4), biases[part].reshape(2, 4))]
+    out = attention.out_proj
+    return [*weights, array(out.weight).T.reshape(2, 4, 8), array(out.bias)]
 
+
+def affine(norm: nn.LayerNorm) -> list[NDArray[Any]]:
+    return [array(norm.weight), array(norm.bias)]
+
+
+def attending_twin(swapped: bool = False, positions: bool = True) -> Twin:
     def make(m: Any) -> Any:
         place = Positions() if positions else None
         attention, head = layers.MultiHeadAttention(2, 4), Dense(3)
@@ -445,18 +456,7 @@ def attending_twin(swapped: bool = False, positions: bool = True) -> Twin:
             x = place(x) if place is not None else x + np.asarray(array(m.positions))
             return head(layers.GlobalAveragePooling1D()(layers.Add()([x, attention(x, x)])))
 
-        kernels = np.split(array(m.attention.in_proj_weight), 3)
-        biases = np.split(array(m.attention.in_proj_bias), 3)
-        if swapped:
-            kernels, biases = [kernels[each] for each in (1, 0, 2)], [biases[each] for each in (1, 0, 2)]
-        weights = [
-            each
-            for kernel, bias in zip(kernels, biases, strict=True)
-            for each in (kernel.T.reshape(8, 2, 4), bias.reshape(2, 4))
-        ]
-        out = m.attention.out_proj
-        weights += [array(out.weight).T.reshape(2, 4, 8), array(out.bias)]
-        pairs = [(attention, weights), (head, linear(m.head))]
+        pairs = [(attention, heads(m.attention, swapped)), (head, linear(m.head))]
         return functional((7, 8), *pairs, *([(place, [array(m.positions)])] if place else []), through=through)
 
     return make
@@ -477,6 +477,67 @@ def attending_by_hand(m: Any) -> Any:
     return functional((7, 8), *pairs, (out, linear(last)), through=through)
 
 
+def transposed_twin(padding: str, cropped: Any = None) -> Twin:
+    def make(m: Any) -> Any:
+        weights = [array(m.layers[0].weight).transpose(2, 3, 1, 0), array(m.layers[0].bias)]
+        layer = layers.Conv2DTranspose(4, 3, 2, padding=padding, activation="relu")
+        return in_a_row((5, 6, 3), (layer, weights), *([layers.Cropping2D(cropped)] if cropped else []))
+
+    return make
+
+
+def whole_image_twin(order: tuple[int, ...]) -> Twin:
+    """A dense layer on all of an image is a convolution whose kernel is as large."""
+
+    def make(m: Any) -> Any:
+        kernel = array(m[3].weight).reshape(5, 4, 6, 6).transpose(order)
+        first = (Conv2D(4, 3, activation="relu"), conv2d(m[0]))
+        return in_a_row((8, 8, 3), first, (Conv2D(5, 6), [kernel, array(m[3].bias)]), layers.Flatten())
+
+    return make
+
+
+def separable_signal_twin(order: tuple[int, ...]) -> Twin:
+    def make(m: Any) -> Any:
+        layer = layers.SeparableConv1D(6, 3, padding="same", depth_multiplier=2, activation="gelu")
+        return in_a_row(
+            (9, 4), (layer, [array(m[0].weight).reshape(4, 2, 3).transpose(order).reshape(3, 4, 2), *conv1d(m[1])])
+        )
+
+    return make
+
+
+def statistics() -> nn.Module:
+    norm = nn.BatchNorm1d(8, affine=False)
+    return nn.Sequential(norm, nn.Linear(8, 3))
+
+
+def statistics_twin(shift: float = 0.0) -> Twin:
+    """The numbers are in the code, and no weights."""
+    return lambda m: in_a_row(
+        (8,),
+        layers.Normalization(mean=array(m[0].running_mean) + shift, variance=array(m[0].running_var) + 1e-5),
+        (Dense(3), linear(m[1])),
+    )
+
+
+def encoder_twin(m: Any) -> Any:
+    """Norms behind the additions, as PyTorch has them unless it is told otherwise."""
+    inputs = Input((7, 8))
+    x, pairs = inputs, []
+    for layer in m.layers:
+        attention, wide, narrow = layers.MultiHeadAttention(2, 4), Dense(16, activation="relu"), Dense(8)
+        norms = [layers.LayerNormalization(epsilon=1e-5) for _ in range(2)]
+        x = norms[0](x + attention(x, x))
+        x = norms[1](x + narrow(wide(x)))
+        pairs += [(attention, heads(layer.self_attn)), (wide, linear(layer.linear1)), (narrow, linear(layer.linear2))]
+        pairs += [(norms[0], affine(layer.norm1)), (norms[1], affine(layer.norm2))]
+    model = keras.Model(inputs, x)
+    for layer, weights in pairs:
+        layer.set_weights(weights)
+    return model
+
+
 PIECES = {
     "chomp": Pieces(chomp, (3, 12), CAUSAL, NOT_CAUSAL),
     "chomp behind the activation": Pieces(lambda: chomp(before=True), (3, 12), CAUSAL, NOT_CAUSAL),
@@ -485,6 +546,60 @@ PIECES = {
         (3, 12),
         {"padded behind": padded((0, 4))},
         {"causal": (CAUSAL["causal"], "layers.0")},
+    ),
+    "cut by an index": Pieces(
+        lambda: Forward(lambda conv, x: F.relu(conv(x)).index_select(2, torch.arange(12)), chomp().layers[0]),
+        (3, 12),
+        {"causal": CAUSAL["causal"]},
+        {"same": NOT_CAUSAL["same"]},
+    ),
+    "cut by negative padding": Pieces(
+        lambda: Forward(lambda conv, x: F.relu(F.pad(conv(x), (0, -4))), chomp().layers[0]),
+        (3, 12),
+        {"causal": CAUSAL["causal"]},
+        {"same": NOT_CAUSAL["same"]},
+    ),
+    "transposed and cut": Pieces(
+        lambda: Forward(lambda conv, x: conv(x)[:, :, :-1, :-1].relu(), nn.ConvTranspose2d(3, 4, 3, stride=2)),
+        (3, 5, 6),
+        {"same": transposed_twin("same"), "cropped": transposed_twin("valid", ((0, 1), (0, 1)))},
+        {"cropped at the other end": (transposed_twin("valid", ((1, 0), (1, 0))), None)},
+    ),
+    "dense on an image": Pieces(
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5)),
+        (3, 8, 8),
+        {"convolution": whole_image_twin((2, 3, 1, 0))},
+        {"rows for columns": (whole_image_twin((3, 2, 1, 0)), None)},
+    ),
+    "separable with a multiplier": Pieces(
+        lambda: nn.Sequential(nn.Conv1d(4, 8, 3, groups=4, padding=1, bias=False), nn.Conv1d(8, 6, 1), nn.GELU()),
+        (4, 9),
+        {"one layer": separable_signal_twin((2, 0, 1))},
+        {"multiplier before channels": (separable_signal_twin((2, 1, 0)), "1")},
+    ),
+    "statistics alone": Pieces(
+        statistics, (8,), {"in the code": statistics_twin()}, {"another mean": (statistics_twin(0.1), "1")}
+    ),
+    "backwards": Pieces(
+        lambda: Forward(
+            lambda rnn, x: rnn(x.index_select(1, torch.arange(6, -1, -1)))[0][:, -1], nn.GRU(8, 5, batch_first=True)
+        ),
+        (7, 8),
+        {"layer": lambda m: in_a_row((7, 8), (layers.GRU(5, go_backwards=True), gru(m.layers[0])))},
+        {"forwards": (lambda m: in_a_row((7, 8), (layers.GRU(5), gru(m.layers[0]))), "layers.0")},
+    ),
+    "log-softmax": Pieces(
+        activated(lambda x: x.log_softmax(-1)),
+        (8,),
+        {"inside": with_activation("log_softmax")},
+        {"softmax": (with_activation("softmax"), "layers.0")},
+    ),
+    "encoder": Pieces(
+        lambda: nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), 2, enable_nested_tensor=False
+        ),
+        (7, 8),
+        {"layers": encoder_twin},
     ),
     "block of a TCN": Pieces(
         Residual,

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -195,7 +196,7 @@ def _(op: ops.LayerNorm | ops.RMSNorm, node: Node, at: _Relayout) -> None:
         at.as_traced(node)
         return
     order = _order(op.rank, placed.layout)
-    moved = {role: each.derive(each.tensor.permute(order)) for role, each in op.weights()}
+    moved: dict[str, Any] = {role: each.derive(each.tensor.permute(order)) for role, each in op.weights()}
     at._put(node, replace(op, **moved), [placed.value], placed.layout)
 
 

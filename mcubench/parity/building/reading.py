@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -27,8 +26,7 @@ def _held(value: Any) -> Any:
     return watched(value) if isinstance(value, Op) else value
 
 
-@functools.cache
-def _watching(kind: type[_AnyOp]) -> type[_AnyOp]:
+def _watching(kind: type) -> type:
     def read(self: Op, name: str) -> Any:
         found = object.__getattribute__(self, name)
         object.__getattribute__(self, "__dict__").get(_READ, set()).add(name)

@@ -25,7 +25,6 @@ from mcubench.parity.comparing.kinds import (
 from mcubench.parity.comparing.meeting import ALIKE, Meetings, fitting
 from mcubench.parity.comparing.pairing import Pair, Pairing
 from mcubench.parity.comparing.recording import Step
-from mcubench.parity.comparing.report import difference
 from mcubench.parity.comparing.rewriting import written_otherwise
 from mcubench.parity.comparing.structure import expected_params, weights_of_nodes, weights_of_steps
 
@@ -102,14 +101,23 @@ class _Alignment:
         pairs.sort(key=lambda pair: self.graph.nodes.index(pair.node))
         return Pairing(
             pairs=tuple(pair for pair in pairs if pair not in otherwise),
-            unpaired_nodes=tuple(node for node in left if holds_weights(node)),
+            unpaired_nodes=tuple(node for node in left if self._must_be_there(node)),
             unpaired_steps=tuple(step for step in rest if holds_weights(step)),
             others=(
-                *(f"only in PyTorch: {self.names[node]} ({node.op.label})" for node in left if not holds_weights(node)),
+                *(
+                    f"only in PyTorch: {self.names[node]} ({node.op.label})"
+                    for node in left
+                    if not self._must_be_there(node)
+                ),
                 *(f"only in Keras: {step.name} ({step.kind})" for step in rest if not holds_weights(step)),
                 *(f"written otherwise: {pair.label}, in Keras {pair.last.name}" for pair in otherwise),
             ),
         )
+
+    def _must_be_there(self, node: Node) -> bool:
+        """Whether Keras must have a layer for it: statistics alone, nothing trained, may be arithmetic there."""
+        trained = any(source in self.graph.parameters for _, weight in node.op.weights() for source in weight.sources)
+        return holds_weights(node) and (trained or not self.outputs_agree)
 
     def _pair_layers(self) -> list[Pair]:
         """Pairs and groups of layers with weights."""
@@ -209,21 +217,17 @@ class _Alignment:
         parts = [_Part(step, step_kinds(step)[-1], True) for step in self.steps if step not in used]
 
         def score(node: Node, part: _Part) -> float:
-            pair = self._alone(node, part.step)
-            if node_kind(node) != part.kind or pair is None:
+            name = node.output.name
+            if node_kind(node) != part.kind or not fitting(self.values[name], part.step.output):
                 return 0
-            return _KIND + _NUMBERS * pair.within(ALIKE)
+            return _KIND + _NUMBERS * (self.meetings.same(name, part.step, ALIKE) is not None)
 
         for node, part in _aligned(nodes, parts, score).items():
-            pair = self._alone(node, part.step)
-            assert pair is not None
-            pairs.append(pair)
-
-    def _alone(self, node: Node, step: Step) -> Pair | None:
-        """A node and a step without anything behind them, if they have the same shape."""
-        forms = fitting(self.values[node.output.name], step.output)
-        nearest = min(forms, key=lambda form: difference(step.output, form).relative, default=None)
-        return None if nearest is None else Pair((node,), self.names[node], nearest, (step,))
+            name = node.output.name
+            reference = self.meetings.same(name, part.step, ALIKE)
+            if reference is None:
+                reference = fitting(self.values[name], part.step.output)[0]
+            pairs.append(Pair((node,), self.names[node], reference, (part.step,)))
 
 
 def _ends_with(line: Sequence[Node], activation: str) -> bool:

@@ -220,7 +220,8 @@ def _pair(
         return named
     read = [align(graph, names, steps, values, rtol, outputs_agree)]
     moved = activation_before_pool(graph)
-    if moved.nodes != graph.nodes:  # a ReLU may stand before a max-pool on one side and behind it on the other
+    # A ReLU may stand before a max-pool on one side and behind it on the other.
+    if [node.op for node in moved.nodes] != [node.op for node in graph.nodes]:
         more = {**values, **_values(moved, inputs)}
         read.append(align(moved, labels(moved), steps, more, rtol, outputs_agree))
     best = min(read, key=lambda pairing: (pairing.faults(rtol), -len(pairing.pairs)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -50,9 +51,9 @@ _END_WITH_ACTIVATION = ("Dense", "EinsumDense", "Conv", "DepthwiseConv", "Separa
 # They move elements, or do nothing at inference; the other side may have them elsewhere or not at all.
 _MOVES = (ops.Reshape, ops.Permute, ops.Expand, ops.Pad, ops.FakeQuantize)
 _KERAS_MOVES = ("Flatten", "Reshape", "Permute", "ZeroPadding", "Cropping", "InputLayer", "Identity", "Activity", "Pad")
-_CUTS = (ops.Slice, ops.Select)
+_CUTS = (ops.Slice, ops.Select, ops.Take, ops.Pad)
 _STEPS = ("round", "floor", "ceil", "trunc", "sign", "heaviside")
-_KERAS_CUTS = ("Cropping", "GetItem")
+_KERAS_CUTS = ("Cropping", "GetItem", "Take", "Slice", "Split")
 _KERAS_DROPS = ("Dropout", "SpatialDropout", "AlphaDropout", "GaussianDropout", "GaussianNoise")
 
 
@@ -64,10 +65,11 @@ def only_moves(thing: Node | Step) -> bool:
 
 
 def cuts(thing: Node | Step) -> bool:
-    """Whether it takes a part of its input as it is."""
+    """Whether it takes a part of its input as it is; padding does by negative amounts."""
     if isinstance(thing, Node):
-        return isinstance(thing.op, _CUTS)
-    return type(core(thing.operation)).__name__.startswith(_KERAS_CUTS)
+        return isinstance(thing.op, _CUTS) and thing.output.size < thing.inputs[0].size
+    is_cut = type(core(thing.operation)).__name__.startswith(_KERAS_CUTS) and len(thing.inputs) > 0
+    return is_cut and math.prod(thing.shape) < math.prod(thing.inputs[0])
 
 
 def loses(node: Node) -> bool:

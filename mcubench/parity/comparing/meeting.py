@@ -55,6 +55,8 @@ def fitting(reference: NDArray[Any], found: NDArray[Any]) -> list[NDArray[Any]]:
 
     A value that was traced with the channels first has them last in Keras; steps may be merged with the batch there.
     """
+    if reference.size != found.size:
+        return []
     forms = [reference]
     if reference.ndim > 2:
         merged = reference.reshape(-1, *reference.shape[2:])
@@ -105,7 +107,7 @@ class Meetings:
         alone = len(nodes) == len(steps) == 1
         if alone:
             output, step = nodes[0].output.name, steps[0]
-            if (reference := self._same(output, step, ALIKE)) is not None:
+            if (reference := self.same(output, step, ALIKE)) is not None:
                 return Meeting(reference, (), steps)
             if activation_of(step) == "linear" and self._differs_slightly(output, step):
                 return None  # behind it the difference may be smaller, and is one nevertheless
@@ -117,13 +119,13 @@ class Meetings:
         for _, i, j in near:
             if j and not ours[i].whole:
                 continue  # a maximum over all, or the class, would hide a mistake that Keras shows before it
-            if (reference := self._same(ours[i].name, theirs[j][-1], min(self.rtol, ALIKE))) is not None:
+            if (reference := self.same(ours[i].name, theirs[j][-1], min(self.rtol, ALIKE))) is not None:
                 inside = sorted(ours[i].path.difference(nodes), key=self._place_of_node.__getitem__)
                 return Meeting(reference, tuple(inside), theirs[j])
         return None
 
-    def _same(self, name: str, step: Step, tolerance: float) -> NDArray[Any] | None:
-        """A value in the form in which it is what a step made; ``None`` if it is not."""
+    def same(self, name: str, step: Step, tolerance: float) -> NDArray[Any] | None:
+        """A value, by name, in the form in which it is what a step made; ``None`` if it is not."""
         for form in fitting(self.values[name], step.output):
             if self._may_be_same(name, form, step, tolerance) and difference(step.output, form).within(tolerance):
                 return form
@@ -138,9 +140,9 @@ class Meetings:
             return not np.linalg.norm(some - other) > tolerance * self._norms[name]  # infinities compare as False
 
     def _differs_slightly(self, name: str, step: Step) -> bool:
+        """Whether the first sample is nearly the same."""
         return any(
-            self._may_be_same(name, form, step, _SLIGHT) and difference(step.output, form).within(_SLIGHT)
-            for form in fitting(self.values[name], step.output)
+            difference(step.output[:1], form[:1]).within(_SLIGHT) for form in fitting(self.values[name], step.output)
         )
 
     def _behind_nodes(self, members: tuple[Node, ...]) -> list[_Reached]:

@@ -213,10 +213,10 @@ def _pair(
     rtol: float,
     outputs_agree: bool,
 ) -> Pairing:
-    """Pairs both sides, by name if Keras has the names and it then agrees; else as one reads them."""
+    """Pairs both sides, by name if Keras has the names; else, or if pieces differ that have them, as one reads them."""
     names = labels(graph)
     named = by_name(graph, names, steps, values) if has_the_names(graph, names, steps) else None
-    if named is not None and not named.faults(rtol):
+    if named is not None and (not outputs_agree or named.has_other_numbers(rtol) or not named.faults(rtol)):
         return named
     read = [align(graph, names, steps, values, rtol, outputs_agree)]
     moved = activation_before_pool(graph)

@@ -77,6 +77,11 @@ class Pairing:
     unpaired_steps: tuple[Step, ...]
     others: tuple[str, ...] = ()
 
+    def has_other_numbers(self, rtol: float) -> bool:
+        """Whether some pair differs in more than its shape."""
+        found = (pair.difference() for pair in self.pairs)
+        return any(each is not None and not each.within(rtol) for each in found)
+
     def faults(self, rtol: float) -> int:
         """How much is left over, or ends with an activation of its own, or is not the same."""
         left = len(self.unpaired_nodes) + len(self.unpaired_steps)

@@ -88,13 +88,15 @@ class LastCheckpoint(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Saves if it is time to, or if Ctrl-C was pressed."""
-        step = steps_taken(trainer)
-        if step == self._step:  # gradients are still accumulating, and no checkpoint holds them
-            if self.interrupted and is_statistics_pass(trainer):  # or there are none
+        if is_statistics_pass(trainer):  # nothing is trained, so that there is nothing to wait for or to save
+            if self.interrupted:
                 raise KeyboardInterrupt
             return
+        step = steps_taken(trainer)
+        if step == self._step and not (self.interrupted and trainer.is_last_batch):
+            return  # gradients are still accumulating, and no checkpoint holds them
+        due = step != self._step and self.every_n_train_steps is not None and step % self.every_n_train_steps == 0
         self._step = step
-        due = self.every_n_train_steps is not None and step % self.every_n_train_steps == 0
         fitted = getattr(pl_module, "is_fitted", False)  # a classical model trains in one step, which may take hours
         if due or fitted or self.interrupted:
             self._save(trainer)

@@ -35,7 +35,7 @@ from mcubench.results.plots import plot_confusion, plot_curves
 from mcubench.results.result import Result, git_commit, package_versions
 from mcubench.results.table import print_result
 from mcubench.training import channels_last
-from mcubench.training.averaging import mostly_untrained
+from mcubench.training.averaging import mostly_untrained, statistics_passes
 from mcubench.training.progress import steps_taken
 
 __all__ = ["FinishedFit", "conclude_fit", "write_predictions"]
@@ -218,7 +218,7 @@ def _steps(trainer: pl.Trainer, notes: list[str]) -> int | None:
             "not see them (use_pl_optimizer=False)"
         )
         return None
-    return trainer.global_step
+    return trainer.global_step - statistics_passes(trainer)
 
 
 def _class_row(trainer: pl.Trainer, instance: object, config: dict[str, Any], notes: list[str]) -> dict[str, Any]:

@@ -145,6 +145,19 @@ class Teacher(MyNet):
         return nn.functional.mse_loss(logits, self.teacher(batch[0]))
 
 
+class TeacherWithoutGradients(Teacher):
+    """Its parameters are not frozen, but nothing is computed of them that has gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher.requires_grad_(True)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        with torch.no_grad():
+            target = self.teacher(batch[0])
+        return nn.functional.mse_loss(self(batch[0]), target)
+
+
 class TeacherInValidation(Teacher):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.log("distance", nn.functional.mse_loss(self(batch[0]), self.teacher(batch[0])))
@@ -200,10 +213,11 @@ class ProductOfWeights(MyNet):
 
 
 class TestInTheModule:
-    def test_a_frozen_teacher_stays_float(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("teacher", [Teacher, TeacherWithoutGradients])
+    def test_a_frozen_teacher_stays_float(self, teacher: type[MyNet], tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*teacher.*")
-            model, running = fit(tmp_path, QuantizationAwareTraining(), net(Teacher))
+            model, running = fit(tmp_path, QuantizationAwareTraining(), net(teacher))
         assert running.global_step == 20
         assert levels(model.teacher) > 256
 
@@ -399,26 +413,28 @@ class TestInTraining:
         with qat.quantized(model):
             assert levels(model) <= 256
 
-    def test_a_search_in_the_middle_of_a_fit_teaches_no_ranges(self, tmp_path: Path) -> None:
+    def test_a_search_while_it_rounds_teaches_no_ranges(self, tmp_path: Path) -> None:
+        """The finder trains, with rates up to 10, and restores a checkpoint of its own."""
+
         class Later(LearningRateFinder):
             def on_fit_start(self, *args: Any) -> None:
                 """Nothing."""
 
             def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-                if trainer.current_epoch == 1:
-                    before.update(qat.state_dict())
+                if trainer.current_epoch == 0:
                     self.lr_find(trainer, pl_module)
-                    after.update(qat.state_dict())
+                    assert self.optimal_lr is not None
+                    found.update(qat.state_dict(), steps=len(self.optimal_lr.results["lr"]))
 
-        before: dict[str, Any] = {}
-        after: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         qat = QuantizationAwareTraining()
         pl.seed_everything(0, verbose=False)
-        model = MLP((1, 8, 8), 10, schedule="constant")
-        running = trainer(tmp_path, qat, Later(num_training_steps=20, max_lr=10.0), max_epochs=2, limit_train_batches=8)
-        running.fit(model, Digits(size=8))
-        assert before["batches"] == 8
-        assert after == before
+        search = Later(num_training_steps=20, max_lr=10.0, early_stop_threshold=None)
+        running = trainer(tmp_path, qat, search, limit_train_batches=8)
+        running.fit(MLP((1, 8, 8), 10, schedule="constant"), Digits(size=8))
+        assert found["steps"] > 10
+        assert found["batches"] == 0
+        assert found["ranges"] == {}
         assert qat.state_dict()["batches"] == 16
 
 

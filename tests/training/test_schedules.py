@@ -72,22 +72,6 @@ class TestLearningRateFinder:
         _, rates, _ = fit(tmp_path, schedule)
         assert rates == pytest.approx(reference(schedule, 0.004, STEPS))
 
-    def test_a_search_between_two_epochs(self, schedule: Kind, tmp_path: Path) -> None:
-        """The rest of the schedule is that of the new rate, from where it stood."""
-
-        class Later(LearningRateFinder):
-            def on_fit_start(self, *args: Any) -> None:
-                """Nothing."""
-
-            def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-                if trainer.current_epoch == 1:
-                    self.lr_find(trainer, pl_module)
-
-        net, rates, _ = fit(tmp_path, schedule, Later(num_training_steps=40), max_epochs=4)
-        assert net.learning_rate != 0.004
-        assert rates[:18] == pytest.approx(reference(schedule, 0.004, 4 * 18)[:18])
-        assert rates[18:] == pytest.approx(reference(schedule, net.learning_rate, 4 * 18)[18:])
-
     def test_a_checkpoint_that_it_would_lose_is_an_error(self, schedule: Kind, tmp_path: Path) -> None:
         """Lightning restores the finder's own checkpoint, and forgets where the run stood."""
         _, _, trainer = fit(tmp_path, schedule)

@@ -63,7 +63,7 @@ class StepWatch:
             )
 
     def frozen_in_evaluation(self, module: nn.Module, quantizer: FakeQuantizer) -> str | None:
-        """The frozen parameter that a step of evaluation has computed with beside forward; asked before `end`.
+        """The parameter, none of forward's, that a step of evaluation has computed with; asked before `end`.
 
         Raises:
             UserError: If the step has not called forward: then it measures other layers than those that are rounded.
@@ -77,14 +77,14 @@ class StepWatch:
 class _Guard(TorchFunctionMode):
     """While it is on, a layer that is computed outside of forward is an error: it would be computed in float.
 
-    But for frozen layers that are no part of forward, as those of a teacher: they are noted.
+    But for layers that are no part of forward and get no gradients here, as those of a teacher: they are noted.
 
     Args:
         module: Whose parameters make a call a layer.
         quantizer: Knows whether its forward is running.
 
     Attributes:
-        frozen: The first frozen parameter that was computed with.
+        frozen: The first parameter of such a layer that was computed with.
     """
 
     def __init__(self, module: nn.Module, quantizer: FakeQuantizer) -> None:
@@ -124,7 +124,8 @@ class _Guard(TorchFunctionMode):
             if not isinstance(origin, nn.Parameter):
                 continue
             name = next((name for name, each in self.module.named_parameters() if each is origin), "a parameter")
-            if origin.requires_grad or name in self.quantizer.plan.parameters:
+            is_trained = origin.requires_grad and torch.is_grad_enabled()
+            if is_trained or name in self.quantizer.plan.parameters:
                 raise _outside(self.module, f"with {name}")
             self.frozen = self.frozen or name
 

@@ -18,6 +18,7 @@ from mcubench.graph.copying import Copy
 from mcubench.graph.example import Example
 from mcubench.graph.inlining import inline_regions
 from mcubench.graph.outputs import output_tensors
+from mcubench.graph.strangers import identity
 from mcubench.graph.surroundings import for_tracing
 
 __all__ = ["Captured", "RepeatsError", "capture", "module_path"]
@@ -137,13 +138,13 @@ def capture(copied: Copy, example: Example, batch: int, limit: int | None = None
 
 
 @contextlib.contextmanager
-def _counting(limit: int | None) -> Iterator[Counter[nn.Module]]:
+def _counting(limit: int | None) -> Iterator[Counter[int]]:
     """Counts the calls of each layer."""
-    calls: Counter[nn.Module] = Counter()
+    calls: Counter[int] = Counter()
 
     def count(module: nn.Module, _args: Any) -> None:
-        calls[module] += bool(module._parameters)
-        if limit is not None and calls[module] > limit:
+        calls[identity(module)] += bool(module._parameters)
+        if limit is not None and calls[identity(module)] > limit:
             raise RepeatsError(module)
 
     with torch.nn.modules.module.register_module_forward_pre_hook(count):

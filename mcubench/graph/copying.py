@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mcubench.errors import TraceError
 from mcubench.graph.copier import Copier, copies
+from mcubench.graph.strangers import Strangers, identity
 from mcubench.graph.surroundings import in_single_precision
 
 __all__ = ["Copy", "copy_of", "in_float"]
@@ -43,24 +44,32 @@ class Copy:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """For running the copy: as it was copied, without autocast, and without the original.
+        """For running the copy: without autocast, and without the original.
+
+        Modules that it finds elsewhere, as global variables, are afterwards what they were.
 
         Raises:
             TraceError: If the copy runs the original or a part of it, which might change it, as something that can't be
                 copied refers to it.
         """
-        originals = {id(each) for each in self._copier.originals}
+        originals = set(map(identity, self._copier.originals))
+        own = [each for each in self._copier.memo.values() if issubclass(type(each), nn.Module)]
+        strangers = Strangers({identity(each) for each in (*own, *self.module.modules())})
 
         def check(each: nn.Module, _args: Any) -> None:
-            if id(each) in originals:
+            if identity(each) in originals:
                 raise TraceError(_refers(self.original, each))
+            strangers.meet(each)
 
-        with in_single_precision(), torch.nn.modules.module.register_module_forward_pre_hook(check):
-            yield
+        try:
+            with in_single_precision(), torch.nn.modules.module.register_module_forward_pre_hook(check):
+                yield
+        finally:
+            strangers.put_back()
 
 
 def _refers(module: nn.Module, part: nn.Module) -> str:
-    path = next((name for name, each in module.named_modules() if each is part), "")
+    path = next((name for name, each in module.named_modules() if identity(each) == identity(part)), "")
     return (
         f"{type(module).__name__} refers to its own {path or type(part).__name__} by something that can't be copied (a "
         "generator, a lock's owner, an extension's object), so that running a copy would run, and perhaps change, the "

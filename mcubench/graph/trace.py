@@ -16,6 +16,7 @@ from mcubench.graph.copying import Copy, copy_of
 from mcubench.graph.example import Example
 from mcubench.graph.ir import Graph, Node, Unknown, Value
 from mcubench.graph.lowering import lower
+from mcubench.graph.strangers import identity
 
 __all__ = ["trace"]
 
@@ -134,7 +135,7 @@ def _captured(module: nn.Module, example: Example, batch: int) -> Captured:
 
 
 def _repeated(copied: Copy, error: RepeatsError, single: Captured | None) -> _AcrossError:
-    path = next((name for name, each in copied.module.named_modules() if each is error.layer), "")
+    path = next((name for name, each in copied.module.named_modules() if identity(each) == identity(error.layer)), "")
     return _AcrossError(type(error.layer).__name__, _LOOPS, path, single)
 
 

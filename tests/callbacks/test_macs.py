@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -199,3 +201,188 @@ def test_the_data_modules_shape_with_the_batch_elsewhere(tmp_path: Path) -> None
     fit(tmp_path, StepsFirst(), callback, Shaped())
     assert callback.report is not None
     assert callback.report.macs == 10 * 4 * 2 * (4 + 2)
+
+
+# --- what other people's modules and data call by names of ours ---
+
+
+class Promises(MyData):
+    """Data whose ``input_shape`` is whatever somebody means by it."""
+
+    def __init__(self, shape: Any) -> None:
+        super().__init__()
+        self.input_shape = shape
+
+
+class NotYet(MyData):
+    @property
+    def input_shape(self) -> Any:
+        raise RuntimeError("call setup first")
+
+
+FOREIGN_SHAPES = {
+    "a number": 4,
+    "a dict": {"x": (4,)},
+    "a function": lambda: (4,),
+    "a text": "4",
+    "a size of nothing": (0, 4),
+    "any size": (-1, 4),
+    "no sizes": (),
+    "names": ("features", 4),
+    "half a size": (1.5,),
+    "another shape that forward does not take": (3, 5),
+}
+
+
+@pytest.mark.parametrize("shape", [pytest.param(shape, id=name) for name, shape in FOREIGN_SHAPES.items()])
+def test_an_input_shape_that_is_none_is_left_alone(
+    shape: Any, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    callback = MACs(print_table=False)
+    assert fit(tmp_path, MyNet(), callback, Promises(shape)).global_step == 10
+    assert callback.report is not None
+    assert callback.report.macs == MACS
+    assert not [each for each in recwarn if "MACs" in str(each.message)]
+
+
+def test_an_input_shape_that_can_not_be_asked_for(tmp_path: Path) -> None:
+    callback = MACs(print_table=False)
+    fit(tmp_path, MyNet(), callback, NotYet())
+    assert callback.report is not None
+    assert callback.report.macs == MACS
+
+
+@pytest.mark.parametrize("sizes", [(32, 4), [20, 4], torch.Size([1, 4])])
+def test_an_input_shape_with_the_batch_in_it_is_counted_anew(
+    sizes: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such a shape can be traced, as a layer takes any number of rows; the first batch says what a sample is."""
+    callback = MACs()
+    with pytest.warns(
+        UserWarning, match=rf"input_shape is .{sizes[0]}, 4., and samples have shape .4,.: MACs are coun"
+    ):
+        trainer = fit(tmp_path, MyNet(), callback, Promises(sizes))
+    assert callback.report is not None
+    assert (callback.report.macs, callback.report.ram_bytes) == (MACS, 16 + 4)
+    assert f"{MACS} MACs" in capsys.readouterr().out.splitlines()[-4]
+    logged = (Path(trainer.log_dir) / "metrics.csv").read_text()
+    assert logged.count(f"\n{MACS},{PARAMS},") == 1
+
+
+class Borrowed(MyNet):
+    """Has attributes that classical models of mcubench have, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_fitted = False
+        self.estimator = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+
+
+class Raises(MyNet):
+    """Its example is known later; asking for it before is an error."""
+
+    @property
+    def example_input_array(self) -> Any:
+        raise RuntimeError("there are no data yet")
+
+    @example_input_array.setter
+    def example_input_array(self, value: Any) -> None:
+        """Lightning sets it."""
+
+
+class NoTensor(MyNet):
+    def __init__(self) -> None:
+        super().__init__()
+        self.example_input_array = np.zeros((1, 4), np.float32)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("model", [Borrowed, Raises, NoTensor])
+def test_attributes_that_mean_something_else(model: type[MyNet], tmp_path: Path) -> None:
+    callback = MACs(print_table=False)
+    fit(tmp_path, model(), callback)
+    assert callback.report is not None
+    assert (callback.report.macs, callback.report.params) == (MACS, PARAMS)
+
+
+# --- no exception of ours ends a training ---
+
+
+class Switches(MyNet):
+    def forward(self, x: Tensor) -> Any:
+        with torch.set_grad_enabled(self.training):
+            y = self.net[0](x)
+        with torch.autocast("cpu"):
+            y = self.net[1](y)
+        return {"logits": self.net[3](y), "name": "net", "loss": None}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return nn.functional.cross_entropy(self(batch[0])["logits"], batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing to validate."""
+
+
+def test_modes_and_outputs_of_any_form_are_counted(tmp_path: Path) -> None:
+    callback = MACs(print_table=False)
+    fit(tmp_path, Switches(), callback)
+    assert callback.report is not None
+    assert callback.report.macs == MACS
+
+
+class Cond(MyNet):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cond(x.sum() > 0, lambda x: x.sin(), lambda x: x.cos(), (self.net(x),))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing to validate."""
+
+
+def test_an_operator_without_a_namespace_is_named(tmp_path: Path) -> None:
+    callback = MACs(print_table=False)
+    assert fit(tmp_path, Cond(), callback).global_step == 10
+    assert callback.report is not None
+    assert callback.report.macs is None
+    assert "cond" in {each.op for each in callback.report.unsupported}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault"), RecursionError("too deep"), AssertionError()])
+def test_a_fault_of_ours_is_a_warning(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mcubench.callbacks.macs as home
+
+    def fault(*args: Any, **options: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(home, "profile", fault)
+    callback = MACs()
+    with pytest.warns(UserWarning, match=f"MACs are not known: counting failed .{type(error).__name__}"):
+        assert fit(tmp_path, WithExample(), callback).global_step == 10
+    assert callback.report is None
+    assert type(error).__name__ in str(callback.problem)
+
+
+def test_a_table_that_can_not_be_printed_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mcubench.callbacks.macs as home
+
+    def ascii_only(*args: Any) -> None:
+        raise UnicodeEncodeError("ascii", "█", 0, 1, "ordinal not in range(128)")
+
+    monkeypatch.setattr(home, "print_report", ascii_only)
+    callback = MACs()
+    with pytest.warns(UserWarning, match="the table of costs can't be printed: UnicodeEncodeError"):
+        trainer = fit(tmp_path, WithExample(), callback)
+    assert callback.report is not None
+    assert f"\n{MACS},{PARAMS}," in (Path(trainer.log_dir) / "metrics.csv").read_text(), "it is logged nonetheless"
+
+
+def test_ctrl_c_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mcubench.callbacks.macs as home
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(home, "profile", interrupted)
+    with pytest.raises(SystemExit):
+        fit(tmp_path, WithExample(), MACs())

@@ -227,3 +227,79 @@ def test_batches_that_do_not_say_what_forward_takes(tmp_path: Path) -> None:
         run("raise")
     with pytest.warns(UserWarning, match=r"set self\.example_input_array"):
         assert run("warn").steps == 5
+
+
+@pytest.mark.parametrize("shape", [4, {"x": (4,)}, (32, 4), (3, 5)])
+def test_other_peoples_input_shape_is_no_sample(shape: Any, tmp_path: Path) -> None:
+    """A shape with the batch in it would need more RAM and MACs than there is: the first batch decides."""
+
+    class Promises(MyData):
+        input_shape = shape
+
+    budget, model = SizeBudget(**NEEDED), Watched()
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[budget],
+    )  # fmt: skip
+    trainer.fit(model, Promises())
+    assert model.steps == 10
+    assert budget.problem is None
+    assert budget.report is not None
+    assert budget.report.macs == MACS
+
+
+def test_an_input_shape_serves_where_batches_say_nothing(tmp_path: Path) -> None:
+    class OfDicts(Watched):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            return super().training_step((batch["x"], batch["y"]), batch_idx)
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            """Nothing to validate."""
+
+    class Dicts(Shaped):
+        def train_dataloader(self) -> Any:
+            return DataLoader([{"x": torch.randn(4), "y": torch.tensor(1)} for _ in range(5)])
+
+    budget = SizeBudget(**NEEDED)
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[budget],
+    )  # fmt: skip
+    trainer.fit(OfDicts(), Dicts())
+    assert budget.report is not None
+    assert budget.report.macs == MACS
+
+
+@pytest.mark.parametrize("on_exceed", ["raise", "warn"])
+def test_a_fault_of_ours_is_a_cost_that_is_not_known(
+    on_exceed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mcubench.callbacks.size_budget as home
+
+    def fault(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(home, "profile", fault)
+    budget, message = SizeBudget(flash="1 MiB", on_exceed=on_exceed), "can't be checked: RuntimeError: a fault"
+    if on_exceed == "raise":
+        with pytest.raises(BudgetExceededError, match=message):
+            fit(tmp_path, budget)
+    else:
+        with pytest.warns(UserWarning, match=message):
+            assert fit(tmp_path, budget).global_step == 20
+    assert budget.report is None
+
+
+def test_a_forward_that_computes_nothing_can_be_over_budget(tmp_path: Path) -> None:
+    class Same(Watched):
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            """Nothing to validate."""
+
+    with pytest.raises(BudgetExceededError, match="RAM 4 B, 1 B more than the 3 B allowed; it is what goes in and out"):
+        fit(tmp_path, SizeBudget(ram=3), Same())

@@ -49,9 +49,9 @@ class QuantizationAwareTraining(pl.Callback):
     Copies of the module that are made while it trains, such as an average of its weights, are rounded in its ranges.
     Processes that train together learn the same ranges.
 
-    Where rounding begins, or bit widths change, in a resumed fit too, all that remembers a best value of a metric starts
-    anew (checkpoints, early stopping, schedulers that wait for a plateau): the best is one of the epochs that were
-    rounded like the last. A fit that ends before `start_epoch` says so.
+    Where rounding begins, or bit widths change, in a resumed fit too, all that remembers a best value of a metric
+    starts anew (checkpoints, early stopping, schedulers that wait for a plateau): the best is one of the epochs that
+    were rounded like the last. A fit that ends before `start_epoch` says so.
 
     Args:
         weight_bits: Bits of a weight: 8, 4 or 2 (ternary).
@@ -269,7 +269,7 @@ class QuantizationAwareTraining(pl.Callback):
         if frozen is not None and not self._said_frozen:
             self._said_frozen = True
             rank_zero_warn(
-                f"{type(pl_module).__name__} is evaluated with {frozen} too, outside of its forward: that part is float",
+                f"{type(pl_module).__name__} is evaluated with {frozen} too, outside of its forward: that is float",
                 stacklevel=2,
             )
 

@@ -95,7 +95,9 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
     if quantization is not None and not (quantization.state_dict() if state is None else state).get("ranges"):
         in_best = "best.ckpt is of an epoch before quantisation began, so its float values were scored"
         notes.append(quantization.not_begun(trainer.current_epoch) if state is None else in_best)
-        fit.costs.price_untrained_widths(model)  # a row is one model: what is not rounded is priced as all float runs are
+        fit.costs.price_untrained_widths(
+            model
+        )  # a row is one model: what is not rounded is priced as all float runs are
     rounded = contextlib.nullcontext() if quantization is None else quantization.quantized(model, state)
     with rounded, _as_trained(model):
         scores = _score_parts(fit, notes)

@@ -130,9 +130,10 @@ class SaveRunConfig(SaveConfigCallback):
         config = self.config.clone()
         config["ckpt_path"] = None
         config["threads"] = torch.get_num_threads()  # sums of floats depend on it, so that this repeats the run
-        for key, instance in (("model", trainer.lightning_module), ("data", trainer.datamodule)):
-            options = (config.get(key) or {}).get("init_args")
-            for name, (_, value) in searched_options(trainer, instance, options or {}).items():
+        data = getattr(trainer, "datamodule", None)
+        for key, instance in (("model", trainer.lightning_module), ("data", data)):
+            options = (config.get(key) or {}).get("init_args") or {}
+            for name, (_, value) in searched_options(trainer, instance, options).items():
                 options[name] = value
         with atomic_path(self.folder / CONFIG) as temporary:
             temporary.write_text(self.parser.dump(config, skip_unset=False), "utf-8")

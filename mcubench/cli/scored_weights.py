@@ -38,9 +38,9 @@ def take_scored_weights(
         notes: Takes what is worth knowing of the choice.
 
     Returns:
-        What is scored: its path in the run's folder, ``None`` if it is in none; how a best one was chosen; what averaged
-        it, if something did. With it the state of its quantisation-aware training, empty if it has none; ``None`` if no
-        checkpoint was read.
+        What is scored: its path in the run's folder, ``None`` if it is in none; how a best one was chosen; what
+        averaged it, if something did. With it the state of its quantisation-aware training, empty if it has none;
+        ``None`` if no checkpoint was read.
     """
     averaging = averaging_of(trainer)
     if averaging is None:
@@ -51,8 +51,8 @@ def take_scored_weights(
         if found is not None:
             return found[0] | by, found[1]
         notes.append(
-            f"{by['averaged_by']} leaves its average in the module when epoch {averaging.swa_end + 1} has ended, and it "
-            "has not: averaged weights were not scored"
+            f"{by['averaged_by']} leaves its average in the module when epoch {averaging.swa_end + 1} has ended, and "
+            "it has not: averaged weights were not scored"
         )
         return _best_or_last(trainer, model, folder, best, notes)
     row, state = _best_or_last(trainer, model, folder, best, notes)

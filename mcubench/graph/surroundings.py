@@ -60,8 +60,8 @@ def for_tracing(module: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _graph_alone() -> Iterator[None]:
-    """Has torch neither write Python code for its graphs nor symbolise a stack for each node: a quarter of its calls."""
-    traces = getattr(fx.config, "do_not_emit_stack_traces", None)  # which torch 2.8 does not have
+    """Has torch neither write code for its graphs nor symbolise a stack for each node: a quarter of its calls."""
+    traces = getattr(fx.config, "do_not_emit_stack_traces", False)  # which torch 2.8 does not have
     try:
         fx.config.do_not_emit_stack_traces = True
         with _lazy_graph_module._use_lazy_graph_module(True):

@@ -128,8 +128,8 @@ class Classifier(ScoredModule):
         if self.trainer.global_step < self._resumed_at:
             raise UserError(
                 f"the checkpoint was written after {self._resumed_at} steps, and training would begin at "
-                f"{self.trainer.global_step}: callbacks such as LearningRateFinder and BatchSizeFinder, which restore a "
-                "checkpoint of their own when a fit begins, can't be used where one goes on; leave them out"
+                f"{self.trainer.global_step}: callbacks such as LearningRateFinder and BatchSizeFinder, which restore "
+                "a checkpoint of their own when a fit begins, can't be used where one goes on; leave them out"
             )
         if self.channels_last and self.device.type == "cpu":
             set_memory_format(self, torch.channels_last, self.trainer.optimizers)

@@ -41,8 +41,9 @@ def averaging_of(trainer: pl.Trainer) -> StochasticWeightAveraging | WeightAvera
 def is_statistics_pass(trainer: pl.Trainer) -> bool:
     """Whether the epoch under way trains nothing, but computes running statistics for averaged weights."""
     found = averaging_of(trainer)
-    in_fit = isinstance(found, StochasticWeightAveraging) and trainer.state.fn == TrainerFn.FITTING
-    return in_fit and trainer.current_epoch > found.swa_end
+    if not isinstance(found, StochasticWeightAveraging) or trainer.state.fn != TrainerFn.FITTING:
+        return False
+    return bool(trainer.current_epoch > found.swa_end)
 
 
 def statistics_passes(trainer: pl.Trainer) -> int:
@@ -78,7 +79,9 @@ def check_averaging(trainer: pl.Trainer) -> None:
         )
     if isinstance(found, WeightAveraging) and not found._use_buffers:
         module = trainer.lightning_module
-        kept = next((name for name, each in module.named_modules() if getattr(each, "track_running_stats", False)), None)
+        kept = next(
+            (name for name, each in module.named_modules() if getattr(each, "track_running_stats", False)), None
+        )
         if kept is not None:
             raise UserError(
                 f"{type(found).__name__}(use_buffers=False) keeps the running statistics of {kept} as they were "
@@ -105,8 +108,8 @@ def mostly_untrained(trainer: pl.Trainer, steps: float) -> str | None:
     if decay is None or updates < 2 or decay ** (updates - 1) <= _LEFT:
         return None
     return (
-        f"{type(found).__name__} averages from the first step on, and with a decay of {decay:.6g} {steps:,.0f} steps leave "
-        f"{100 * decay ** (updates - 1):.2g} % of the weights as they were then, untrained: a decay of at most "
+        f"{type(found).__name__} averages from the first step on, and with a decay of {decay:.6g} {steps:,.0f} steps "
+        f"leave {100 * decay ** (updates - 1):.2g} % of the weights as they were then, untrained: a decay of at most "
         f"{_LEFT ** (1 / (updates - 1)):.3g} leaves {100 * _LEFT:.0f} %"
     )
 
@@ -119,5 +122,5 @@ def _decay(averaging: WeightAveraging) -> float | None:
     for value in (1.0, 0.0, 0.0):  # the first is copied
         nn.init.constant_(one.weight, value)
         average.update_parameters(one)
-        shares.append(average.module.weight.item())
+        shares.append(next(average.module.parameters()).item())
     return shares[1] if 0 < shares[1] < 1 and math.isclose(shares[2], shares[1] ** 2, rel_tol=1e-4) else None

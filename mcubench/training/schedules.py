@@ -108,11 +108,13 @@ class LaidOut:
             self.scheduler.base_lrs = [rate * factor for rate in self.scheduler.base_lrs]
             for group, rate in zip(groups, last, strict=True):
                 group["lr"] = rate
-                group.update({name: group[name] * factor for name in ("initial_lr", "max_lr", "min_lr") if name in group})
+                group.update(
+                    {name: group[name] * factor for name in ("initial_lr", "max_lr", "min_lr") if name in group}
+                )
         for group, rate in zip(groups, last, strict=True):
             if group["lr"] != rate:
                 raise UserError(
                     f"the optimiser's learning rate was set to {group['lr']:.6g} where schedule {self.kind!r} has "
-                    f"{rate:.6g} and sets it at every step: set the model's learning_rate instead, which it follows, or "
-                    "use schedule constant"
+                    f"{rate:.6g} and sets it at every step: set the model's learning_rate instead, which it follows, "
+                    "or use schedule constant"
                 )

@@ -187,7 +187,9 @@ def test_a_fit_resumed_in_the_middle_of_its_first_rounded_epoch(tmp_path: Path) 
 
 def test_a_fit_that_ends_before_says_so(tmp_path: Path) -> None:
     late = QuantizationAwareTraining(start_epoch=3)
-    with pytest.warns(UserWarning, match=r"ended after 2 epochs, before .* began \(start_epoch 3, from 0\): all of it is"):
+    with pytest.warns(
+        UserWarning, match=r"ended after 2 epochs, before .* began \(start_epoch 3, from 0\): all of it is"
+    ):
         trainer(tmp_path, late).fit(net(), MyData())
     stop = EarlyStopping("my_val_loss", patience=1, min_delta=10.0)
     with pytest.warns(UserWarning, match="ended after 2 epochs, before"):

@@ -376,7 +376,8 @@ class TestInTraining:
         assert running.global_step == 20
 
     @pytest.mark.parametrize(
-        ("model", "what"), [(OwnCheckpoint, r"relu again|with net\.3\.weight"), (OwnCheckpointOfNoWeights, "relu again")]
+        ("model", "what"),
+        [(OwnCheckpoint, r"relu again|with net\.3\.weight"), (OwnCheckpointOfNoWeights, "relu again")],
     )
     def test_recomputation_that_is_not_known_is_named(self, model: type[MyNet], what: str, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=f"computes ({what}) while gradients are computed"):
@@ -398,7 +399,7 @@ class TestInTraining:
             fit(tmp_path, QuantizationAwareTraining(), net(model))
 
     def test_a_path_that_is_dropped_by_multiplying_trains(self, tmp_path: Path) -> None:
-        model, running = fit(tmp_path, QuantizationAwareTraining(), net(DropsPath))
+        _, running = fit(tmp_path, QuantizationAwareTraining(), net(DropsPath))
         assert running.global_step == 20
 
     @pytest.mark.parametrize("first", [True, False])

@@ -48,8 +48,8 @@ class CallsLayers(Gated):
 def fit(net, observer, devices):
     qat = QuantizationAwareTraining(observer=observer, freeze_observers_epoch=1)
     trainer = pl.Trainer(max_epochs=2, callbacks=[qat], devices=devices, strategy="ddp" if devices > 1 else "auto",
-                         accelerator="cpu", use_distributed_sampler=False, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-                         enable_model_summary=False)
+                         accelerator="cpu", use_distributed_sampler=False, logger=False, enable_checkpointing=False,
+                         enable_progress_bar=False, enable_model_summary=False)
     try:
         trainer.fit(net)
     except Exception as error:

@@ -122,7 +122,9 @@ class TestAveragedWeights:
         model = DSCNN.load_from_checkpoint(folder / "checkpoints" / "best.ckpt", weights_only=True)
         assert row["accuracy"]["test"] == pytest.approx(accuracy(model))
         assert row["checkpoint"]["value"] == pytest.approx(accuracy(model, "val"))
-        assert any(not torch.equal(best["state_dict"][key], value) for key, value in best["current_model_state"].items())
+        assert any(
+            not torch.equal(best["state_dict"][key], value) for key, value in best["current_model_state"].items()
+        )
 
     def test_averages_of_untrained_weights_are_refused(
         self, workplace: Path, capsys: pytest.CaptureFixture[str]
@@ -154,9 +156,7 @@ class TestSearches:
         assert row["data"]["init_args"]["batch_size"] == 400
         assert row["steps"] == 2 * 3
 
-    def test_a_run_that_goes_on_keeps_what_was_found(
-        self, workplace: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_a_run_that_goes_on_keeps_what_was_found(self, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
         search = ["--trainer.callbacks+=LearningRateFinder", "--trainer.callbacks.num_training_steps=30"]
         found = result(fit(*SMALL, "--trainer.max_epochs=1", *search))["model"]["init_args"]["learning_rate"]
         row = result(fit("--ckpt_path=last", "--trainer.max_epochs=2"))

@@ -79,7 +79,9 @@ class TestStochasticWeightAveraging:
         averaged = saved(tmp_path, "averaged.ckpt")["state_dict"]
         assert all(torch.equal(averaged[name], value) for name, value in model.state_dict().items())
         last = saved(tmp_path, "last.ckpt")
-        assert not torch.allclose(torch.cat([last["state_dict"][n].flatten() for n, _ in model.named_parameters()]), expected)
+        assert not torch.allclose(
+            torch.cat([last["state_dict"][n].flatten() for n, _ in model.named_parameters()]), expected
+        )
         assert last["epoch"] == 3
         assert len(timer.epochs) == 4, "the pass for running statistics trains nothing"
 
@@ -142,8 +144,8 @@ class TestWeightAveraging:
         """0.999 to the power of 143, of 4 epochs of 36 steps, is 0.867; 0.9683 to that power is 0.01."""
         with pytest.raises(
             UserError,
-            match=r"EMAWeightAveraging averages from the first step on, and with a decay of 0\.999 144 steps leave 87 % .* at "
-            r"most 0\.968 leaves 1 %",
+            match=r"EMAWeightAveraging averages from the first step on, and with a decay of 0\.999 144 steps leave "
+            r"87 % .* at most 0\.968 leaves 1 %",
         ):
             fit(tmp_path, with_batch_norm(), EMAWeightAveraging())
 

@@ -1,4 +1,4 @@
-"""Schedules when the learning rate or the run's length changes after they were laid out: PyTorch's own are the reference."""
+"""Schedules whose learning rate or length changes after they were laid out: PyTorch's own are the reference."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def fit(
     pl.seed_everything(0, verbose=False)
     net, rates = MLP((1, 8, 8), 10, schedule=schedule, learning_rate=0.004), Rates()
     trainer = pl.Trainer(
-        **{"max_epochs": 2, "logger": False, "default_root_dir": root, **QUIET, **options}, callbacks=[*callbacks, rates]
+        **{"max_epochs": 2, "logger": False, "default_root_dir": root, **QUIET, **options},
+        callbacks=[*callbacks, rates],
     )
     trainer.fit(net, Digits(size=8, batch_size=64), ckpt_path=ckpt_path, weights_only=True)
     return net, rates.seen, trainer
@@ -77,7 +78,9 @@ class TestLearningRateFinder:
         _, _, trainer = fit(tmp_path, schedule)
         trainer.save_checkpoint(tmp_path / "x.ckpt")
         finder = LearningRateFinder(num_training_steps=20)
-        with pytest.raises(UserError, match=f"after {STEPS} steps, and training would begin at 0: .*LearningRateFinder"):
+        with pytest.raises(
+            UserError, match=f"after {STEPS} steps, and training would begin at 0: .*LearningRateFinder"
+        ):
             fit(tmp_path, schedule, finder, ckpt_path=tmp_path / "x.ckpt", max_epochs=3)
 
 
@@ -101,7 +104,9 @@ def test_a_rate_that_the_schedule_would_overwrite_is_refused(schedule: Kind, tmp
         def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
             trainer.optimizers[0].param_groups[0]["lr"] = 0.1
 
-    with pytest.raises(UserError, match=rf"set to 0\.1 where schedule '{schedule}' has .* set the model's learning_rate"):
+    with pytest.raises(
+        UserError, match=rf"set to 0\.1 where schedule '{schedule}' has .* set the model's learning_rate"
+    ):
         fit(tmp_path, schedule, Set())
 
 
@@ -109,7 +114,7 @@ class TestBatchSizeFinder:
     @pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
     def test_the_schedule_is_as_long_as_the_run_has_become(self, schedule: Kind, tmp_path: Path) -> None:
         finder = BatchSizeFinder(init_val=16, max_trials=4)
-        net, rates, trainer = fit(tmp_path, schedule, finder)
+        _, rates, trainer = fit(tmp_path, schedule, finder)
         size = trainer.datamodule.batch_size  # type: ignore[attr-defined]
         assert size == finder.optimal_batch_size == 128
         assert len(rates) == 2 * -(-1149 // 128)

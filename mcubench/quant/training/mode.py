@@ -8,8 +8,8 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from mcubench.errors import UserError
-from mcubench.quant.training.plan import Plan, WeightSite
 from mcubench.quant.training.derived import Derived
+from mcubench.quant.training.plan import Plan, WeightSite
 from mcubench.quant.training.sites import NumberedCalls, weights_of
 
 __all__ = ["RoundedCalls", "whole"]

@@ -85,6 +85,33 @@ class TestTraining:
         steps = model(torch.linspace(-2, 2, 400).reshape(100, 4)) / step
         assert (steps - steps.round()).abs().max() > 0.3
 
+    @pytest.mark.parametrize("how", ["child", "method", "in place", "whole"])
+    def test_what_is_compiled_is_trained_as_it_was_written(self, how: str, tmp_path: Path) -> None:
+        """Bit for bit, by whatever way torch.compile was used: calls within compiled code could not be rounded."""
+
+        class Compiled(MyNet):
+            def __init__(self) -> None:
+                super().__init__()
+                if how == "child":
+                    self.net = torch.compile(self.net, backend="eager")
+                elif how == "in place":
+                    self.net.compile(backend="eager")
+                self.run = torch.compile(self.net.forward, backend="eager") if how == "method" else self.layers
+
+            def layers(self, x: Tensor) -> Tensor:
+                return self.net(x)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.run(x)
+
+        plain, _ = fit(tmp_path, QuantizationAwareTraining(), max_epochs=1)
+        qat, module = QuantizationAwareTraining(), net(Compiled)
+        compiled = torch.compile(module, backend="eager") if how == "whole" else module
+        trainer(tmp_path, qat, max_epochs=1).fit(compiled, MyData())
+        assert qat.state_dict()["ranges"], "it was rounded"
+        assert all(map(torch.equal, plain.parameters(), module.parameters()))
+        assert torch.compiler.is_compiling() is False
+
     def test_start_epoch_trains_in_float_before(self, tmp_path: Path) -> None:
         plain = net()
         trainer(tmp_path).fit(plain, MyData())

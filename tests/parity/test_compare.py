@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mcubench.errors import UserError
-from mcubench.parity import compare, load_keras, to_keras
+from mcubench.parity import compare, load_keras, to_keras, train_both
 
 keras = load_keras()
 layers = keras.layers
@@ -229,3 +230,66 @@ def test_double_precision_inside_is_refused_in_a_line() -> None:
 
     with pytest.raises(UserError):
         compare(Precise(), to_keras(nn.Linear(4, 3), torch.zeros(1, 4)), torch.randn(5, 4))
+
+
+class OneByOne(nn.Module):
+    """Flattens the batch too, so that it runs for a single sample only."""
+
+    def __init__(self, wraps: bool = False) -> None:
+        super().__init__()
+        self.conv, self.head, self.wraps = nn.Conv2d(1, 4, 3), nn.Linear(4 * 36, 3), wraps
+
+    def forward(self, x: Tensor) -> Any:
+        logits = self.head(torch.flatten(self.conv(x).relu()))
+        return {"logits": logits, "name": "net", "none": None} if self.wraps else logits
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+def test_a_forward_for_single_samples_is_run_on_one_after_the_other(wraps: bool) -> None:
+    torch.manual_seed(0)
+    module, x = OneByOne(wraps), torch.randn(5, 1, 8, 8)
+    report = compare(module, to_keras(module, x[:1]), x)
+    assert report.passed
+    assert report.samples == 5
+    assert any("run on one after the other" in note for note in report.notes)
+    assert not compare(module, to_keras(OneByOne(wraps), x[:1]), x).passed, "with other weights"
+
+
+def test_training_a_forward_for_single_samples_is_refused_in_a_line() -> None:
+    batch = torch.randn(5, 1, 8, 8), torch.zeros(5, dtype=torch.int64)
+    with pytest.raises(UserError, match=r"OneByOne fails on a batch of 5 samples \(RuntimeError.*on batches$"):
+        train_both(OneByOne(), [batch])
+
+
+class Namespaced(nn.Module):
+    """Returns an object, and computes in half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 3), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Any:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return SimpleNamespace(logits=self.one(x), aux=(self.two(x), None))
+
+
+def test_outputs_of_any_form_are_compared_in_single_precision() -> None:
+    torch.manual_seed(0)
+    module, x = Namespaced(), torch.randn(5, 4)
+    report = compare(module, to_keras(module, x[:1]), x)
+    assert report.passed
+    assert [output.shape for output in report.outputs] == [(3,), (2,)]
+    assert not any("graph's" in note for note in report.notes), "the module's own outputs were compared"
+
+
+def test_samples_that_forward_does_not_take_are_refused_in_a_line() -> None:
+    class Picky(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            if not torch.compiler.is_compiling():
+                raise ValueError("not these")
+            return super().forward(x)
+
+    module, x = Picky(4, 3), torch.randn(5, 4)
+    twin = to_keras(module, x[:1])
+    with pytest.raises(UserError, match=r"^Picky fails on one of these samples: ValueError: not these. Give"):
+        compare(module, twin, x)

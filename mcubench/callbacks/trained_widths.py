@@ -1,4 +1,4 @@
-"""The bit widths that a trainer trains with, for callbacks that price a model."""
+"""The bit widths that what a trainer trains is scored at, for callbacks that price it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def quantization_of(trainer: pl.Trainer) -> QuantizationAwareTraining | None:
 
 
 def trained_widths(trainer: pl.Trainer) -> BitWidths | None:
-    """The bit widths that a trainer trains with; ``None`` if it trains in float."""
+    """The bit widths that a trainer trains with, or that its module has chosen; ``None`` if all is in float."""
     found = quantization_of(trainer)
-    return None if found is None else found.widths
+    own = getattr(trainer.lightning_module, "widths", None) if found is None else found.widths
+    return own if isinstance(own, BitWidths) else None
 
 
 def priced_widths(trainer: pl.Trainer, own: BitWidths) -> BitWidths:
-    """What a callback prices at: the widths that are trained, or its own, with a warning if both were given."""
+    """What a callback prices at: the widths that are scored, or its own, with a warning if both were given."""
     trained = trained_widths(trainer)
     if trained is None:
         return own
     if own not in (BitWidths(), trained):
-        rank_zero_warn(
-            f"priced as it is trained by QuantizationAwareTraining ({trained}), not with {own}", stacklevel=2
-        )
+        by = "it is scored" if quantization_of(trainer) is None else "it is trained by QuantizationAwareTraining"
+        rank_zero_warn(f"priced as {by} ({trained}), not with {own}", stacklevel=2)
     return trained

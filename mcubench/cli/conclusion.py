@@ -7,40 +7,36 @@ import csv
 import math
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from mcubench.callbacks import EpochTimer, MACs, Threads
+from mcubench.callbacks import EpochTimer, MACs, QuantizationAwareTraining, Threads
 from mcubench.callbacks.trained_widths import quantization_of
 from mcubench.cli.names import FROM_DATA
+from mcubench.cli.other_form import other_form
 from mcubench.cli.scored_weights import take_scored_weights
+from mcubench.cli.scoring import PARTS, Scoring, as_trained
 from mcubench.cli.searched import searched_options
+from mcubench.cost import BitWidths
 from mcubench.datamodules import TensorDataModule
-from mcubench.datamodules.base import Part
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
-from mcubench.models import Classifier
-from mcubench.models.scored import ScoredModule
 from mcubench.results.best_checkpoint import BestCheckpoint
-from mcubench.results.evaluation import NotScorableError, Scores, score
+from mcubench.results.form import form_of
 from mcubench.results.metrics_log import read_metrics
 from mcubench.results.plots import plot_confusion, plot_curves
 from mcubench.results.result import Result, git_commit, package_versions
 from mcubench.results.table import print_result
-from mcubench.training import channels_last
 from mcubench.training.averaging import mostly_untrained, statistics_passes
 from mcubench.training.progress import steps_taken
 
 __all__ = ["FinishedFit", "conclude_fit", "write_predictions"]
-
-_PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -92,15 +88,19 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
     if untrained := mostly_untrained(trainer, trainer.global_step):
         notes.append(untrained)
     quantization = quantization_of(trainer)
+    fit_in_float = quantization is None
     if quantization is not None and not (quantization.state_dict() if state is None else state).get("ranges"):
         in_best = "best.ckpt is of an epoch before quantisation began, so its float values were scored"
         notes.append(quantization.not_begun(trainer.current_epoch) if state is None else in_best)
-        fit.costs.price_untrained_widths(
-            model
-        )  # a row is one model: what is not rounded is priced as all float runs are
+        fit_in_float = True
+        # A row is one model: what is not rounded is priced as all float runs are.
+        fit.costs.price_untrained_widths(model)
     rounded = contextlib.nullcontext() if quantization is None else quantization.quantized(model, state)
-    with rounded, _as_trained(model):
-        scores = _score_parts(fit, notes)
+    scoring = Scoring(model, fit.datamodule, trainer.strategy.root_device, notes)
+    with rounded, as_trained(model):
+        scores = {part: scoring.score(model, part) for part in PARTS}
+    widths = _scored_widths(model, None if fit_in_float else quantization)
+    other = other_form(model, widths, fit.costs.widths, scoring)
     described = fit.datamodule.describe() if isinstance(fit.datamodule, TensorDataModule) else {}
     features = fit.datamodule.preprocessing() if isinstance(fit.datamodule, TensorDataModule) else None
     config = fit.config
@@ -125,6 +125,8 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         git_commit=git_commit(),
         notes=notes,
         threads=fit.threads.used,
+        form=form_of(widths),
+        other_form=other,
     )
     result.save(folder)
     plot_curves(read_metrics(folder / "metrics.csv"), folder / "curves.png")
@@ -133,6 +135,14 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         title = f"{type(model).__name__}, test set: {100 * test.accuracy:.2f} %"
         plot_confusion(test.confusion, names, title, folder / "confusion.png")
     print_result(result, folder, time.perf_counter() - fit.started, _hints(result), console)
+
+
+def _scored_widths(model: pl.LightningModule, quantization: QuantizationAwareTraining | None) -> BitWidths:
+    """The bit widths that the scores are of."""
+    if quantization is not None:
+        return quantization.widths
+    own = getattr(model, "widths", None)
+    return own if isinstance(own, BitWidths) else BitWidths(32, 32)
 
 
 def _params(model: pl.LightningModule, costs: MACs) -> int:
@@ -156,38 +166,6 @@ def _costs(costs: MACs, notes: list[str]) -> dict[str, Any]:
     return row | {"macs": report.macs, "flash_bytes": report.flash_bytes, "ram_bytes": report.ram_bytes}
 
 
-def _as_trained(model: pl.LightningModule) -> contextlib.AbstractContextManager[None]:
-    """Has a classifier's weights lie as in training: that is faster, and gives the very logits of its validation."""
-    fast = isinstance(model, Classifier) and model.channels_last and model.device.type == "cpu"
-    return channels_last(model) if fast else contextlib.nullcontext()
-
-
-def _score_parts(fit: FinishedFit, notes: list[str]) -> dict[str, Scores | None]:
-    source = fit.model if fit.datamodule is None else fit.datamodule
-    num_classes = getattr(source, "num_classes", None) or getattr(fit.model, "num_classes", None)
-    if num_classes is None:
-        notes.append(f"accuracy and macro-F1 are not known: {type(source).__name__} has no attribute num_classes")
-        return dict.fromkeys(_PARTS)
-    device = fit.trainer.strategy.root_device
-    ours = isinstance(source, TensorDataModule) and isinstance(fit.model, ScoredModule)
-
-    def prepare(batch: Any) -> Any:  # the transfer hooks of a foreign data module may change batches
-        return fit.model._apply_batch_transfer_handler(batch, device=device)
-
-    scores: dict[str, Scores | None] = dict.fromkeys(_PARTS)
-    for part in _PARTS:
-        try:
-            scores[part] = score(fit.model, _batches(source, part), num_classes, device, prepare)
-        except NotScorableError as error:
-            notes.append(f"{part} accuracy and macro-F1 are not known: {error}")
-        except Exception as error:
-            if ours:
-                raise
-            # Somebody's forward may take more than x: the rest of the result is worth keeping.
-            notes.append(f"{part} accuracy and macro-F1 are not known: {type(error).__name__}: {error}")
-    return scores
-
-
 def _finite(logged: Mapping[str, Any], notes: list[str]) -> dict[str, float | None]:
     """Logged metrics as numbers; those that are not finite become ``None``, with a note."""
     values = {name: float(value) for name, value in logged.items()}
@@ -195,21 +173,6 @@ def _finite(logged: Mapping[str, Any], notes: list[str]) -> dict[str, float | No
     if diverged:
         notes.append(f"the training has diverged: {', '.join(diverged)} is not finite")
     return {name: None if name in diverged else value for name, value in values.items()}
-
-
-def _batches(source: pl.LightningDataModule | pl.LightningModule, part: Part) -> Iterable[Any]:
-    if isinstance(source, TensorDataModule):
-        return source.whole(part)
-    loader: Iterable[Any] | None
-    try:
-        if part == "test":
-            source.setup("test")  # data modules may prepare their test set only here
-        loader = getattr(source, f"{part}_dataloader")()
-    except (NotImplementedError, MisconfigurationException):
-        loader = None
-    if loader is None or not hasattr(loader, "__iter__"):
-        raise NotScorableError(f"{type(source).__name__} has no {part}_dataloader")
-    return loader
 
 
 def _steps(trainer: pl.Trainer, notes: list[str]) -> int | None:
@@ -251,8 +214,9 @@ def _hints(result: Result) -> list[str]:
         hints.append(f"python -m mcubench fit --model {model} --data MNIST")
     if (path := result.checkpoint["path"]) is not None:
         hints.append(f"python -m mcubench test --ckpt_path {Path(path).stem}")
-        if not str(result.model["class_path"]).startswith("mcubench.baselines."):
-            hints.append(f"python -m mcubench quantize --ckpt_path {Path(path).stem}    # the same model in int8")
+        classical = str(result.model["class_path"]).startswith("mcubench.baselines.")
+        what = "what fewer bits cost" if classical else "the same model in int8"
+        hints.append(f"python -m mcubench quantize --ckpt_path {Path(path).stem}    # {what}")
     return hints
 
 

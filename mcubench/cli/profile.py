@@ -33,7 +33,8 @@ def run_profile(args: Sequence[str]) -> None:
     subject = read_subject("profile", args, _add_options)
     config = subject.config
     check_targets(config, {"json": None, "csv": None, "plot": ".png"})
-    widths = BitWidths(config.weight_bits, config.activation_bits, config.bits_per_layer or {})
+    given = config.weight_bits, config.activation_bits, config.bits_per_layer
+    widths = None if given == (None, None, None) else BitWidths(given[0] or 8, given[1] or 8, given[2] or {})
     parts = list(devices().values()) if "all" in config.device else [find_device(name) for name in config.device]
     model, data = subject.instantiate()
     used = data if subject.data_given else None
@@ -71,8 +72,11 @@ def run_profile(args: Sequence[str]) -> None:
 
 
 def _add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--weight_bits", type=int, default=8, help="bits of a weight: 1, 2, 4, 8; 16 and 32 are floats")
-    parser.add_argument("--activation_bits", type=int, default=8, help="bits of an activation: 4, 8, 16 or 32")
+    not_set = "not set, 8; of a classical model's run, what it was scored at"
+    parser.add_argument(
+        "--weight_bits", type=int | None, help=f"bits of a weight: 1, 2, 4, 8; 16 and 32 are floats; {not_set}"
+    )
+    parser.add_argument("--activation_bits", type=int | None, help=f"bits of an activation: 4, 8, 16 or 32; {not_set}")
     parser.add_argument("--bits_per_layer", type=dict[str, int] | None, help="other weight bits: '{\"layers.0\": 4}'")
     parser.add_argument("--count_bias", type=bool, default=False, help="count the addition of a bias as one MAC")
     parser.add_argument("--device", nargs="+", default=[], help="does it fit? parts, as in stm32f446 rp2040; or all")

@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import lightning.pytorch as pl
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import track
 
+from mcubench.baselines import Baseline
+from mcubench.cli.quantize_classical import measure_classical, print_classical, save_classical
 from mcubench.cli.quantize_table import print_quantization
 from mcubench.cli.quantized import (
     add_quantization_options,
     check_one_input,
     check_quantization,
     quantized,
-    refuse_classical,
 )
 from mcubench.cli.samples import labelled_test_samples
 from mcubench.cli.subject import check_targets, read_subject, write_targets
@@ -47,9 +48,11 @@ def run_quantize(args: Sequence[str]) -> None:
         load(package)  # now, not after the work
     pl.seed_everything(config.seed_everything or 0, verbose=False)
     model, data = subject.instantiate()
-    refuse_classical("quantize", model)
     if data is None:
         raise UserError("quantize measures on a test set: name the data with --data")
+    if isinstance(model, Baseline):
+        _run_classical(model, data, config)
+        return
     found = quantized(subject, model, data)
     check_one_input("quantize", found)
     console = Console()
@@ -79,6 +82,17 @@ def run_quantize(args: Sequence[str]) -> None:
 
     writers: dict[str, Callable[[Path], None]] = {"json": report.save_json, "plot": plot}
     for target in write_targets(config, writers):
+        console.print(f"wrote {shown(target)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _run_classical(model: Baseline, data: pl.LightningDataModule, config: Namespace) -> None:
+    rows, console, names = (
+        measure_classical(model, data, config),
+        Console(),
+        (type(model).__name__, type(data).__name__),
+    )
+    print_classical(*names, rows, console)
+    for target in write_targets(config, {"json": lambda target: save_classical(*names, rows, target)}):
         console.print(f"wrote {shown(target)}", markup=False, highlight=False, soft_wrap=True)
 
 

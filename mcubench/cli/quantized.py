@@ -22,6 +22,7 @@ from mcubench.quant.quantize import quantize
 from mcubench.quant.training import find_qat_state, trained_ranges
 
 __all__ = [
+    "CALIBRATION_SAMPLES",
     "QUANTIZATION_OPTIONS",
     "Quantized",
     "add_quantization_options",
@@ -33,7 +34,7 @@ __all__ = [
 
 QUANTIZATION_OPTIONS = ("weight_bits", "bits_per_layer", "calibration_samples", "observer")
 
-_SAMPLES = 1000  # of training data, on which ranges are observed
+CALIBRATION_SAMPLES = 1000  # of training data, on which ranges are observed
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def add_quantization_options(parser: ArgumentParser) -> None:
         "--calibration_samples",
         type=int | None,
         metavar="N",
-        help=f"training samples to observe ranges on; not set, {_SAMPLES}",
+        help=f"training samples to observe ranges on; not set, {CALIBRATION_SAMPLES}",
     )
     parser.add_argument(
         "--observer",
@@ -86,7 +87,7 @@ def check_quantization(config: Namespace) -> None:
 
 
 def refuse_classical(verb: str, model: nn.Module) -> None:
-    """Refuses a model that is no network.
+    """Refuses a model that is no network, where only networks can be dealt with.
 
     Raises:
         UserError: If it is one of scikit-learn's.
@@ -95,7 +96,7 @@ def refuse_classical(verb: str, model: nn.Module) -> None:
 
     if isinstance(model, Baseline):
         raise UserError(
-            f"{type(model).__name__} is a classical model, and {verb} takes networks; its costs are shown by profile"
+            f"{type(model).__name__} is a classical model, and {verb} takes networks; quantize and profile measure it"
         )
 
 
@@ -132,7 +133,7 @@ def quantized(subject: Subject, model: nn.Module, data: pl.LightningDataModule |
     source = data if data is not None else model
     if not isinstance(source, (pl.LightningDataModule, pl.LightningModule)):
         raise UserError("ranges are observed on training data: name it with --data")
-    samples = training_samples(source, config.calibration_samples or _SAMPLES)
+    samples = training_samples(source, config.calibration_samples or CALIBRATION_SAMPLES)
     observer: Observer = config.observer or "minmax"
     widths = BitWidths(config.weight_bits or 8, 8, config.bits_per_layer or {})
     graph = deploy(trace(model, samples[:1]))

@@ -22,6 +22,7 @@ _NO_TRAINING = (pl.LightningDataModule.train_dataloader, pl.LightningModule.trai
 
 __all__ = [
     "example_for",
+    "first_training_samples",
     "labelled_test_samples",
     "samples_to_compare",
     "training_batches",
@@ -123,6 +124,15 @@ def training_samples(source: Hooks, count: int) -> Tensor:
         )
     source.prepare_data()
     source.setup("fit")
+    return first_training_samples(source, count)
+
+
+def first_training_samples(source: Hooks, count: int) -> Tensor:
+    """The same, of data that is set up.
+
+    Raises:
+        UserError: If there are none.
+    """
     batches: Iterable[Any] = source.train_dataloader()
     return _first(batches, count, "training")
 

@@ -33,7 +33,8 @@ def profile(
         module: Any module; a fitted scikit-learn estimator; or a module without parameters that has one as its
             ``estimator``.
         example_input: One sample, as `mcubench.graph.trace` takes it; for an estimator, any number of samples.
-        widths: The bit widths to price it at; 8 and 8 by default.
+        widths: The bit widths to price it at; by default those that it says it computes at (``widths``, as a classical
+            model of `mcubench.baselines` does), else 8 and 8.
         count_bias: Count the addition of a bias as one MAC.
         batch_dim: Where the batch stands in the example.
 
@@ -51,6 +52,8 @@ def profile(
     if _is_estimator(estimator):
         from mcubench.cost.estimators import profile_estimator  # scikit-learn is there already
 
+        own = getattr(module, "widths", None)
+        widths = widths or (own if isinstance(own, BitWidths) else None)
         return profile_estimator(estimator, example_input, name, widths, count_bias, batch_dim)
     return profile_graph(trace(module, example_input, batch_dim), name, widths, count_bias)
 

@@ -125,6 +125,8 @@ class CostReport:
         stored = (
             f"weights packed at {bits} bits{others}, int32 biases, multiplier and shift (8 B) for each output channel"
             if bits <= 8
+            else "weights as 16-bit integers, int64 biases, multiplier and shift (8 B) for each output channel"
+            if self.widths.int16
             else f"weights and biases as {bits}-bit floats{others}"
         )
         classical = []

@@ -32,11 +32,13 @@ class BitWidths:
         activation: Bits of an activation: 4, 8, 16, or 32 for float.
         per_layer: Other bits for the weights of some modules, by path; they hold for what is inside too. What
             torch.compile adds to a path (``_orig_mod``) may be left out.
+        int16: 16 bits are an integer, and no float: so classical models can be stored, networks not.
     """
 
     weight: int = 8
     activation: int = 8
     per_layer: Mapping[str, int] = field(default_factory=dict)
+    int16: bool = False
 
     def __post_init__(self) -> None:
         widths = (*INTEGER_WIDTHS, *FLOAT_WIDTHS)
@@ -48,6 +50,10 @@ class BitWidths:
         if self.activation not in ACTIVATION_WIDTHS or type(self.activation) is not int:
             allowed = ", ".join(map(str, ACTIVATION_WIDTHS))
             raise UserError(f"activation_bits must be one of {allowed}; got {self.activation!r}")
+
+    def is_integer(self, bits: int) -> bool:
+        """Whether numbers of so many bits are integers, which need multipliers and shifts."""
+        return bits in INTEGER_WIDTHS or (bits == 16 and self.int16)
 
     def of(self, path: str) -> int:
         """Bits of the weights of a module: those of the longest path in `per_layer` that leads to it."""
@@ -77,7 +83,8 @@ class BitWidths:
 
     def __str__(self) -> str:
         others = "".join(f", {path}: {bits}" for path, bits in self.per_layer.items())
-        return f"weights {self.weight} bits{others}, activations {self.activation} bits"
+        integers = " (integers)" if self.int16 else ""
+        return f"weights {self.weight} bits{others}, activations {self.activation} bits{integers}"
 
 
 def _leads_to(path: str, module: str) -> bool:

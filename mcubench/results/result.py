@@ -13,6 +13,7 @@ from typing import Any
 
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
+from mcubench.results.form import FLOAT
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -70,6 +71,9 @@ class Result:
         preprocessing: What computing an input from a sensor's samples costs on a device; ``null`` where samples are it.
         notes: What could not be computed, and why.
         threads: Threads that it was trained with on the CPU.
+        form: What ``accuracy`` and ``macro_f1`` are of: ``float``, ``8-bit``, ``16-bit`` or both widths in words.
+        other_form: The same model otherwise: its ``form``, ``how`` it came about, ``accuracy`` and ``macro_f1`` of
+            ``val`` and ``test``; ``null`` where there is no other one or it is not known.
     """
 
     model: dict[str, Any]
@@ -95,6 +99,8 @@ class Result:
     preprocessing: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
     threads: int | None = None
+    form: str = FLOAT
+    other_form: dict[str, Any] | None = None
     schema_version: int = SCHEMA_VERSION
 
     def save(self, folder: Path) -> Path:

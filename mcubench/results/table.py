@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mcubench.cost import BitWidths
 from mcubench.cost.units import bytes_text
+from mcubench.results.form import form_of
 from mcubench.results.result import Result
 from mcubench.results.run_folder import shown
 
@@ -32,8 +34,13 @@ def print_result(result: Result, folder: Path, seconds_in_all: float, hints: Seq
     table.add_column("")
     for heading in ("train", "validation", "test"):
         table.add_column(heading, justify="right")
-    table.add_row("accuracy", *_percentages(result.accuracy))
-    table.add_row("macro-F1", *_percentages(result.macro_f1))
+    forms = [(result.form, result.accuracy, result.macro_f1)]
+    if (other := result.other_form) is not None:
+        forms.append((other["form"], other["accuracy"], other["macro_f1"]))
+    for form, accuracy, _ in forms:
+        table.add_row(f"accuracy, {form}", *_percentages(accuracy))
+    for form, _, macro_f1 in forms:
+        table.add_row(f"macro-F1, {form}", *_percentages(macro_f1))
     if result.split:
         table.add_row("samples", *(f"{size:,}" for size in result.split["sizes"].values()))
     console.print(table)
@@ -77,8 +84,7 @@ def _costs(result: Result) -> str:
     def known(value: int | None, text: Callable[[int], str]) -> str:
         return "?" if value is None else text(value)
 
-    weight, activation = result.bits["weight"], result.bits["activation"]
-    bits = f"{weight}-bit" if weight == activation else f"{weight}-bit weights, {activation}-bit activations"
+    bits = form_of(BitWidths(result.bits["weight"], result.bits["activation"]))
     return (
         f"{known(result.macs, '{:,}'.format)} MACs, {known(result.flash_bytes, bytes_text)} flash, "
         f"{known(result.ram_bytes, bytes_text)} RAM ({bits})"
@@ -114,5 +120,8 @@ def _split(result: Result) -> str:
 
 
 def _percentages(scores: dict[str, float | None]) -> list[str]:
-    values = (scores.get(part) for part in ("train", "val", "test"))
-    return ["?" if value is None else f"{100 * value:.2f} %" for value in values]
+    values = [scores.get(part) for part in ("train", "val", "test")]
+    # A part that the form was not scored on at all is no unknown.
+    there = [part in scores for part in ("train", "val", "test")]
+    texts = ["?" if value is None else f"{100 * value:.2f} %" for value in values]
+    return [text if each else "" for text, each in zip(texts, there, strict=True)]

@@ -5,21 +5,31 @@ from mcubench.cost.estimators import bayes, linear, neighbours, network, pipelin
 from mcubench.cost.estimators.network import perceptron_stages
 from mcubench.cost.estimators.pricing import profile_estimator
 from mcubench.cost.estimators.stages import (
+    STEP,
     NotPricedError,
+    Numbers,
     Stage,
+    Stages,
     Stored,
     classifying,
     dense,
+    kept,
+    priced,
     transforming,
 )
 
 __all__ = [
+    "STEP",
     "NotPricedError",
+    "Numbers",
     "Stage",
+    "Stages",
     "Stored",
     "classifying",
     "dense",
+    "kept",
     "perceptron_stages",
+    "priced",
     "profile_estimator",
     "transforming",
 ]

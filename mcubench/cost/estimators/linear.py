@@ -27,13 +27,16 @@ __all__: list[str] = []
 @classifying.register(RidgeClassifierCV)
 @classifying.register(SGDClassifier)
 def _linear(estimator: Any) -> Stages:
-    scores, features = np.atleast_2d(estimator.coef_).shape
-    bias = bool(np.any(estimator.intercept_))
-    return (dense(type(estimator).__name__, scores, features, bias, comparisons=argmax(scores)),)
+    weight = np.atleast_2d(estimator.coef_)
+    bias = np.broadcast_to(estimator.intercept_, len(weight))
+    return (dense(type(estimator).__name__, weight, bias, comparisons=argmax(len(weight))),)
 
 
 @transforming.register
 def _pca(estimator: PCA) -> Stages:
     """W (x - m) is W x - W m, and whitening is another W."""
-    components, features = estimator.components_.shape
-    return (dense("PCA", components, features, bias=bool(np.any(estimator.mean_))),)
+    weight = estimator.components_
+    if estimator.whiten:
+        deviations = np.sqrt(estimator.explained_variance_)
+        weight = weight / np.maximum(deviations, np.finfo(deviations.dtype).eps)[:, None]
+    return (dense("PCA", weight, -weight @ estimator.mean_),)

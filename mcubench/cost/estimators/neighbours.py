@@ -7,11 +7,17 @@ them, so that the j-th sample takes min(j, k) comparisons whatever the data: n k
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
 from mcubench.cost.estimators.stages import (
     ACCUMULATOR_BITS,
+    STEP,
     NotPricedError,
+    Numbers,
     Stage,
     Stages,
     Stored,
@@ -19,6 +25,8 @@ from mcubench.cost.estimators.stages import (
     class_bits,
     classifying,
     index_bits,
+    kept,
+    squared_distances,
 )
 
 __all__: list[str] = []
@@ -33,6 +41,21 @@ def _neighbours(estimator: KNeighborsClassifier) -> Stages:
         raise NotPricedError("its weights are a function")
     (samples, features), k = estimator._fit_X.shape, estimator.n_neighbors
     weighted = estimator.weights == "distance"
+
+    def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        # In steps of the grid that both lie on, distances are whole numbers, and equal ones are equal.
+        step = numbers.get(STEP)
+        both = (x, numbers["samples"]) if step is None else (np.rint(each / step) for each in (x, numbers["samples"]))
+        distances = squared_distances(*both)
+        nearest = _nearest(distances, k)
+        votes = np.ones(nearest.shape)
+        if weighted:
+            found = np.sqrt(np.take_along_axis(distances, nearest, axis=1))
+            same = found == 0  # where there are any, only they count (sklearn.neighbors._base._get_weights)
+            votes = np.where(same.any(1, keepdims=True), same, 1 / np.where(same, 1, found))
+        return np.stack([(votes * (labels[nearest] == label)).sum(1) for label in range(classes)], axis=1)
+
+    labels = estimator._y
     return (
         Stage(
             f"KNeighborsClassifier: {k} of {samples:,}",
@@ -41,10 +64,23 @@ def _neighbours(estimator: KNeighborsClassifier) -> Stages:
             comparisons=samples * k - k * (k + 1) // 2 + argmax(classes) + (k if weighted else 0),  # with 0 distance?
             functions=2 * k if weighted else 0,  # a root and a division each
             stored=(
-                Stored("samples", "weight", samples * features),
+                kept("samples", estimator._fit_X, rounding="input"),
                 Stored("labels", "constant", samples, bits),
             ),
             output_bits=ACCUMULATOR_BITS if weighted else index_bits(k + 1),
-            scratch=k * (ACCUMULATOR_BITS + bits) // 8,
+            scratch=k * bits // 8,
+            sums=k,
+            compute=compute,
         ),
     )
+
+
+def _nearest(distances: NDArray[Any], k: int) -> NDArray[np.int64]:
+    """Indices (N, k) of the smallest of distances (N, samples); of equal ones the first."""
+    if k >= distances.shape[1]:
+        return np.argsort(distances, axis=1, kind="stable")
+    found = np.argpartition(distances, k - 1, axis=1)[:, :k]
+    last = np.take_along_axis(distances, found, axis=1).max(1, keepdims=True)
+    tied = np.flatnonzero((distances <= last).sum(1) > k)  # where the partition took any of several
+    found[tied] = np.argsort(distances[tied], axis=1, kind="stable")[:, :k]
+    return found

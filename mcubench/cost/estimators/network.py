@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 from torch import nn
 
-from mcubench.cost.estimators.stages import NotPricedError, Stage, Stages, Stored, argmax, classifying
+from mcubench.cost.estimators.stages import (
+    NotPricedError,
+    Numbers,
+    Stage,
+    Stages,
+    Stored,
+    affine,
+    argmax,
+    classifying,
+    kept,
+)
 from mcubench.cost.macs import count_macs
-from mcubench.cost.size import flash_size
+from mcubench.cost.size import FlashLine, flash_size
 from mcubench.graph import Graph, deploy, ops, trace
+from mcubench.graph.ir import Op
 
 __all__ = ["perceptron_stages"]
 
+_FUNCTIONS: dict[str | None, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    None: lambda z: z,
+    "relu": lambda z: np.maximum(z, 0),
+    "tanh": np.tanh,
+    "sigmoid": lambda z: 0.5 + 0.5 * np.tanh(0.5 * z),  # 1 / (1 + exp(-z)) could overflow
+}
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "logistic": nn.Sigmoid, "identity": None}
 
 
@@ -42,6 +62,7 @@ def perceptron_stages(estimator: Any) -> Stages:
     network = nn.Sequential(*(layers if kind is None else layers[:-1]))
     graph = deploy(trace(network, torch.zeros(1, len(estimator.coefs_[0]))))
     lines = flash_size(graph).lines
+    arrays = {"weight": iter(estimator.coefs_), "bias": iter(estimator.intercepts_)}
     stages = []
     for node in graph.nodes:
         alone = Graph((node,), (), ())
@@ -52,9 +73,26 @@ def perceptron_stages(estimator: Any) -> Stages:
                 outputs=node.output.size,
                 macs=macs,
                 bias_adds=count_macs(alone, count_bias=True).total - macs,
-                stored=tuple(Stored(each.name, each.role, each.count) for each in lines if each.node == node.name),
+                stored=tuple(_stored(each, arrays) for each in lines if each.node == node.name),
                 in_place=isinstance(node.op, ops.Activation),
                 path=node.path,
+                compute=_compute(node.op),
             )
         )
     return (*stages[:-1], replace(stages[-1], comparisons=argmax(stages[-1].outputs)))
+
+
+def _stored(line: FlashLine, arrays: Mapping[str, Iterator[NDArray[Any]]]) -> Stored:
+    """A line of the graph's flash, with the next layer's numbers."""
+    if line.role not in arrays:
+        return Stored(line.name, line.role, line.count)
+    values = next(arrays[line.role])
+    return kept(line.role, values.T if line.role == "weight" else values, line.role)
+
+
+def _compute(op: Op) -> Callable[[NDArray[Any], Numbers], NDArray[Any]]:
+    """A dense layer, an activation, or one with the other behind it."""
+    function = _FUNCTIONS[op.kind if isinstance(op, ops.Activation) else getattr(op, "activation", None)]
+    if isinstance(op, ops.Activation):
+        return lambda x, _: function(x)
+    return lambda x, numbers: function(affine(x, numbers))

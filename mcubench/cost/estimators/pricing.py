@@ -16,22 +16,17 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from mcubench.cost.estimators.stages import Stage, Stages, Stored, classifying, priced, transforming
+from mcubench.cost.estimators.stages import ACCUMULATOR_BITS, Stage, Stages, Stored, classifying, priced, transforming
 from mcubench.cost.estimators.trees import trees_of
 from mcubench.cost.macs import MacCount, Unsupported
 from mcubench.cost.memory import Buffer, plan_buffers
 from mcubench.cost.report import CostReport, LayerCost
-from mcubench.cost.size import (
-    BIAS_BYTES,
-    INTEGER_WIDTHS,
-    REQUANTISATION_BYTES,
-    BitWidths,
-    FlashLine,
-    FlashSize,
-)
+from mcubench.cost.size import BIAS_BYTES, REQUANTISATION_BYTES, BitWidths, FlashLine, FlashSize
 from mcubench.errors import UserError
 
 __all__ = ["profile_estimator"]
+
+WIDE_BIAS_BITS = 64  # sums of products of int16 do not fit into 32 bits (TFLite's 16x8 kernels have int64 biases, too)
 
 
 def profile_estimator(
@@ -97,7 +92,7 @@ def _mean_less_worst(estimator: Any, x: NDArray[Any]) -> float | None:
         return None
     for step in before:
         x = step.transform(x)
-    return float(sum(tree.path_lengths(x).mean() - tree.depth for tree in trees))
+    return float(sum(tree.leaves(x)[1].mean() - tree.depth for tree in trees))
 
 
 def _report(
@@ -106,7 +101,7 @@ def _report(
     unsupported = tuple(Unsupported(each.op, each.path, each.unsupported) for each in stages if each.unsupported)
     names = ["input", *(f"{index}. {stage.op}" for index, stage in enumerate(stages, 1))]
     lines = [_lines(name, stage, widths) for name, stage in zip(names[1:], stages, strict=True)]
-    memory = plan_buffers(_buffers(stages, names, inputs, widths.activation), tuple(names), unsupported)
+    memory = plan_buffers(_buffers(stages, names, inputs, widths), tuple(names), unsupported)
     macs: Counter[tuple[str, str]] = Counter()
     layers = []
     for stage, stored, ram in zip(stages, lines, memory.live[1:], strict=True):
@@ -148,32 +143,33 @@ def _lines(name: str, stage: Stage, widths: BitWidths) -> list[FlashLine]:
     bits = widths.of(stage.path)
     lines = []
     for each in stage.stored:
-        width = _bits(each, bits)
+        width = _bits(each, bits, widths.is_integer(bits))
         if each.count and width:
             stored = math.ceil(each.count * width / 8)
             lines.append(FlashLine(name, stage.path, each.name, each.role, each.count, width, stored))
     return lines
 
 
-def _bits(stored: Stored, weight_bits: int) -> int:
+def _bits(stored: Stored, weight_bits: int, integer: bool) -> int:
     """Bits of an element; 0 for what is not needed at that width."""
-    integer = weight_bits in INTEGER_WIDTHS
+    bias = 8 * BIAS_BYTES if weight_bits < 16 else WIDE_BIAS_BITS
     return {
         "weight": weight_bits,
-        "bias": 8 * BIAS_BYTES if integer else weight_bits,
+        "bias": bias if integer else weight_bits,
         "requantisation": 8 * REQUANTISATION_BYTES if integer else 0,
         "constant": stored.bits,
     }[stored.role]
 
 
-def _buffers(stages: Stages, names: Sequence[str], inputs: int, bits: int) -> list[Buffer]:
+def _buffers(stages: Stages, names: Sequence[str], inputs: int, widths: BitWidths) -> list[Buffer]:
     """The input and what every stage leaves, from the stage that writes it to the one that reads it."""
+    bits, sum_bits = widths.activation, WIDE_BIAS_BITS if widths.int16 else ACCUMULATOR_BITS
     buffers = []
     current = Buffer(names[0], math.ceil(inputs * bits / 8), 0, 0)
     for step, (name, stage) in enumerate(zip(names[1:], stages, strict=True), 1):
         current = replace(current, last=step)
-        if stage.scratch:
-            buffers.append(Buffer(f"{name} scratch", stage.scratch, step, step))
+        if scratch := stage.scratch + math.ceil(stage.sums * sum_bits / 8):
+            buffers.append(Buffer(f"{name} scratch", scratch, step, step))
         if not stage.in_place:
             buffers.append(current)
             current = Buffer(name, math.ceil(stage.outputs * (stage.output_bits or bits) / 8), step, step)

@@ -8,47 +8,80 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.feature_selection import SelectorMixin
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
 
-from mcubench.cost.estimators.stages import NotPricedError, Stage, Stages, Stored, index_bits, transforming
+from mcubench.cost.estimators.stages import (
+    NotPricedError,
+    Numbers,
+    Stage,
+    Stages,
+    Stored,
+    index_bits,
+    kept,
+    transforming,
+)
 
 __all__: list[str] = []
 
 
 @transforming.register
 def _standard(estimator: StandardScaler) -> Stages:
-    return _scaled(estimator, estimator.with_std, estimator.with_mean)
+    return _scaled(
+        estimator, estimator.mean_ if estimator.with_mean else None, estimator.scale_ if estimator.with_std else None
+    )
 
 
 @transforming.register
 def _robust(estimator: RobustScaler) -> Stages:
-    return _scaled(estimator, estimator.with_scaling, estimator.with_centering)
+    return _scaled(
+        estimator,
+        estimator.center_ if estimator.with_centering else None,
+        estimator.scale_ if estimator.with_scaling else None,
+    )
 
 
 @transforming.register
 def _largest(estimator: MaxAbsScaler) -> Stages:
-    return _scaled(estimator, factor=True, shift=False, clip=getattr(estimator, "clip", False))
+    bounds = (-1.0, 1.0) if getattr(estimator, "clip", False) else None
+    return _scaled(estimator, None, estimator.scale_, bounds)
 
 
 @transforming.register
 def _range(estimator: MinMaxScaler) -> Stages:
-    return _scaled(estimator, factor=True, shift=True, clip=estimator.clip)
+    """A product and a sum, x * scale + min, are (x - (-min / scale)) * scale."""
+    bounds = estimator.feature_range if estimator.clip else None
+    return _scaled(estimator, -estimator.min_ / estimator.scale_, 1 / estimator.scale_, bounds)
 
 
-def _scaled(estimator: Any, factor: bool, shift: bool, clip: bool = False) -> Stages:
+def _scaled(
+    estimator: Any,
+    centre: NDArray[Any] | None,
+    divisor: NDArray[Any] | None,
+    bounds: tuple[float, float] | None = None,
+) -> Stages:
     features = estimator.n_features_in_
-    stored = [Stored("scale", "weight", features)] * factor + [Stored("shift", "bias", features)] * shift
+    stored = [] if divisor is None else [kept("scale", 1 / divisor, rounding="exact")]
+    if centre is not None:
+        stored.append(kept("shift", centre, "bias"))
     if stored:
         stored.append(Stored("requantisation", "requantisation", features))
+
+    def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        x = (x - numbers.get("shift", 0.0)) * numbers.get("scale", 1.0)
+        return x if bounds is None else x.clip(*bounds)
+
     return (
         Stage(
             type(estimator).__name__,
             outputs=features,
-            comparisons=2 * features if clip else 0,
-            products=features if factor else 0,
+            comparisons=2 * features if bounds else 0,
+            products=0 if divisor is None else features,
             stored=tuple(stored),
             in_place=True,
+            compute=compute,
         ),
     )
 
@@ -59,7 +92,14 @@ def _unit_length(estimator: Normalizer) -> Stages:
     if estimator.norm != "l2":
         raise NotPricedError(f"there is no formula for the norm {estimator.norm!r}")
     features = estimator.n_features_in_
-    return (Stage("Normalizer", features, macs=features, functions=2, products=features, in_place=True),)
+
+    def compute(x: NDArray[Any], _numbers: Numbers) -> NDArray[Any]:
+        lengths = np.sqrt(np.square(x).sum(1, keepdims=True))
+        return np.asarray(x / np.where(lengths == 0, 1, lengths))
+
+    return (
+        Stage("Normalizer", features, macs=features, functions=2, products=features, in_place=True, compute=compute),
+    )
 
 
 @transforming.register(SelectorMixin)
@@ -67,4 +107,8 @@ def _selection(estimator: Any) -> Stages:
     mask = estimator.get_support()
     chosen, width = int(mask.sum()), index_bits(len(mask))
     stored = (Stored("indices", "constant", chosen, width),)
-    return (Stage(type(estimator).__name__, chosen, stored=stored, in_place=True),)
+    return (
+        Stage(
+            type(estimator).__name__, chosen, stored=stored, in_place=True, compute=lambda x, _: x[:, mask], moves=True
+        ),
+    )

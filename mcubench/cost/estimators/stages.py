@@ -1,28 +1,56 @@
-"""Stages that predicting one sample takes, and the two tables of which estimator takes which."""
+"""Stages that predicting one sample takes, and the two tables of which estimator takes which.
+
+A stage says what it costs and what it computes, from the same stored numbers: so that a price and a score at some bit
+widths are of one and the same thing (`mcubench.quant.estimators` computes with rounded numbers).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = [
     "ACCUMULATOR_BITS",
+    "STEP",
     "NotPricedError",
+    "Numbers",
+    "Rounding",
     "Stage",
     "Stored",
+    "affine",
     "argmax",
     "class_bits",
     "classifying",
     "dense",
     "index_bits",
+    "kept",
+    "largest",
     "priced",
+    "squared_distances",
     "transforming",
     "within",
 ]
 
 ACCUMULATOR_BITS = 32  # sums, distances and weighted votes that nothing requantises: int32 or float32
+
+# What a stage's stored numbers are by their names; if the input lies on a grid, its step too.
+Numbers = Mapping[str, NDArray[Any]]
+STEP = "step of the input"
+
+# How a stored number becomes an integer: the nearest on a symmetric grid of its row (``row``), of the whole array
+# (``tensor``) or of -1 to 1 (``unit``); the nearest on the input's grid (``input``), or the next below, which keeps
+# ``x <= threshold`` as it is for every x on that grid (``threshold``); or as it is (``exact``).
+Rounding = Literal["row", "tensor", "unit", "input", "threshold", "exact"]
+
+
+def largest(scores: NDArray[Any]) -> NDArray[np.int64]:
+    """The first of the largest of scores (N, K); of a single one, whether it is above 0."""
+    return np.asarray(scores[:, 0] > 0 if scores.shape[1] == 1 else scores.argmax(1), np.int64)
 
 
 class NotPricedError(Exception):
@@ -38,12 +66,22 @@ class Stored:
         role: ``weight``, ``bias`` or ``requantisation``, as in `FlashLine`; or ``constant``, which has its own width.
         count: How many.
         bits: Of a constant.
+        values: The numbers, if computing needs them.
+        rounding: How those with the role ``weight`` become integers.
     """
 
     name: str
     role: str
     count: int
     bits: int = 0
+    values: NDArray[Any] | None = field(default=None, repr=False, compare=False)
+    rounding: Rounding = "row"
+
+
+def kept(name: str, values: Any, role: str = "weight", rounding: Rounding = "row") -> Stored:
+    """Numbers that lie in flash and that computing needs."""
+    array = np.asarray(values)
+    return Stored(name, role, array.size, values=array, rounding=rounding)
 
 
 @dataclass(frozen=True)
@@ -61,10 +99,14 @@ class Stage:
         stored: What it needs of flash.
         output_bits: Of an output element; ``None`` for the activations' width.
         scratch: Bytes of RAM beside input and output.
+        sums: Sums that lie in RAM besides, at the accumulators' width.
         in_place: Whether the output lies where the input lay.
         path: Which part of the estimator it is; empty if it is all.
         notes: What is worth knowing.
         unsupported: Why it has no price, if so.
+        compute: The outputs (N, outputs) for inputs (N, inputs) and the stored numbers; ``None`` if nobody said.
+        moves: Whether outputs are some of the inputs, so that they lie on the same grid.
+        decide: Of a classifier's last stage, which class its outputs mean: (N, outputs) to indices (N,).
     """
 
     op: str
@@ -77,10 +119,14 @@ class Stage:
     stored: tuple[Stored, ...] = ()
     output_bits: int | None = None
     scratch: int = 0
+    sums: int = 0
     in_place: bool = False
     path: str = ""
     notes: tuple[str, ...] = ()
     unsupported: str = ""
+    compute: Callable[[NDArray[Any], Numbers], NDArray[Any]] | None = field(default=None, repr=False, compare=False)
+    moves: bool = False
+    decide: Callable[[NDArray[Any]], NDArray[np.int64]] = field(default=largest, repr=False, compare=False)
 
 
 Stages = tuple[Stage, ...]
@@ -125,22 +171,42 @@ def within(path: str, stages: Stages) -> Stages:
     return tuple(replace(stage, path=f"{path}.{stage.path}".rstrip(".")) for stage in stages)
 
 
-def dense(op: str, outputs: int, inputs: int, bias: bool, **more: Any) -> Stage:
+def dense(op: str, weight: NDArray[Any], bias: NDArray[Any] | None = None, **more: Any) -> Stage:
     """A product y = W x + b, priced as a network's dense layer.
 
     Args:
         op: What it is called.
-        outputs: Rows of W.
-        inputs: Columns of W.
-        bias: Whether there is a b.
+        weight: W, shape (outputs, inputs).
+        bias: b, shape (outputs,); left out if it is all zeros.
         **more: Other attributes of the stage.
     """
+    outputs, inputs = weight.shape
+    shifted = bias is not None and bool(np.any(bias))
     stored = (
-        Stored("weight", "weight", outputs * inputs),
-        *([Stored("bias", "bias", outputs)] if bias else []),
+        kept("weight", weight),
+        *([kept("bias", bias, "bias")] if shifted else []),
         Stored("requantisation", "requantisation", outputs),
     )
-    return Stage(op, outputs, outputs * inputs, bias_adds=outputs if bias else 0, stored=stored, **more)
+    options = {"compute": affine, **more}
+    return Stage(op, outputs, outputs * inputs, bias_adds=outputs if shifted else 0, stored=stored, **options)
+
+
+def affine(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+    """What a dense layer gives: x W^T + b."""
+    return np.asarray(x @ numbers["weight"].T + numbers.get("bias", 0.0))
+
+
+def squared_distances(x: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:
+    """|x - v|^2 for samples (N, features) and vectors (V, features), shape (N, V); exact for integers.
+
+    As |x|^2 - 2 x v + |v|^2 in float64: what a device sums up one by one, in one product of matrices.
+    """
+    x, vectors = x.astype(np.float64), vectors.astype(np.float64)
+    dots = x @ vectors.T
+    dots *= -2
+    dots += np.einsum("nf,nf->n", x, x)[:, None]
+    dots += np.einsum("vf,vf->v", vectors, vectors)
+    return np.asarray(np.maximum(dots, 0, out=dots))
 
 
 def argmax(scores: int) -> int:

@@ -7,20 +7,28 @@ classes, the coefficients of the support vectors of both, and the sign is a vote
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import combinations
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.kernel_approximation import Nystroem, RBFSampler
 from sklearn.svm import SVC, NuSVC
 
 from mcubench.cost.estimators.stages import (
     NotPricedError,
+    Numbers,
     Stage,
     Stages,
     Stored,
+    affine,
     argmax,
     class_bits,
     classifying,
     dense,
+    kept,
+    squared_distances,
     transforming,
 )
 
@@ -34,16 +42,16 @@ def _kernel_machine(estimator: Any) -> Stages:
     pairs = classes * (classes - 1) // 2
     if estimator.break_ties and classes > 2:
         raise NotPricedError("break_ties compares decision values, not votes")
-    vectors, features = estimator.support_vectors_.shape
+    vectors = len(estimator.support_vectors_)
     signs = 1 if pairs == 1 else 0  # of two classes the sign says it all
     if estimator.kernel == "linear":  # the vectors of a pair add up to one
         decisions: Stages = (
-            dense(f"{name}: {pairs} pairs", pairs, features, bias=True, comparisons=signs, path="decision"),
+            dense(f"{name}: {pairs} pairs", estimator.coef_, estimator.intercept_, comparisons=signs, path="decision"),
         )
     else:
         stored = (
-            Stored("dual coefficients", "weight", (classes - 1) * vectors),
-            Stored("bias", "bias", pairs),
+            kept("dual coefficients", estimator.dual_coef_, rounding="tensor"),
+            kept("bias", estimator.intercept_, "bias"),
             Stored("requantisation", "requantisation", pairs),
         )
         # A vector takes part against every other class: the sum over pairs of both classes' vectors.
@@ -55,44 +63,93 @@ def _kernel_machine(estimator: Any) -> Stages:
             bias_adds=pairs,
             stored=stored,
             path="decision",
+            compute=partial(_decisions, ends=np.cumsum([0, *estimator.n_support_])),
         )
-        decisions = (_kernel(name, estimator.kernel, vectors, features), decision)
+        gamma, coef0, degree = estimator._gamma, estimator.coef0, estimator.degree
+        decisions = (_kernel(name, estimator.kernel, estimator.support_vectors_, gamma, coef0, degree), decision)
     if pairs == 1:
         return decisions
     votes = Stage(
-        f"{name}: votes", classes, comparisons=pairs + argmax(classes), output_bits=class_bits(estimator), path="votes"
+        f"{name}: votes",
+        classes,
+        comparisons=pairs + argmax(classes),
+        output_bits=class_bits(estimator),
+        path="votes",
+        compute=partial(_votes, classes=classes),
     )
     return (*decisions, votes)
+
+
+def _decisions(values: NDArray[Any], numbers: Numbers, ends: NDArray[Any]) -> NDArray[Any]:
+    """For each pair of classes i < j: coefficients of the vectors of i against j and of those of j against i."""
+    coefficients = numbers["dual coefficients"]
+    weight = np.zeros((len(numbers["bias"]), values.shape[1]), coefficients.dtype)
+    for row, (i, j) in zip(weight, combinations(range(len(ends) - 1), 2), strict=True):
+        row[ends[i] : ends[i + 1]] = coefficients[j - 1, ends[i] : ends[i + 1]]
+        row[ends[j] : ends[j + 1]] = coefficients[i, ends[j] : ends[j + 1]]
+    return np.asarray(values @ weight.T + numbers["bias"])
+
+
+def _votes(decisions: NDArray[Any], _numbers: Numbers, classes: int) -> NDArray[Any]:
+    """How many pairs each class wins: the first of a pair if its decision is above 0."""
+    votes = np.zeros((len(decisions), classes))
+    for decision, (i, j) in zip(decisions.T, combinations(range(classes), 2), strict=True):
+        votes[:, i] += decision > 0
+        votes[:, j] += decision <= 0
+    return votes
 
 
 @transforming.register
 def _nystroem(estimator: Nystroem) -> Stages:
     """The kernel with the vectors kept, then a square matrix."""
-    vectors, features = estimator.components_.shape
-    size = estimator.normalization_.shape[0]
-    square = dense("Nystroem: projection", size, vectors, bias=False, path="projection")
-    return _kernel("Nystroem", estimator.kernel, vectors, features), square
+    vectors = estimator.components_
+    square = dense("Nystroem: projection", estimator.normalization_, path="projection")
+    gamma, coef0, degree = estimator.gamma, estimator.coef0, estimator.degree
+    if gamma is None:  # as in sklearn.metrics.pairwise, whose defaults these are
+        gamma = 1 / vectors.shape[1]
+    coef0, degree = 1.0 if coef0 is None else coef0, 3 if degree is None else degree
+    return _kernel("Nystroem", estimator.kernel, vectors, gamma, coef0, degree), square
 
 
 @transforming.register
 def _random_features(estimator: RBFSampler) -> Stages:
     """sqrt(2 / n) cos(W x + b)."""
-    features, size = estimator.random_weights_.shape
-    return (dense("RBFSampler", size, features, bias=True, functions=size, products=size),)
+    weight, bias = estimator.random_weights_.T, estimator.random_offset_
+    size = len(weight)
+
+    def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        return np.asarray(np.sqrt(2 / size) * np.cos(affine(x, numbers)))
+
+    return (dense("RBFSampler", weight, bias, functions=size, products=size, compute=compute),)
 
 
-def _kernel(name: str, kernel: Any, vectors: int, features: int) -> Stage:
+def _kernel(name: str, kernel: Any, vectors: NDArray[Any], gamma: float, coef0: float, degree: float) -> Stage:
     """A kernel's values; its factor gamma is folded into the vectors where these stand in a dot product."""
-    op, weights = f"{name}: {kernel} kernel", Stored("vectors", "weight", vectors * features)
+    count, features = vectors.shape
+    op, weights = f"{name}: {kernel} kernel", kept("vectors", vectors, rounding="input")
     # All vectors have the input's one scale, so one multiplier takes all sums to the function's argument.
-    scale = Stored("requantisation", "requantisation", 1)
-    macs = vectors * features
-    if kernel == "rbf":  # exp(-gamma |x - v|^2)
-        stored: tuple[Stored, ...] = (weights, scale)
-        return Stage(op, vectors, macs, functions=vectors, products=vectors, stored=stored, path="kernel")
-    if kernel in ("poly", "polynomial", "sigmoid"):  # (gamma x v + r)^d, tanh(gamma x v + r)
-        stored = (weights, Stored("coef0", "bias", 1), scale)
-        return Stage(op, vectors, macs, functions=vectors, bias_adds=vectors, stored=stored, path="kernel")
-    if kernel == "linear":
-        return Stage(op, vectors, macs, stored=(weights, scale), path="kernel")
-    raise NotPricedError(f"there is no formula for the kernel {kernel!r}")
+    stored: tuple[Stored, ...] = (weights, Stored("requantisation", "requantisation", 1))
+    macs = count * features
+    if kernel == "rbf":
+
+        def values(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+            return np.asarray(np.exp(-gamma * squared_distances(x, numbers["vectors"])))
+
+        options: dict[str, Any] = {"functions": count, "products": count}
+    elif kernel in ("poly", "polynomial", "sigmoid"):
+
+        def values(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+            dots = gamma * (x @ numbers["vectors"].T) + numbers["coef0"]
+            return np.asarray(np.tanh(dots) if kernel == "sigmoid" else dots**degree)
+
+        stored = (weights, kept("coef0", [coef0], "bias"), stored[-1])
+        options = {"functions": count, "bias_adds": count}
+    elif kernel == "linear":
+
+        def values(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+            return np.asarray(x @ numbers["vectors"].T)
+
+        options = {}
+    else:
+        raise NotPricedError(f"there is no formula for the kernel {kernel!r}")
+    return Stage(op, count, macs, stored=stored, path="kernel", compute=values, **options)

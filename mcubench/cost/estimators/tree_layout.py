@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcubench.cost.estimators.stages import Stored, index_bits
+from mcubench.cost.estimators.stages import Stored, index_bits, kept
 
-__all__ = ["NODES", "Tree", "node_arrays"]
+__all__ = ["NODES", "THRESHOLDS", "Tree", "node_arrays", "with_thresholds"]
+
+THRESHOLDS = "thresholds"
 
 NODES = (
     "trees: each node has its feature (1 B up to 255 features, else 2 B) or the mark of a leaf; each split a threshold "
@@ -58,16 +60,28 @@ class Tree:
             depth += 1
         return depth
 
-    def path_lengths(self, x: NDArray[Any]) -> NDArray[np.int64]:
-        """Tests that each sample takes, shape (N,), for x of shape (N, features)."""
-        x = x.astype(self.reads)
+    def leaves(self, x: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The leaf of each sample and how many tests lead there, shape (N,) each, for x of shape (N, features)."""
+        x = x.astype(self.reads, copy=False)
         node, tests = np.zeros(len(x), np.int64), np.zeros(len(x), np.int64)
-        while (rows := np.flatnonzero(self.left[node] >= 0)).size:
+        rows = np.arange(len(x))
+        while (rows := rows[self.left[node[rows]] >= 0]).size:
             at = node[rows]
             holds = x[rows, self.feature[at]] <= self.threshold[at]
             node[rows] = np.where(holds, self.left[at], self.right[at])
             tests[rows] += 1
-        return tests
+        return node, tests
+
+
+def with_thresholds(trees: Sequence[Tree], thresholds: NDArray[Any]) -> list[Tree]:
+    """The trees with other thresholds, given for all splits in their order, as `node_arrays` stores them."""
+    changed, start = [], 0
+    for tree in trees:
+        own = tree.threshold.astype(thresholds.dtype)
+        own[tree.left >= 0] = thresholds[start : start + tree.splits]
+        changed.append(replace(tree, threshold=own, reads=np.float64))
+        start += tree.splits
+    return changed
 
 
 def node_arrays(trees: Sequence[Tree], features: int) -> tuple[Stored, ...]:
@@ -82,6 +96,6 @@ def node_arrays(trees: Sequence[Tree], features: int) -> tuple[Stored, ...]:
     most = max(tree.splits for tree in trees)
     return (
         Stored("features", "constant", nodes, index_bits(features + 1)),
-        Stored("thresholds", "weight", splits),
+        kept(THRESHOLDS, np.concatenate([tree.threshold[tree.left >= 0] for tree in trees]), rounding="threshold"),
         Stored("right children", "constant", splits, max(16, index_bits(most))),
     )

@@ -8,11 +8,12 @@ Greedy function approximation, 2001); the largest sum wins. Additions are no MAC
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -25,6 +26,7 @@ from sklearn.tree import DecisionTreeClassifier
 from mcubench.cost.estimators.stages import (
     ACCUMULATOR_BITS,
     NotPricedError,
+    Numbers,
     Stage,
     Stages,
     Stored,
@@ -32,8 +34,10 @@ from mcubench.cost.estimators.stages import (
     class_bits,
     classifying,
     index_bits,
+    kept,
+    largest,
 )
-from mcubench.cost.estimators.tree_layout import NODES, Tree, node_arrays
+from mcubench.cost.estimators.tree_layout import NODES, THRESHOLDS, Tree, node_arrays, with_thresholds
 
 __all__ = ["trees_of"]
 
@@ -81,7 +85,24 @@ def _single(estimator: DecisionTreeClassifier) -> Stages:
     stored = (*node_arrays(trees, estimator.n_features_in_), leaves)
     notes = (NODES, f"tree: a leaf stores its class ({bits // 8} B)")
     op = f"{type(estimator).__name__}: depth {trees[0].depth}"
-    return (Stage(op, 1, comparisons=trees[0].depth, stored=stored, output_bits=bits, notes=notes),)
+    classes = trees[0].values.argmax(1)
+
+    def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        (tree,) = with_thresholds(trees, numbers[THRESHOLDS])
+        return np.asarray(classes[tree.leaves(x)[0]])[:, None]
+
+    return (
+        Stage(
+            op,
+            1,
+            comparisons=trees[0].depth,
+            stored=stored,
+            output_bits=bits,
+            notes=notes,
+            compute=compute,
+            decide=lambda classes: np.asarray(classes[:, 0], np.int64),
+        ),
+    )
 
 
 @classifying.register(ExtraTreesClassifier)
@@ -91,44 +112,88 @@ def _forest(estimator: Any) -> Stages:
     class_bits(estimator)
     trees, classes = trees_of(estimator), len(estimator.classes_)
     leaves = np.concatenate([tree.leaf_values for tree in trees])
-    mixed = leaves[np.count_nonzero(leaves, axis=1) > 1]
-    rows = len(np.unique(mixed, axis=0))
-    bits = index_bits(classes + rows)
+    rows = np.unique(leaves[np.count_nonzero(leaves, axis=1) > 1], axis=0)
+    bits = index_bits(classes + len(rows))
     stored = (
         Stored("leaves' numbers", "constant", len(leaves), bits),
-        Stored("class probabilities", "weight", rows * classes),
+        kept("class probabilities", rows, rounding="unit"),
     )
     note = f"forest: a leaf stores a number ({bits // 8} B), its class" + (
-        f" where it is pure, else that of one of {rows:,} rows of {classes} probabilities at the weights' width"
-        if rows
+        f" where it is pure, else that of one of {len(rows):,} rows of {classes} probabilities at the weights' width"
+        if len(rows)
         else ", as all are pure"
     )
-    return _summed(estimator, trees, classes, stored, note)
+    places = {row.tobytes(): place for place, row in enumerate(rows, classes)}
+    numbers_of = [np.array([_number(row, places) for row in tree.values]) for tree in trees]
+
+    def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        table = np.concatenate([np.eye(classes), numbers["class probabilities"].reshape(-1, classes)])
+        sums = np.zeros((len(x), classes))
+        for tree, own in zip(with_thresholds(trees, numbers[THRESHOLDS]), numbers_of, strict=True):
+            sums += table[own[tree.leaves(x)[0]]]
+        return sums
+
+    return _summed(estimator, trees, classes, stored, note, compute)
+
+
+def _number(row: NDArray[Any], places: Mapping[bytes, int]) -> int:
+    """The number of a leaf: its class if it is pure, else the place of its probabilities; 0 of nodes that are none."""
+    return int(row.argmax()) if np.count_nonzero(row) == 1 else places.get(row.tobytes(), 0)
 
 
 @classifying.register
 def _boosted(estimator: GradientBoostingClassifier) -> Stages:
     """The learning rate is part of what leaves store."""
-    if estimator.init_ != "zero" and not isinstance(estimator.init_, DummyClassifier):
+    if estimator.init_ == "zero":
+        start = np.zeros(estimator.estimators_.shape[1])
+    elif isinstance(estimator.init_, DummyClassifier):
+        # What sklearn.ensemble._gb adds the trees to: the log-odds of two classes, the logarithms of more.
+        prior = estimator.init_.class_prior_
+        start = np.log(prior[1:] / prior[0]) if len(prior) == 2 else np.log(prior)
+    else:
         raise NotPricedError("it starts from another estimator's predictions")
-    return _added(estimator, estimator.estimators_.shape[1])
+    return _added(estimator, start, estimator.learning_rate, at_zero=1)
 
 
 @classifying.register
 def _histogram(estimator: HistGradientBoostingClassifier) -> Stages:
     if estimator.is_categorical_ is not None:
         raise NotPricedError("it has categorical features")
-    return _added(estimator, estimator.n_trees_per_iteration_)
+    return _added(estimator, np.ravel(estimator._baseline_prediction), rate=1.0, at_zero=0)
 
 
-def _added(estimator: Any, scores: int) -> Stages:
-    trees = trees_of(estimator)
-    leaves = sum(len(tree.leaf_values) for tree in trees)
-    stored = (Stored("leaves' values", "weight", leaves), Stored("bias", "bias", scores))
-    return _summed(estimator, trees, scores, stored, "boosting: a leaf stores its value at the weights' width")
+def _added(estimator: Any, start: NDArray[Any], rate: float, at_zero: int) -> Stages:
+    """Trees that give a number each, one tree a score and iteration; of one score, 0 means class `at_zero`."""
+    trees, scores = trees_of(estimator), len(start)
+    leaves = [rate * tree.leaf_values[:, 0] for tree in trees]
+    ends = np.cumsum([len(each) for each in leaves])[:-1]
+    values = kept("leaves' values", np.concatenate(leaves), rounding="tensor")
+    stored = (values, kept("bias", start, "bias"))
+
+    def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        sums = np.broadcast_to(numbers["bias"], (len(x), scores)).astype(np.float64)
+        rounded = np.split(numbers["leaves' values"], ends)
+        for index, tree in enumerate(with_thresholds(trees, numbers[THRESHOLDS])):
+            ranks = np.cumsum(tree.left < 0) - 1  # leaves in the order of their nodes
+            sums[:, index % scores] += rounded[index][ranks[tree.leaves(x)[0]]]
+        return sums
+
+    def decide(sums: NDArray[Any]) -> NDArray[np.int64]:
+        return np.asarray(sums[:, 0] >= 0, np.int64) if scores == 1 and at_zero else largest(sums)
+
+    note = "boosting: a leaf stores its value at the weights' width"
+    return _summed(estimator, trees, scores, stored, note, compute, decide)
 
 
-def _summed(estimator: Any, trees: Sequence[Tree], scores: int, stored: tuple[Stored, ...], note: str) -> Stages:
+def _summed(
+    estimator: Any,
+    trees: Sequence[Tree],
+    scores: int,
+    stored: tuple[Stored, ...],
+    note: str,
+    compute: Callable[[NDArray[Any], Numbers], NDArray[Any]],
+    decide: Callable[[NDArray[Any]], NDArray[np.int64]] = largest,
+) -> Stages:
     return (
         Stage(
             f"{type(estimator).__name__}: {len(trees):,} trees",
@@ -137,5 +202,7 @@ def _summed(estimator: Any, trees: Sequence[Tree], scores: int, stored: tuple[St
             stored=(*node_arrays(trees, estimator.n_features_in_), *stored),
             output_bits=ACCUMULATOR_BITS,
             notes=(NODES, note),
+            compute=compute,
+            decide=decide,
         ),
     )

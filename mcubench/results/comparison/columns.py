@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mcubench.results.comparison.rows import Comparison, Mean, Range, Row
+from mcubench.results.form import FLOAT, UNKNOWN
 
 __all__ = ["LEFT", "columns", "legend"]
 
@@ -36,9 +37,11 @@ def columns(
     found: dict[str, Callable[[Row], str]] = {
         LEFT: lambda row: row.model,
         "seeds": lambda row: str(len(row.runs)),
+        "bits": lambda row: row.form.replace("-bit", ""),
         "test [%]": lambda row: mean(row.test_accuracy),
         "val [%]": lambda row: mean(row.val_accuracy),
         "F1 [%]": lambda row: mean(row.test_macro_f1),
+        "float [%]": lambda row: mean(row.float_test_accuracy),
         "MACs": lambda row: text(row.macs, row.best_for_macs),
         "flash [B]": lambda row: text(row.flash_bytes, row.best_for_flash),
         "RAM [B]": lambda row: text(row.ram_bytes),
@@ -61,6 +64,11 @@ def legend(comparison: Comparison, best: str) -> list[str]:
         f"{best}: on the Pareto front; no other row has a better test accuracy for no more MACs (or flash), "
         "or the same for less"
     ]
+    lines.append(
+        "bits: what test, val and F1 are of, and MACs, flash and RAM the price of; float [%]: test accuracy unrounded"
+    )
+    if any(UNKNOWN in row.form for row in comparison.rows):
+        lines.append(f"{FLOAT}{UNKNOWN} ...): scored unrounded, as the form that is priced is not known")
     if any(len(row.runs) > 1 for row in comparison.rows):
         lines.append("±: half the 95 % interval of the mean over seeds, by Student's t")
     if comparison.has_features:

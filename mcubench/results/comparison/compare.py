@@ -108,7 +108,9 @@ def _row(data: str, label: str, runs: Sequence[Run], notes: list[str]) -> Row:
     epochs = [run.epochs for run in runs if run.epochs is not None]
     if epochs and min(epochs) != max(epochs):
         notes.append(f"{label} on {data}: its runs were trained for {min(epochs)} to {max(epochs)} epochs")
-    return Row(data=data, model=label, runs=tuple(run.folder for run in runs), **means, **costs)  # type: ignore[arg-type]
+    forms = ", ".join(sorted({run.form for run in runs}))
+    folders = tuple(run.folder for run in runs)
+    return Row(data=data, model=label, runs=folders, form=forms, **means, **costs)  # type: ignore[arg-type]
 
 
 def _with_fronts(rows: Sequence[Row]) -> list[Row]:

@@ -12,16 +12,19 @@ from typing import Any
 
 from mcubench.errors import CorruptDataError, UserError
 from mcubench.results.comparison.naming import key_of
+from mcubench.results.form import FLOAT, priced_scores
 from mcubench.results.result import SCHEMA_VERSION
 from mcubench.results.run_folder import CONFIG, shown
 
 __all__ = ["COSTS", "MEANS", "Run", "find_runs", "read_run"]
 
-# What a row averages over, and what each of its runs costs: the field of `Row`, and where result.json has it.
+# What a row averages over, and what each of its runs costs: the field of `Row`, and where result.json has it; of its
+# forms, ``priced`` is the one whose scores belong to the price.
 MEANS = {
-    "test_accuracy": ("accuracy", "test"),
-    "val_accuracy": ("accuracy", "val"),
-    "test_macro_f1": ("macro_f1", "test"),
+    "test_accuracy": ("priced", "accuracy", "test"),
+    "val_accuracy": ("priced", "accuracy", "val"),
+    "test_macro_f1": ("priced", "macro_f1", "test"),
+    "float_test_accuracy": ("float", "accuracy", "test"),
     "fit_seconds": ("seconds", "fit"),
 }
 COSTS = {
@@ -54,6 +57,7 @@ class Run:
         seeds: All seeds, as one key; ``None`` if the run was not seeded.
         epochs: Epochs trained.
         is_fold: Whether it is one fold of a cross-validation.
+        form: What its scores are of: ``float``, ``8-bit`` or other widths in words.
         values: `MEANS` and `COSTS`, by field.
     """
 
@@ -66,6 +70,7 @@ class Run:
     seeds: str | None
     epochs: float | None
     is_fold: bool
+    form: str
     values: dict[str, Any]
 
     @property
@@ -172,6 +177,9 @@ def _run(folder: Path, written: int, row: dict[str, Any]) -> Run:
         if _TRAINING in data_options:
             model_options[_TRAINING] = data_options[_TRAINING]
         data_options = {key: value for key, value in data_options.items() if key not in (*_NOT_THE_DATA, _TRAINING)}
+    priced = priced_scores(row)
+    forms = (each for each in (row, row.get("other_form")) if each is not None and each.get("form", FLOAT) == FLOAT)
+    row = {**row, "priced": priced, "float": next(forms, None)}
     seeded = isinstance(row["seed"], int) and not isinstance(row["seed"], bool)
     return Run(
         folder=folder,
@@ -183,6 +191,7 @@ def _run(folder: Path, written: int, row: dict[str, Any]) -> Run:
         seeds=key_of(row["seed"], seeds) if seeded else None,
         epochs=_number(row, ("epochs",)),
         is_fold=split is not None and split.get("folds") is not None,
+        form=str(priced["form"]),
         values={field: _number(row, where) for field, where in (MEANS | COSTS).items()},
     )
 
@@ -191,7 +200,7 @@ def _number(row: dict[str, Any], where: tuple[str, ...]) -> float | None:
     """The number at a place in a ``result.json``; ``None`` if it is not known, or nothing is there to have it."""
     found: Any = row
     for key in where:
-        found = found.get(key) if key == "preprocessing" else found[key]  # the one field that old files lack
+        found = found.get(key) if key == "preprocessing" else found[key]  # a field that old files lack
         if found is None:
             return None
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found < math.inf:

@@ -43,9 +43,11 @@ class Row:
         data: The data set, with the options in which data sets of its name differ.
         model: The name that was given, or the model with the options in which its rows on this data set differ.
         runs: The runs' folders.
+        form: What these scores are of, the form that is priced where it is known: ``float``, ``8-bit`` or other widths.
         test_accuracy: In 0 .. 1; ``None``, as all that follow, if a run does not know it.
         val_accuracy: The same.
         test_macro_f1: The same.
+        float_test_accuracy: The test accuracy without rounding.
         fit_seconds: Training with validation.
         macs: Multiply-accumulates for one sample.
         flash_bytes: What the weights occupy.
@@ -59,9 +61,11 @@ class Row:
     data: str
     model: str
     runs: tuple[Path, ...]
+    form: str
     test_accuracy: Mean | None
     val_accuracy: Mean | None
     test_macro_f1: Mean | None
+    float_test_accuracy: Mean | None
     fit_seconds: Mean | None
     macs: Range | None
     flash_bytes: Range | None

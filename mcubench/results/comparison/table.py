@@ -17,7 +17,7 @@ from mcubench.results.comparison.rows import Comparison, Range, Row
 __all__ = ["print_tables"]
 
 # Columns that a narrow terminal leaves out, first ones first.
-_UNPRESSING = ("params", "val [%]", "F1 [%]", "fit [s]", "RAM [B]", "features MACs", "seeds")
+_UNPRESSING = ("params", "val [%]", "F1 [%]", "fit [s]", "float [%]", "RAM [B]", "features MACs", "seeds")
 # Characters that models' names have before other columns are left out for them: their longest word's, within limits.
 _NAMES = (24, 32)
 _MARK = "*"

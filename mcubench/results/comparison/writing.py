@@ -18,7 +18,7 @@ __all__ = ["save_csv", "save_markdown"]
 def save_csv(comparison: Comparison, target: Path) -> None:
     """Writes all figures, a row each: shares in 0 .. 1, half-widths of intervals, costs from and to."""
     costs = [name for name in COSTS if name != "features_macs" or comparison.has_features]
-    header = ["data", "model", "seeds"]
+    header = ["data", "model", "seeds", "form"]
     header += [heading for name in MEANS for heading in (name, f"{name}_ci95")]
     header += [heading for name in costs for heading in (f"{name}_min", f"{name}_max")]
     header += ["best_for_flash", "best_for_macs", "runs"]
@@ -26,7 +26,7 @@ def save_csv(comparison: Comparison, target: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(header)
         for row in comparison.rows:
-            cells: list[Any] = [row.data, row.model, len(row.runs)]
+            cells: list[Any] = [row.data, row.model, len(row.runs), row.form]
             for name in MEANS:
                 mean: Mean | None = getattr(row, name)
                 cells += ["?", ""] if mean is None else [mean.value, mean.half_width]  # csv writes None as nothing

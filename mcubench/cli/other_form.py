@@ -62,7 +62,7 @@ def other_form(model: LightningModule, scored: BitWidths, priced: BitWidths, sco
         What ``result.json`` has as ``other_form``; ``None`` if there is no other form, or it is not known.
     """
     classes = scoring.num_classes
-    if classes is None or scored == priced:
+    if classes is None:
         return None
     if (estimator := getattr(model, "float_estimator", None)) is not None:
         if form_of(scored) == FLOAT:

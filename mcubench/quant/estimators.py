@@ -216,7 +216,8 @@ def grids_from_numbers(rows: Any) -> Grids:
         if row is None:
             found.append(None)
             continue
-        if not (isinstance(row, list) and len(row) == 2 and all(math.isfinite(each) for each in row) and row[0] > 0):
+        pair = isinstance(row, list) and len(row) == 2 and all(isinstance(each, (int, float)) for each in row)
+        if not (pair and all(map(math.isfinite, row)) and row[0] > 0):
             raise ValueError("its grids are no pairs of scale and zero point")
         found.append(Grid(float(row[0]), int(row[1])))
     return tuple(found)

@@ -82,6 +82,8 @@ class Case:
     def args(self) -> list[str]:
         """Options of the command line."""
         args = ["--model", self.model]
+        if self.reference is not None:  # in integers it would not agree with it
+            args += ["--model.bits", "float32"]
         for name, value in self.options.items():
             args += [f"--model.{name}", yaml.safe_dump(value, default_flow_style=True).partition("\n...")[0].strip()]
         if self.data is Digits:
@@ -101,7 +103,7 @@ class Case:
     def make(self, **options: Any) -> Any:
         """A new module for its data."""
         data = self.read()
-        seed = {"seed": 0} if issubclass(self.kind, Baseline) else {}
+        seed = {"seed": 0, "bits": "float32"} if issubclass(self.kind, Baseline) else {}
         shapes = {"input_shape": data.input_shape, "num_classes": data.num_classes}
         return self.kind(**{**shapes, **seed, **self.options, **options})
 

@@ -25,7 +25,7 @@ from mcubench import baselines
 from mcubench.baselines import Baseline
 from mcubench.cli.main import main
 from mcubench.cli.names import BASELINES, MODELS
-from mcubench.cost import profile
+from mcubench.cost import BitWidths, profile
 from tests.baselines.cases import CASES, ESTIMATORS, NETS, Case
 from tests.trained import drawing
 
@@ -173,7 +173,8 @@ class TestContract:
         if case.reference is not None and not profiled["unsupported"]:
             # of the estimator that never was in a module or a checkpoint
             x = case.read().arrays("test")[0]
-            assert profile(_fitted(str(case)), torch.tensor(x).flatten(1)).flash_bytes == profiled["flash_bytes"]
+            reference = profile(_fitted(str(case)), torch.tensor(x).flatten(1), BitWidths(32, 32))
+            assert reference.flash_bytes == profiled["flash_bytes"]
 
     def test_checkpoints_hold_tensors_and_plain_values(self, case: Case, run: Run) -> None:
         x = torch.tensor(case.read().arrays("test")[0])
@@ -197,7 +198,7 @@ class TestContract:
         assert main(["fit", "--ckpt_path", "last", *QUIET]) == 0
         assert fits == []
         again = json.loads((folder / "result.json").read_text())
-        for key in ("accuracy", "macro_f1", "steps", "checkpoint"):
+        for key in ("accuracy", "macro_f1", "form", "other_form", "steps", "checkpoint"):
             assert again[key] == run.row[key]
         after = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
         assert after.keys() == before.keys()

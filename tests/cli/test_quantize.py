@@ -21,7 +21,7 @@ from mcubench.models import CNN
 from mcubench.quant.integer import predict
 from mcubench.results.checkpoint_io import load_checkpoint
 from tests.cli.test_main import failure
-from tests.trained import digits_run, trained
+from tests.trained import digits_run
 
 __all__ = ["digits_run"]
 
@@ -54,6 +54,10 @@ def test_four_forms_in_one_table(digits_run: Path, workplace: Path, capsys: pyte
     assert forms["float"]["macro_f1"] == pytest.approx(metrics.f1_score(true, predicted, average="macro"))
     assert {**forms["integer graph"], "name": ""} == {**forms["TFLite Micro"], "name": ""}
     assert report["mismatches"] == [0, 360 * 10]
+    other = json.loads((digits_run / "result.json").read_text())["other_form"]
+    assert other["form"] == "8-bit"
+    assert other["accuracy"]["test"] == forms["TFLite Micro"]["accuracy"], "the fit has said it"
+    assert other["macro_f1"]["test"] == pytest.approx(forms["TFLite Micro"]["macro_f1"])
     assert report["samples"] == 360
     found = report["changes"]
     assert found["count"] == found["better"] + found["worse"] + found["neither"]
@@ -165,8 +169,5 @@ def test_wrong_options_are_one_line(
     assert message in failure(capsys, "quantize", "--ckpt_path", str(digits_run), *options)
 
 
-def test_untrained_and_classical_models_are_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_untrained_models_are_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "quantize needs a trained model" in failure(capsys, "quantize", "--model", "CNN")
-    run = trained(Path("runs"), "--model", "GaussianNB", "--data.size", "8")
-    line = failure(capsys, "quantize", "--ckpt_path", str(run))
-    assert "GaussianNB is a classical model, and quantize takes networks" in line

@@ -222,7 +222,7 @@ class TestInTheModule:
         assert levels(model.teacher) > 256
 
     def test_a_teacher_in_validation_is_said_to_be_float(self, tmp_path: Path) -> None:
-        with pytest.warns(UserWarning, match=r"is evaluated with teacher\.0\.weight too.*that part is float") as said:
+        with pytest.warns(UserWarning, match=r"is evaluated with teacher\.0\.weight too.*that is float") as said:
             fit(tmp_path, QuantizationAwareTraining(), net(TeacherInValidation))
         assert sum("teacher" in str(each.message) for each in said) == 1
 

@@ -128,8 +128,8 @@ def test_the_table_of_the_readme_is_the_one_that_is_printed(
         return re.sub(r"[\d.,+-]+", "0", text[text.index("┏") :]).split()
 
     assert words(block) == words(printed)
-    (accuracy,) = re.findall(r"accuracy │ +([\d.]+) % │ +([\d.]+) % │ +([\d.]+) %", block)
-    (now,) = re.findall(r"accuracy │ +([\d.]+) % │ +([\d.]+) % │ +([\d.]+) %", printed)
+    (accuracy,) = re.findall(r"accuracy, float │ +([\d.]+) % │ +([\d.]+) % │ +([\d.]+) %", block)
+    (now,) = re.findall(r"accuracy, float │ +([\d.]+) % │ +([\d.]+) % │ +([\d.]+) %", printed)
     assert [float(number) for number in accuracy] == [pytest.approx(float(number), abs=2) for number in now]
 
 

@@ -97,6 +97,7 @@ Exit code 0 if both agree, 1 if they do not, 2 if the question was wrong."""
 --calibration_samples 5000 --observer mse: how ranges are observed, on training data only
   A run with quantisation-aware training has learned both: these options are refused for it.
 --samples 500: of the test set; not given, all of it
+  A classical model is measured in int8, int16 and float32; fit --model.bits int16 chooses one.
 --json, --plot sqnr.png: all figures, the signal-to-noise ratio by layer"""
     elif verb == "export":
         examples = """\

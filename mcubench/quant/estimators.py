@@ -212,7 +212,7 @@ def grids_from_numbers(rows: Any) -> Grids:
         ValueError: If it is something else.
     """
     found: list[Grid | None] = []
-    for row in rows if isinstance(rows, list) else [0]:
+    for row in rows if isinstance(rows, list) else [()]:
         if row is None:
             found.append(None)
             continue

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mcubench.files import atomic_path
+from mcubench.results.form import FLOAT
 from mcubench.results.result import SCORES, read_finished, scores_of
 
 __all__ = ["SCHEMA_VERSION", "CrossValidation", "FoldScores", "Spread"]
@@ -33,6 +34,7 @@ class FoldScores:
         epochs: Epochs trained.
         seconds: Training and validation.
         chosen_by: The metric that the scored epoch was chosen by, if one of several was.
+        form: What the scores are of, as in ``result.json``.
     """
 
     fold: int
@@ -46,6 +48,7 @@ class FoldScores:
     epochs: int
     seconds: float
     chosen_by: str | None
+    form: str = FLOAT
 
     @classmethod
     def read(cls, folder: Path, fold: int) -> FoldScores:
@@ -65,6 +68,7 @@ class FoldScores:
             epochs=result["epochs"],
             seconds=result["seconds"]["fit"],
             chosen_by=result["checkpoint"].get("monitor") if result["epochs"] > 1 else None,
+            form=result["form"],
         )
 
 

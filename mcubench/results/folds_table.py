@@ -74,7 +74,7 @@ def _cells(spread: Spread) -> list[str]:
 
 def _explained(result: CrossValidation) -> list[str]:
     """What the figures mean."""
-    lines = []
+    lines = [f"scores in {', '.join(sorted({row.form for row in result.folds}))}"]
     if (pooled := result.pooled_accuracy) is not None:
         samples = sum(row.val_samples or 0 for row in result.folds)
         lines.append(f"pooled: {_percentage(pooled)} of {samples:,} samples are right, each validated once")

@@ -10,6 +10,7 @@ from typing import Any
 
 from mcubench.files import atomic_path
 from mcubench.results.comparison.rows import Mean, mean_of
+from mcubench.results.form import FLOAT
 from mcubench.results.result import SCORES, read_finished, scores_of
 
 __all__ = ["SCHEMA_VERSION", "SeedScores", "SeveralSeeds"]
@@ -31,6 +32,7 @@ class SeedScores:
         epochs: Epochs trained.
         chosen_epoch: Which of them was scored, from 1; ``None`` if none was chosen, and the last weights were scored.
         seconds: Training and validation; of all seeds together if they were trained at once.
+        form: What the scores are of, as in ``result.json``.
     """
 
     seed: int
@@ -42,6 +44,7 @@ class SeedScores:
     epochs: int
     chosen_epoch: int | None
     seconds: float
+    form: str = FLOAT
 
     @classmethod
     def read(cls, folder: Path, seed: int) -> SeedScores:
@@ -58,6 +61,7 @@ class SeedScores:
             epochs=result["epochs"],
             chosen_epoch=result["checkpoint"].get("epoch"),
             seconds=result["seconds"]["fit"],
+            form=result["form"],
         )
 
 

@@ -211,13 +211,13 @@ def grids_from_numbers(rows: Any) -> Grids:
     Raises:
         ValueError: If it is something else.
     """
-    found: list[Grid | None] = []
-    for row in rows if isinstance(rows, list) else [()]:
-        if row is None:
-            found.append(None)
-            continue
-        pair = isinstance(row, list) and len(row) == 2 and all(isinstance(each, (int, float)) for each in row)
-        if not (pair and all(map(math.isfinite, row)) and row[0] > 0):
-            raise ValueError("its grids are no pairs of scale and zero point")
-        found.append(Grid(float(row[0]), int(row[1])))
-    return tuple(found)
+    if not isinstance(rows, list):
+        raise ValueError("its grids are no pairs of scale and zero point")
+    return tuple(None if row is None else _grid(row) for row in rows)
+
+
+def _grid(row: Any) -> Grid:
+    pair = isinstance(row, list) and len(row) == 2 and all(isinstance(each, (int, float)) for each in row)
+    if not (pair and all(map(math.isfinite, row)) and row[0] > 0):
+        raise ValueError("its grids are no pairs of scale and zero point")
+    return Grid(float(row[0]), int(row[1]))

@@ -51,7 +51,7 @@ def print_seeds(result: SeveralSeeds, folder: Path, console: Console) -> None:
     console.print(table)
     for line in (
         f"{result.trained}; {result.seconds:.1f} s",
-        f"scores in {', '.join(sorted({row.form for row in result.seeds}))}; compare has those that the price belongs to",
+        f"scores in {_forms(result)}; compare has those that the price belongs to",
         "±: half the 95 % interval of the mean over seeds, by Student's t: other seeds, the same samples",
     ):
         say(console, line, style="")
@@ -66,3 +66,7 @@ def _half_width(mean: Mean | None) -> str:
 
 def _percentage(value: float | None) -> str:
     return "?" if value is None else f"{100 * value:.2f} %"
+
+
+def _forms(result: SeveralSeeds) -> str:
+    return ", ".join(sorted({row.form for row in result.seeds}))

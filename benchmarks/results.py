@@ -31,7 +31,7 @@ def support_vectors(root: Path) -> str:
     vectors, flash = int(machine.estimator.n_support_.sum()), bytes_text(row["flash_bytes"])
     return (
         f"The RBF SVM was fitted on {machine.fitted_on:,} samples in {row['seconds']['fit'] / 60:.1f} min, validation "
-        f"included, and stores {vectors:,} support vectors: {flash} of flash at 8 bits, "
+        f"included, and stores {vectors:,} support vectors: {flash} of flash ({row['form']}), "
         f"and {row['macs']:,} MACs a digit."
     )
 

@@ -66,8 +66,7 @@ def choose_form(
     for form in FORMS if asked is None else [asked]:
         rounded, note = round_estimator(estimator, form, samples), ""
         found = _accuracy(rounded, validation)
-        if form == "int8" and target - found > TOLERATED:
-            # With trees above all: thresholds between values that fall together separate nothing any more.
+        if form == "int8" and target - found > TOLERATED and _inputs_lose(rounded, target, validation):
             again = round_estimator(fit(rounded.round_inputs(samples)), form, samples)
             if (better := _accuracy(again, validation)) > found:
                 note = f"fitted on inputs of 8 bits: {100 * better:.2f} % of validation, fitted in float and rounded "
@@ -80,6 +79,16 @@ def choose_form(
     elif target - found > TOLERATED:
         note = "; ".join(filter(None, [note, f"{form} loses {loss} (--model.bits takes int8, int16 or float32)"]))
     return Chosen(rounded, note)
+
+
+def _inputs_lose(rounded: RoundedEstimator, target: float, validation: Samples) -> bool:
+    """Whether rounding the inputs alone loses too much, so that fitting on rounded ones may help.
+
+    With trees above all: thresholds between values that fall together separate nothing any more.
+    """
+    x, y = validation
+    exact = RoundedEstimator(rounded.estimator, "float32", (None,) * len(rounded.grids))
+    return target - _accuracy(exact, (rounded.round_inputs(x), y)) > TOLERATED
 
 
 def _accuracy(classifier: Any, samples: Samples) -> float:

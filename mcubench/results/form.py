@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # comparing runs needs no torch
     from mcubench.cost import BitWidths
 
-__all__ = ["FLOAT", "UNKNOWN", "form_of", "priced_scores"]
+__all__ = ["FLOAT", "UNKNOWN", "form_of", "priced_scores", "short_form"]
 
 FLOAT = "float"
 UNKNOWN = " (priced"  # stands behind it where the form that is priced is not known
@@ -22,6 +23,12 @@ def form_of(widths: BitWidths) -> str:
     if widths.weight == widths.activation:
         return f"{widths.weight}-bit{others}"
     return f"{widths.weight}-bit weights{others}, {widths.activation}-bit activations"
+
+
+def short_form(form: str) -> str:
+    """A form for a narrow column: ``8``, ``float``, ``float/8`` where what is priced is not known, ``w4a8``."""
+    widths = re.sub(r"(\d+)-bit weights( \(others by layer\))?, (\d+)-bit activations", r"w\1a\3", form)
+    return re.sub(rf"{re.escape(UNKNOWN)} (\d+)-bit\)", r"/\1", widths).replace("-bit", "")
 
 
 def priced_scores(result: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from mcubench.graph import deploy, trace
 from mcubench.models import MLP, Classifier
 from mcubench.quant.integer.run import predict
 from mcubench.quant.quantize import quantize
-from mcubench.results.form import priced_scores
+from mcubench.results.form import priced_scores, short_form
 from tests.trained import digits_run, trained
 
 __all__ = ["digits_run"]
@@ -76,7 +76,7 @@ def test_what_has_no_kernels_says_so_and_compare_marks_it(tmp_path: Path, capsys
     assert "accuracy, float" in capsys.readouterr().out
     assert priced_scores(row)["form"] == "float (priced 8-bit)"
     assert main(["compare", str(run)]) == 0
-    assert "float (priced ...): scored unrounded" in capsys.readouterr().out
+    assert "float/8: scored unrounded" in capsys.readouterr().out
 
 
 def test_what_was_trained_with_rounding_has_no_other_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,6 +90,21 @@ def test_what_was_trained_with_rounding_has_no_other_form(tmp_path: Path, capsys
     assert (row["form"], row["other_form"]) == ("4-bit weights, 8-bit activations", None)
     assert "accuracy, 4-bit weights" in capsys.readouterr().out
     assert priced_scores(row)["accuracy"] == row["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("form", "short"),
+    {
+        "float": "float",
+        "8-bit": "8",
+        "float (priced 8-bit)": "float/8",
+        "4-bit weights, 8-bit activations": "w4a8",
+        "2-bit weights (others by layer), 8-bit activations": "w2a8",
+        "8-bit, float": "8, float",
+    }.items(),
+)
+def test_narrow_columns_have_short_forms(form: str, short: str) -> None:
+    assert short_form(form) == short
 
 
 def test_an_older_result_is_marked() -> None:

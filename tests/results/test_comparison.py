@@ -415,8 +415,8 @@ class TestReport:
         assert {"model", "test [%]", "MACs", "flash [B]"} <= set(headings[0])
         left_out = re.findall("no room for (.*?):", remarks)
         assert sorted([*headings[0], *(left_out[0].split(", ") if left_out else [])]) == sorted(
-            ["model", "seeds", "test [%]", "val [%]", "F1 [%]", "MACs", "flash [B]", "RAM [B]", "params", "fit [s]",
-             "features MACs"]
+            ["model", "seeds", "bits", "test [%]", "val [%]", "F1 [%]", "float [%]", "MACs", "flash [B]", "RAM [B]",
+             "params", "fit [s]", "features MACs"]
         )  # fmt: skip
         for index in range(12):
             assert len([line for line in lines if f" Model{index} " in line and "90.50 ±6.35" in line]) == 2

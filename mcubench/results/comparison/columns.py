@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mcubench.results.comparison.rows import Comparison, Mean, Range, Row
-from mcubench.results.form import FLOAT, UNKNOWN
+from mcubench.results.form import UNKNOWN, short_form
 
 __all__ = ["LEFT", "columns", "legend"]
 
@@ -37,7 +37,7 @@ def columns(
     found: dict[str, Callable[[Row], str]] = {
         LEFT: lambda row: row.model,
         "seeds": lambda row: str(len(row.runs)),
-        "bits": lambda row: row.form.replace("-bit", ""),
+        "bits": lambda row: short_form(row.form),
         "test [%]": lambda row: mean(row.test_accuracy),
         "val [%]": lambda row: mean(row.val_accuracy),
         "F1 [%]": lambda row: mean(row.test_macro_f1),
@@ -68,7 +68,9 @@ def legend(comparison: Comparison, best: str) -> list[str]:
         "bits: what test, val and F1 are of, and MACs, flash and RAM the price of; float [%]: test accuracy unrounded"
     )
     if any(UNKNOWN in row.form for row in comparison.rows):
-        lines.append(f"{FLOAT}{UNKNOWN} ...): scored unrounded, as the form that is priced is not known")
+        lines.append("float/8: scored unrounded, as the 8-bit form that is priced is not known")
+    if any("activations" in row.form for row in comparison.rows):
+        lines.append("w4a8: weights of 4 bits, activations of 8")
     if any(len(row.runs) > 1 for row in comparison.rows):
         lines.append("±: half the 95 % interval of the mean over seeds, by Student's t")
     if comparison.has_features:

@@ -280,7 +280,7 @@ class TestBaselines:
     def test_is_priced_as_its_estimator(self, fitted: Baseline) -> None:
         report = profile(fitted, torch.zeros(1, 1, 8, 8))
         assert report.model == "DecisionTree"
-        assert costs(report) == costs(profile(fitted.estimator, np.zeros((1, 64))))
+        assert costs(report) == costs(profile(fitted.estimator, np.zeros((1, 64)), fitted.widths))
 
     def test_not_fitted(self) -> None:
         with pytest.raises(UserError, match="DecisionTree is not fitted yet: its cost is known after fit"):

@@ -212,7 +212,8 @@ class Baseline(ScoredModule, abc.ABC):
             return data.arrays("val")
         source = self.trainer.fit_loop.epoch_loop.val_loop._data_source
         loader = source.dataloader() if source.is_defined() else None
-        return None if loader is None else self._collected(loader)
+        several = isinstance(loader, (list, tuple, dict))  # none of which is the one to choose by
+        return None if loader is None or several else self._collected(loader)
 
     def _collected(self, loader: Any) -> Samples:
         """All batches of a loader as two arrays."""

@@ -23,10 +23,11 @@ from rich.console import Console
 
 from mcubench.callbacks import EpochTimer, LastCheckpoint, MACs, RandomState, SizeBudget, Threads
 from mcubench.cli.conclusion import FinishedFit, conclude_fit, write_predictions
+from mcubench.cli.factories import give_factories_to_hparams
 from mcubench.cli.help import describe
 from mcubench.cli.names import expand_names, with_defaults
 from mcubench.cli.parse_errors import explain
-from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors, required_options
+from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
 from mcubench.cli.resume import DEFAULT_ROOT, does_not_fit, with_run_options
 from mcubench.cli.searched import leave_out_searches, searched_options
 from mcubench.errors import UserError
@@ -213,7 +214,7 @@ class BenchCLI(LightningCLI):
             self.config = parser.parse_args([self.verb, *args])
         except argparse.ArgumentError as error:
             options = self._subcommand_parsers[self.verb]._option_string_actions
-            raise UserError(explain(str(error), options, class_options, required_options)) from error
+            raise UserError(explain(str(error), options, class_options)) from error
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: the options of the checkpoint's run are in the arguments already."""
@@ -222,6 +223,7 @@ class BenchCLI(LightningCLI):
         """Makes data, model and trainer."""
         with plain_init_errors():
             super().instantiate_classes()
+        give_factories_to_hparams(self.model)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds what makes a run folder and exact resume, for ``fit``."""

@@ -23,6 +23,7 @@ __all__ = [
     "find_option",
     "find_options",
     "named_class",
+    "short_name",
     "with_defaults",
 ]
 
@@ -128,7 +129,17 @@ def class_path(kind: Kind, name: str, any_module: bool = False) -> str:
             "class of your own is given with its module, as in my_file.MyClass."
         )
     _check(kind, name, module_name, class_name, any_module)
+    if kind == "model":
+        from mcubench.cli.factories import read_as_factories
+
+        read_as_factories(getattr(sys.modules[module_name], class_name))
     return name
+
+
+def short_name(path: str) -> str:
+    """What is typed for a class: its short name if it has one, else its path."""
+    names = {full: short for known in _SHORT.values() for short, full in known.items()}
+    return names.get(path, path)
 
 
 def _check(kind: Kind, name: str, module_name: str, class_name: str, any_module: bool) -> None:

@@ -18,7 +18,7 @@ from torch import nn
 from mcubench.cli.help import describe
 from mcubench.cli.names import configured, expand_names, find_option, find_options, with_defaults
 from mcubench.cli.parse_errors import explain
-from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors, required_options
+from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
 from mcubench.cli.resume import does_not_fit, with_run_options, without_training
 from mcubench.errors import UserError
 from mcubench.results.checkpoint_io import load_checkpoint
@@ -91,7 +91,7 @@ def read_subject(verb: str, args: Sequence[str], add_options: Callable[[Argument
     try:
         config = parser.parse_args(complete)
     except argparse.ArgumentError as error:
-        raise UserError(explain(str(error), parser._option_string_actions, class_options, required_options)) from error
+        raise UserError(explain(str(error), parser._option_string_actions, class_options)) from error
     return Subject(config, shape, checkpoint, data_given, parser)
 
 

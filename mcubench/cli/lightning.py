@@ -18,6 +18,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
@@ -235,7 +236,8 @@ class BenchCLI(LightningCLI):
             metrics = self._metrics_log(config.trainer)
             self.folder = Path(metrics.log_dir)
             self.save_config_kwargs = {"folder": self.folder}
-            kwargs["logger"] = [metrics, *_as_list(config.trainer.logger)]
+            metrics.beside = _as_list(config.trainer.logger)
+            kwargs["logger"] = [metrics, *metrics.beside]
             given = {type(callback): callback for callback in _as_list(config.trainer.callbacks)}
             self.threads = Threads(config.threads, lambda text: self.console.print(text, highlight=False))
             ours = [self.timer, RandomState(), self.threads, *self._costs(config.budget)]
@@ -245,7 +247,7 @@ class BenchCLI(LightningCLI):
             if config.trainer.enable_checkpointing is not False:
                 callbacks += self._checkpoints(config.checkpoint)
         else:
-            kwargs["logger"] = False
+            kwargs["logger"] = DummyLogger()  # a module may ask for self.logger.experiment
             kwargs["enable_checkpointing"] = False
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         trainer: pl.Trainer = super().instantiate_trainer(**kwargs)

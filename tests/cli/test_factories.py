@@ -13,7 +13,7 @@ from mcubench.cli.main import main
 from tests.foreign import MyNet
 
 FEW = ["--data", "tests.foreign.MyData", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"]
-MADE: list[tuple[str, float]] = []
+made_here: list[tuple[str, float]] = []
 
 
 class Direct(MyNet):
@@ -23,7 +23,7 @@ class Direct(MyNet):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.made(self.parameters())  # type: ignore[operator]
-        MADE.append((type(optimizer).__name__, optimizer.param_groups[0]["lr"]))
+        made_here.append((type(optimizer).__name__, optimizer.param_groups[0]["lr"]))
         return optimizer
 
 
@@ -48,7 +48,7 @@ class Template(MyNet):
     def configure_optimizers(self) -> Any:
         optimizer = self.hparams.optimizer(params=self.parameters())
         scheduler = self.hparams.scheduler(optimizer=optimizer)
-        MADE.append((type(scheduler).__name__, scheduler.get_last_lr()[0]))
+        made_here.append((type(scheduler).__name__, scheduler.get_last_lr()[0]))
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
 
@@ -63,19 +63,19 @@ class Template(MyNet):
 def test_an_optimiser_is_made_of_its_options(
     workplace: Path, model: str, options: str, made: tuple[str, float]
 ) -> None:
-    MADE.clear()
+    made_here.clear()
     assert main(["fit", "--model", f"tests.cli.test_factories.{model}", *options.split(), *FEW]) == 0
-    assert MADE == [made]
+    assert made_here == [made]
 
 
 def test_hyperparameters_that_make_an_optimiser_are_saved_as_options(workplace: Path) -> None:
-    MADE.clear()
+    made_here.clear()
     options = "--model.net torch.nn.Linear --model.net.in_features 4 --model.net.out_features 2 "
     options += "--model.optimizer torch.optim.Adam --model.optimizer.lr 0.125 "
     options += "--model.scheduler torch.optim.lr_scheduler.ConstantLR --model.scheduler.factor 0.5"
     assert main(["fit", "--model", "tests.cli.test_factories.Template", *options.split(), *FEW]) == 0
     assert main(["fit", "--ckpt_path", "last", "--trainer.max_epochs", "2"]) == 0
-    assert MADE == [("ConstantLR", 0.0625)] * 2
+    assert made_here == [("ConstantLR", 0.0625)] * 2
     (path,) = workplace.rglob("last.ckpt")
     saved = torch.load(path, weights_only=True)["hyper_parameters"]["optimizer"]
     assert saved["class_path"] == "torch.optim.Adam"

@@ -11,6 +11,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
+from mcubench.cli.makers import FUNCTIONS
 from mcubench.cli.names import FROM_DATA, named_class
 from mcubench.errors import UserError
 
@@ -27,7 +28,9 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
 def link_data_to_model(parser: ArgumentParser, args: Sequence[str]) -> None:
     """Has the model take from the data what it is not given among the options, and make its own optimiser."""
-    named_class("model", args)  # which reads its annotations, wherever the class is named
+    named = named_class("model", args)  # which reads its annotations, wherever the class is named
+    if named in FUNCTIONS:  # the parser has no links to what functions are given
+        return
     for name in FROM_DATA:
         if not any(arg.startswith((f"--model.{name}", f"--model.init_args.{name}")) for arg in args):
             parser.link_arguments("data", f"model.init_args.{name}", compute_fn=_reader(name), apply_on="instantiate")

@@ -14,7 +14,8 @@ from mcubench.results.experiment import Experiment
 
 mend_torchvision()  # which the imports of lightning need
 
-from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment  # noqa: E402
+from lightning.fabric.loggers.logger import rank_zero_experiment  # noqa: E402
+from lightning.pytorch.loggers.logger import Logger  # noqa: E402
 from lightning.pytorch.utilities import rank_zero_only  # noqa: E402
 
 __all__ = ["MetricsLog", "read_metrics"]

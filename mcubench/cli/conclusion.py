@@ -165,9 +165,6 @@ def _as_trained(model: pl.LightningModule) -> contextlib.AbstractContextManager[
 def _score_parts(fit: FinishedFit, notes: list[str]) -> dict[str, Scores | None]:
     source = fit.model if fit.datamodule is None else fit.datamodule
     num_classes = getattr(source, "num_classes", None) or getattr(fit.model, "num_classes", None)
-    if num_classes is None:
-        notes.append(f"accuracy and macro-F1 are not known: {type(source).__name__} has no attribute num_classes")
-        return dict.fromkeys(_PARTS)
     device = fit.trainer.strategy.root_device
     ours = isinstance(source, TensorDataModule) and isinstance(fit.model, ScoredModule)
 

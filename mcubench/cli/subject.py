@@ -108,8 +108,9 @@ def _shape(given: str | None) -> tuple[int, ...] | None:
 
 
 def _without_data(args: Sequence[str]) -> list[str]:
-    """A shape takes the place of data."""
-    return [*args, *([] if find_options(args, "--data", "--data.class_path") else ["--data=null"])]
+    """A shape takes the place of the default data; what is named, or stands in a run's configuration, stays."""
+    named = find_options(args, "--data", "--data.class_path") or configured(args).get("data")
+    return [*args, *([] if named else ["--data=null"])]
 
 
 def _with_shape(args: Sequence[str], shape: tuple[int, ...]) -> list[str]:

@@ -31,6 +31,8 @@ from mcubench.cli.parse_errors import explain
 from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
 from mcubench.cli.resume import DEFAULT_ROOT, does_not_fit, with_run_options
 from mcubench.cli.searched import leave_out_searches, searched_options
+from mcubench.cli.wording import in_our_words
+from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
 from mcubench.models.scored import ScoredModule
@@ -211,6 +213,7 @@ class BenchCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and says in one line what is wrong."""
+        in_our_words(self._subcommand_parsers[self.verb])
         try:
             self.config = parser.parse_args([self.verb, *args])
         except argparse.ArgumentError as error:
@@ -303,7 +306,7 @@ class BenchCLI(LightningCLI):
             if not self.trainer.interrupted or self.trainer.received_sigterm:
                 raise
             if self.last is not None and self.last.path is not None:
-                self.console.print(f"Stopped; {self._saved(self.last.path)}", markup=False, soft_wrap=True)
+                say(self.console, f"Stopped; {self._saved(self.last.path)}")
             raise KeyboardInterrupt from None
 
     def _saved(self, path: Path) -> str:
@@ -316,9 +319,7 @@ class BenchCLI(LightningCLI):
         if self.trainer.is_global_zero:
             seed, device = self.config[self.verb].seed_everything, self.trainer.strategy.root_device
             title = " on ".join(self._names())
-            self.console.print(
-                f"{title} {what}: seed {seed}, {device}, {shown(self.folder)}", markup=False, soft_wrap=True
-            )
+            say(self.console, f"{title} {what}: seed {seed}, {device}, {shown(self.folder)}")
         self.trainer.fit(model, weights_only=True, **kwargs)
 
     def after_fit(self) -> None:
@@ -352,12 +353,12 @@ class BenchCLI(LightningCLI):
         outputs = self.trainer.predict(model, weights_only=True, **{**kwargs, "return_predictions": True})
         assert self.checkpoint is not None
         path = write_predictions(outputs, self._data(), self.checkpoint)
-        self.console.print(f"wrote {shown(path)}", markup=False, soft_wrap=True)
+        say(self.console, f"wrote {shown(path)}")
 
     def _say_which(self) -> None:
         if self.trainer.is_global_zero and self.checkpoint is not None:
             title = " on ".join(self._names())
-            self.console.print(f"{title}: {shown(self.checkpoint)}", markup=False, highlight=False, soft_wrap=True)
+            say(self.console, f"{title}: {shown(self.checkpoint)}")
 
     def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Measures the validation part."""

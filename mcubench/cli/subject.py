@@ -20,6 +20,7 @@ from mcubench.cli.names import configured, expand_names, find_option, find_optio
 from mcubench.cli.parse_errors import explain
 from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
 from mcubench.cli.resume import does_not_fit, with_run_options, without_training
+from mcubench.cli.wording import in_our_words
 from mcubench.errors import UserError
 from mcubench.results.checkpoint_io import load_checkpoint
 
@@ -88,11 +89,15 @@ def read_subject(verb: str, args: Sequence[str], add_options: Callable[[Argument
     parser = _parser(verb)
     add_options(parser)
     link_data_to_model(parser, complete)
+    in_our_words(parser, _HELP)
     try:
         config = parser.parse_args(complete)
     except argparse.ArgumentError as error:
         raise UserError(explain(str(error), parser._option_string_actions, class_options)) from error
     return Subject(config, shape, checkpoint, data_given, parser)
+
+
+_HELP = {"ckpt_path": "best, last, a run's folder or a file: its model"}
 
 
 def _shape(given: str | None) -> tuple[int, ...] | None:

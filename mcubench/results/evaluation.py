@@ -90,15 +90,14 @@ def _outcome(
         raise NotScorableError(f"its targets are not classes of shape ({len(x)},), but {tuple(y.shape)} {y.dtype}")
     dtype = next((parameter.dtype for parameter in module.parameters()), torch.float32)
     output = module(x.to(dtype) if x.is_floating_point() else x)
-    wanted = (len(x), num_classes or (output.shape[-1] if isinstance(output, Tensor) and output.ndim == 2 else None))
-    if not isinstance(output, Tensor) or output.shape != wanted:
+    scores = output.shape[-1] if isinstance(output, Tensor) and output.ndim == 2 else 0
+    if not isinstance(output, Tensor) or output.shape != (len(x), num_classes or scores):
         form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise NotScorableError(f"forward gives {form} for {len(x)} samples, not ({len(x)}, {num_classes or 'classes'})")
     if output.shape[1] < 2 or (len(y) and not 0 <= int(y.min()) <= int(y.max()) < output.shape[1]):
         raise NotScorableError(
-            f"forward gives {output.shape[1]} scores for each sample, and its classes are {int(y.min())} to "
-            f"{int(y.max())}"
+            f"forward gives {scores} scores for each sample, and its classes are {int(y.min())} to {int(y.max())}"
         )
     if not output.isfinite().all():
         raise NotScorableError("forward gives values that are not finite: the training has diverged")
-    return y, output.argmax(-1), output.shape[1]
+    return y, output.argmax(-1), scores

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mcubench.console import say_command
 from mcubench.cost.units import bytes_text
 from mcubench.results.result import Result
 from mcubench.results.run_folder import shown
@@ -47,7 +48,7 @@ def print_result(result: Result, folder: Path, seconds_in_all: float, hints: Seq
     if hints:
         console.print("\nTry next:")
         for hint in hints:
-            console.print(f"  {hint}", markup=False, highlight=False, soft_wrap=True)
+            say_command(console, hint)
 
 
 def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[str, str]]:

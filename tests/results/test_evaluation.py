@@ -23,7 +23,7 @@ def test_classes_are_as_many_as_scores() -> None:
     [
         (nn.Identity(), [0, 1, 3], "3 scores for each sample, and its classes are 0 to 3"),
         (nn.Linear(3, 1), [0, 0, 0], "1 scores for each sample"),
-        (nn.Flatten(0), [0, 1, 2], r"forward gives \\(9,\\) for 3 samples, not \\(3, classes\\)"),
+        (nn.Flatten(0), [0, 1, 2], r"forward gives \(9,\) for 3 samples, not \(3, classes\)"),
     ],
 )
 def test_what_can_not_be_a_classifier_is_not_scored(net: nn.Module, y: list[int], reason: str) -> None:

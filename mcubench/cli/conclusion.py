@@ -38,7 +38,7 @@ from mcubench.training import channels_last
 from mcubench.training.averaging import mostly_untrained, statistics_passes
 from mcubench.training.progress import steps_taken
 
-__all__ = ["FinishedFit", "conclude_fit", "write_predictions"]
+__all__ = ["FinishedFit", "batches_of", "conclude_fit", "write_predictions"]
 
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
 
@@ -174,7 +174,7 @@ def _score_parts(fit: FinishedFit, notes: list[str]) -> dict[str, Scores | None]
     scores: dict[str, Scores | None] = dict.fromkeys(_PARTS)
     for part in _PARTS:
         try:
-            scores[part] = score(fit.model, _batches(source, part), num_classes, device, prepare)
+            scores[part] = score(fit.model, batches_of(source, part), num_classes, device, prepare)
         except NotScorableError as error:
             notes.append(f"{part} accuracy and macro-F1 are not known: {error}")
         except Exception as error:
@@ -194,7 +194,12 @@ def _finite(logged: Mapping[str, Any], notes: list[str]) -> dict[str, float | No
     return {name: None if name in diverged else value for name, value in values.items()}
 
 
-def _batches(source: pl.LightningDataModule | pl.LightningModule, part: Part) -> Iterable[Any]:
+def batches_of(source: pl.LightningDataModule | pl.LightningModule, part: Part) -> Iterable[Any]:
+    """The batches of a part, in order.
+
+    Raises:
+        NotScorableError: If there are none.
+    """
     if isinstance(source, TensorDataModule):
         return source.whole(part)
     loader: Iterable[Any] | None

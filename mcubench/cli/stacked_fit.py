@@ -14,7 +14,8 @@ from rich.console import Console
 
 from mcubench.callbacks import SizeBudget
 from mcubench.cli.conclusion import FinishedFit, conclude_fit
-from mcubench.cli.lightning import BenchCLI, SaveRunConfig
+from mcubench.cli.lightning import BenchCLI
+from mcubench.cli.run_callbacks import SaveRunConfig
 from mcubench.cli.run_log import printing_to
 from mcubench.console import say
 from mcubench.datamodules import TensorDataModule

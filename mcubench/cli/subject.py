@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 from jsonargparse import ArgumentParser, Namespace
 from torch import nn
 
+from mcubench.cli.carried import without_other_classes
 from mcubench.cli.help import describe
 from mcubench.cli.names import configured, expand_names, find_option, find_options, with_defaults
 from mcubench.cli.parse_errors import explain
@@ -81,7 +82,9 @@ def read_subject(verb: str, args: Sequence[str], add_options: Callable[[Argument
         UserError: For every mistake in the options.
     """
     shape = _shape(find_option(args, "--input_shape"))
-    named, checkpoint = with_run_options(verb, expand_names(without_training(args), any_module=True))
+    named, checkpoint = with_run_options(
+        verb, without_other_classes(expand_names(without_training(args), any_module=True))
+    )
     data_given = bool(find_options(named, "--data", "--data.class_path") or configured(named).get("data"))
     complete = with_defaults(named if shape is None else _without_data(named))
     if shape is not None:

@@ -26,6 +26,7 @@ _TITLES = {
 _HELP = {
     "ckpt_path": "best, last, a run's folder or a file: what is meant; for fit, the run that goes on",
     "weights_only": "has no effect: checkpoints are read as tensors and plain values only",
+    "verbose": "has no effect: what is measured is always printed, as a table",
     "trainer.max_epochs": "stop after so many epochs; -1: without end",
     "trainer.max_steps": "stop after so many optimiser steps, however many epochs that are",
     "trainer.default_root_dir": "the folder of all runs",

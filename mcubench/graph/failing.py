@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["failing_layer", "forward_problem", "in_words"]
+__all__ = ["failing_layer", "forward_problem", "in_words", "layer_problem"]
 
 _SPATIAL = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -39,6 +39,30 @@ def in_words(error: BaseException, module: nn.Module) -> str:
     layer, x = found
     path = next((name for name, each in module.named_modules() if each is layer), "")
     return f"{text}{f' (in {path}, {type(layer).__name__})' if path else ''}{_channels(layer, x)}"
+
+
+def layer_problem(error: BaseException) -> str | None:
+    """What to say of an error that a layer of torch's raised for what it was given; ``None`` if it is of other code.
+
+    Args:
+        error: What came out of a training or a measurement.
+    """
+    found = failing_layer(error)
+    if found is None or not type(found[0]).__module__.startswith("torch.nn."):
+        return None
+    module = _outermost(error)
+    given = "" if found[1] is None else f", which was given {tuple(found[1].shape)}"
+    return f"{type(module).__name__} does not take these samples: {in_words(error, module)}{given}; see --debug"
+
+
+def _outermost(error: BaseException) -> nn.Module:
+    trace = error.__traceback__
+    while trace is not None:
+        owner = trace.tb_frame.f_locals.get("self")
+        if trace.tb_frame.f_code.co_name == "forward" and isinstance(owner, nn.Module):
+            return owner
+        trace = trace.tb_next
+    raise ValueError("no forward raised it")
 
 
 def forward_problem(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> str | None:

@@ -15,7 +15,9 @@ from mcubench.cost.units import bytes_text
 from mcubench.results.result import Result
 from mcubench.results.run_folder import shown
 
-__all__ = ["print_result"]
+__all__ = ["PICTURES", "print_result"]
+
+PICTURES = ("curves.png", "confusion.png")  # what a fit draws into its folder
 
 
 def print_result(result: Result, folder: Path, seconds_in_all: float, hints: Sequence[str], console: Console) -> None:
@@ -71,6 +73,8 @@ def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[st
     facts.append(("scored", scored))
     facts.append(("seed", str(result.seed)))
     facts.append(("saved in", shown(folder)))
+    if pictures := [name for name in PICTURES if (folder / name).exists()]:
+        facts.append(("pictures", ", ".join(pictures)))
     return facts
 
 

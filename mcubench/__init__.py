@@ -13,18 +13,40 @@ if TYPE_CHECKING:
     from mcubench import callbacks as callbacks
     from mcubench import cost as cost
     from mcubench import datamodules as datamodules
+    from mcubench import export as export
     from mcubench import features as features
     from mcubench import graph as graph
     from mcubench import models as models
     from mcubench import parity as parity
+    from mcubench import quant as quant
+    from mcubench import results as results
+    from mcubench import seeds as seeds
+    from mcubench import suites as suites
     from mcubench import testing as testing
+    from mcubench import training as training
     from mcubench._compat import mend_torchvision as mend_torchvision
     from mcubench.errors import UserError as UserError
 
 __version__ = "0.1.0"
 
 _HOMES = {"mend_torchvision": "mcubench._compat", "UserError": "mcubench.errors"}
-_SUBPACKAGES = ("baselines", "callbacks", "cost", "datamodules", "features", "graph", "models", "parity", "testing")
+_SUBPACKAGES = (
+    "baselines",
+    "callbacks",
+    "cost",
+    "datamodules",
+    "export",
+    "features",
+    "graph",
+    "models",
+    "parity",
+    "quant",
+    "results",
+    "seeds",
+    "suites",
+    "testing",
+    "training",
+)
 
 __all__ = [
     "UserError",
@@ -33,12 +55,18 @@ __all__ = [
     "callbacks",
     "cost",
     "datamodules",
+    "export",
     "features",
     "graph",
     "mend_torchvision",
     "models",
     "parity",
+    "quant",
+    "results",
+    "seeds",
+    "suites",
     "testing",
+    "training",
 ]
 
 

@@ -89,3 +89,11 @@ class MyObjects(MyNet):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["when"] = Fraction(1, 3)
+
+
+class MyParts(MyNet):
+    """Is made of options that have no defaults."""
+
+    def __init__(self, part: nn.Module, lr: float) -> None:
+        super().__init__()
+        self.part = part

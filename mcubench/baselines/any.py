@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import warnings
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import all_estimators
 
 from mcubench.baselines.base import Baseline
+from mcubench.baselines.forms import Samples
+from mcubench.baselines.storage import write_estimator
 from mcubench.errors import UserError, did_you_mean
 
 __all__ = ["Sklearn"]
+
+_FEW = 6  # samples of a class
 
 Role = Literal["classifier", "transformer"]
 
@@ -49,6 +56,20 @@ class Sklearn(Baseline):
         if not is_classifier(self.make()):
             raise UserError(f"estimator {estimator} is no classifier")
 
+    def fit(self, x: NDArray[Any], y: NDArray[np.int64], validation: Samples | None = None) -> None:
+        """Fits a new estimator, of a kind that can be saved.
+
+        Args:
+            x: Samples, shape (N, ...).
+            y: Their classes, shape (N,).
+            validation: Other samples and their classes, to choose the number of bits by.
+
+        Raises:
+            UserError: If it can't be saved, or can't be fitted as asked.
+        """
+        _check_savable(self.make(), x.reshape(len(x), -1), y)
+        super().fit(x, y, validation)
+
     def make(self) -> BaseEstimator:
         """A new estimator; a pipeline, if there is something in front of it."""
         last = len(self.steps) - 1
@@ -69,6 +90,22 @@ class Sklearn(Baseline):
             return kind(**{**seeded, **arguments})
         except TypeError as error:  # abstract, or made of other estimators, which no option can give
             raise UserError(f"{path} can't be made from options: {error}") from None
+
+
+def _check_savable(estimator: BaseEstimator, x: NDArray[Any], y: NDArray[np.int64]) -> None:
+    """Fits an estimator on a few samples of each class and tries to save it, before hours are spent on all of them.
+
+    Raises:
+        UserError: If it can't be saved.
+    """
+    few = np.concatenate([np.flatnonzero(y == label)[:_FEW] for label in np.unique(y)])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            estimator.fit(x[few], y[few])
+    except Exception:  # too few for its options, perhaps: the fit on all of them tells
+        return
+    write_estimator(estimator)
 
 
 def _class_of(path: str, role: Role) -> type[BaseEstimator]:

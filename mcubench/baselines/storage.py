@@ -10,6 +10,7 @@ import torch
 from sklearn.base import BaseEstimator, is_classifier
 from torch import Tensor
 
+from mcubench.baselines.neighbour_trees import built_again, left_out
 from mcubench.baselines.soundness import check_trees
 from mcubench.errors import UserError
 
@@ -42,7 +43,8 @@ def write_estimator(estimator: BaseEstimator | None) -> Tensor:
     content = b""
     if estimator is not None:
         try:
-            content = skops.io.dumps(estimator)
+            with left_out(estimator):
+                content = skops.io.dumps(estimator)
         except Exception as error:  # skops has no common base for what it can't write
             raise UserError(f"{type(estimator).__name__} can't be saved: {error}") from error
         _refuse_unknown(content, f"{type(estimator).__name__} can't be saved")
@@ -69,6 +71,10 @@ def read_estimator(content: Tensor) -> BaseEstimator | None:
     if not isinstance(estimator, BaseEstimator) or not is_classifier(estimator) or not hasattr(estimator, "classes_"):
         raise UserError(f"the saved estimator is a {type(estimator).__name__}, not a fitted classifier")
     check_trees(estimator)
+    try:
+        built_again(estimator)
+    except Exception as error:  # of samples or a metric that no tree can be of
+        raise UserError(f"the saved estimator is damaged: its search tree can't be built again ({error})") from None
     return estimator
 
 

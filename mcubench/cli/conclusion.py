@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
-import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from rich.console import Console
 from mcubench.callbacks import EpochTimer, MACs, QuantizationAwareTraining, Threads
 from mcubench.callbacks.trained_widths import quantization_of
 from mcubench.cli.names import FROM_DATA
+from mcubench.cli.next_commands import next_commands
 from mcubench.cli.other_form import other_form
 from mcubench.cli.scored_weights import take_scored_weights
 from mcubench.cli.scoring import PARTS, Scoring, as_trained
@@ -134,7 +134,7 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         names = getattr(fit.datamodule, "class_names", None) or [str(label) for label in range(len(test.confusion))]
         title = f"{type(model).__name__}, test set: {100 * test.accuracy:.2f} %"
         plot_confusion(test.confusion, names, title, folder / "confusion.png")
-    print_result(result, folder, time.perf_counter() - fit.started, _hints(result), console)
+    print_result(result, folder, time.perf_counter() - fit.started, next_commands(result, folder), console)
 
 
 def _scored_widths(model: pl.LightningModule, quantization: QuantizationAwareTraining | None) -> BitWidths:
@@ -194,41 +194,6 @@ def _class_row(trainer: pl.Trainer, instance: object, config: dict[str, Any], no
         notes.append(f"{by} has set {name} to {value:.6g}, in the place of {init_args[name]}")
         init_args[name] = value
     return {"name": type(instance).__name__, "class_path": config["class_path"], "init_args": init_args}
-
-
-def _hints(result: Result) -> list[str]:
-    """Commands that are a sensible next step after this one."""
-    model, data = result.model["name"], result.data["name"] if result.data else None
-    if estimator := result.model["init_args"].get("estimator"):
-        model += f" --model.estimator {estimator}"
-    images = data in ("Digits", "MNIST")
-    hints = []
-    if images and model == "MLP":
-        hints.append(f"python -m mcubench fit --model CNN --data {data}")
-    elif data == "HAPT" and result.split and result.split["kind"] == "subject":
-        again = f"python -m mcubench fit --model {model} --data HAPT{_data_options(result.data)}"
-        if result.preprocessing and result.preprocessing["features"] > 40:
-            hints.append(f"{again} --data.k_best 40    # fewer features cost less")
-        hints.append(f"{again} --data.split random    # see how it leaks")
-    if data == "Digits":
-        hints.append(f"python -m mcubench fit --model {model} --data MNIST")
-    if (path := result.checkpoint["path"]) is not None:
-        hints.append(f"python -m mcubench test --ckpt_path {Path(path).stem}")
-        classical = str(result.model["class_path"]).startswith("mcubench.baselines.")
-        what = "what fewer bits cost" if classical else "the same model in int8"
-        hints.append(f"python -m mcubench quantize --ckpt_path {Path(path).stem}    # {what}")
-    return hints
-
-
-def _data_options(data: dict[str, Any] | None) -> str:
-    """The options that say what HAPT's inputs are, as they were given."""
-    given = (data or {}).get("init_args", {})
-    words = [""]
-    for name, default in (("inputs", "raw"), ("features", None), ("k_best", None), ("scaling", "train")):
-        if (value := given.get(name, default)) != default:
-            text = f"[{','.join(value)}]" if isinstance(value, list) else str(value)
-            words.append(f"--data.{name} {shlex.quote(text)}")
-    return " ".join(words)
 
 
 def write_predictions(outputs: Any, source: object, checkpoint: Path) -> Path:

@@ -88,7 +88,7 @@ def run_export(args: Sequence[str]) -> None:
     if found is not None:
         check_one_input("export", found)
     try:
-        manifest = _Export(target, source, model, data, found).write(formats)
+        manifest = _Export(target, source, model, example_for(model, data, subject.shape), found).write(formats)
     except OSError as error:
         raise UserError(f"{shown(target.folder)} can't be written to: {error.strerror or error}") from error
     _print(manifest, target, formats, Console())
@@ -134,7 +134,7 @@ def _source(subject: Subject, model: nn.Module, data: pl.LightningDataModule | N
     run = subject.checkpoint.parents[1]
     result = run / "result.json"
     row = json.loads(result.read_text("utf-8")) if result.is_file() else {}
-    shape = tuple(example_for(model, data).shape[1:])
+    shape = tuple(example_for(model, data, subject.shape).shape[1:])
     names = getattr(data, "class_names", None)
     return Source(
         model=type(model).__name__,
@@ -155,10 +155,11 @@ class _Export:
         target: Target,
         source: Source,
         model: nn.Module,
-        data: pl.LightningDataModule | None,
+        example: Any,
         found: Quantized | None,
     ) -> None:
-        self.target, self.source, self.model, self.data, self.found = target, source, model, data, found
+        self.target, self.source, self.model, self.found = target, source, model, found
+        self.example = example
         self.facts = source.as_dict()
         if found is not None:
             self.facts["quantization"] = quantization(found.ranges, found.widths)
@@ -228,13 +229,13 @@ class _Export:
     def onnx(self) -> dict[str, Any]:
         path, found = self.target.file(".onnx"), self.quantized
         _write(path, to_onnx(found.graph, found.integer, self.facts))
-        shape = tuple(example_for(self.model, self.data).shape[1:])
+        shape = tuple(self.example.shape[1:])
         return file_entry(path, float_tensors(shape, found.graph.outputs[0].shape))
 
     def keras(self) -> dict[str, Any]:
         from mcubench.parity import save_model, to_keras
 
-        path, example = self.target.file(".keras"), example_for(self.model, self.data)
+        path, example = self.target.file(".keras"), self.example
         twin = to_keras(self.model, example, backend="tensorflow")
         save_model(twin, path)
         moved = deploy(trace(self.model, example)).input_axes_moved[0]

@@ -13,6 +13,7 @@ from mcubench.cli.names import configured, expand_names, find_options, named_cla
 from mcubench.cli.parsing import class_options
 from mcubench.cli.resume import root_of
 from mcubench.cli.several import fit_each, only_asks, short_name, without_option
+from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.results.cross_validation import CrossValidation, FoldScores
 from mcubench.results.folds_table import fold_line, print_folds
@@ -42,7 +43,7 @@ def run_folds(args: Sequence[str]) -> None:
     model, data = _check(rest)
     folder = claim_run(root_of(rest), f"{model}-{data}-{folds}-folds")
     console = Console(file=sys.stdout)  # the stream of now: folds print into their logs
-    console.print(f"{model} on {data}, {folds} folds: {shown(folder)}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"{model} on {data}, {folds} folds: {shown(folder)}")
     rows: list[FoldScores] = []
     remarks = Remarks("fold")
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from mcubench.cli.names import BASELINES, DATA, MODELS
 
 __all__ = ["OVERVIEW", "VERBS", "describe"]
 
 VERBS = {
-    "fit": "train a model, score it on train, validation and test, and write a run folder",
+    "fit": "train a model, score it on all three parts, and write a run folder",
     "validate": "measure a trained model on the validation part",
     "test": "measure a trained model on the test set",
-    "profile": "price a model without training it: MACs, flash, RAM, by layer; does it fit a device?",
-    "parity": "build the same model in Keras and compare it layer by layer, or train both side by side",
-    "quantize": "measure what int8 costs a trained model: float, rounded, integers and TFLite Micro in one table",
-    "export": "write a trained model as .tflite, C, ONNX or Keras, with a model.json that says how to feed it",
-    "predict": "write a trained model's class for every test sample to predictions.csv",
-    "compare": "put finished runs in one table: means over seeds, costs, and who is on the Pareto front",
+    "profile": "price a model without training it, by layer; does it fit a device?",
+    "parity": "does Keras compute the same? by layer, or in training side by side",
+    "quantize": "measure what int8 costs a trained model, down to TFLite Micro",
+    "export": "write a trained model as .tflite, C, ONNX or Keras",
+    "predict": "write a trained model's class for every test sample to a CSV file",
+    "compare": "put finished runs in one table: seeds, costs, the Pareto front",
 }
+
+_WIDTH = 79  # characters that help is written in: an 80-column terminal's, and one to spare
 
 OVERVIEW = f"""\
 usage: python -m mcubench VERB [options]
@@ -26,42 +30,52 @@ Train and measure models small enough for microcontrollers.
 verbs:
 {"".join(f"  {verb:<10}{text}{chr(10)}" for verb, text in VERBS.items())}
 models:  {"  ".join(MODELS)}  or your own: my_file.MyNet
-         {"  ".join(BASELINES[:6])}
-         {"  ".join(BASELINES[6:])} (any classifier of scikit-learn's)
+         {"  ".join(BASELINES[:5])}
+         {"  ".join(BASELINES[5:-1])}
+         {BASELINES[-1]} (any classifier of scikit-learn's)
 data:    {"  ".join(DATA)}  or your own: my_file.MyData
 
 examples:
-  python -m mcubench fit                                       a small net on scikit-learn's digits, offline
+  python -m mcubench fit                           a small net, offline
   python -m mcubench fit --model CNN --data MNIST --trainer.max_epochs 5
-  python -m mcubench fit --model DSCNN --data HAPT --model.class_weights balanced
-  python -m mcubench fit --model MLP --model.hidden [64,32] --model.learning_rate 0.01
-  python -m mcubench fit --model DecisionTree --data MNIST     classical models, too: same data, same table
-  python -m mcubench fit --model DecisionTree --folds 5        cross-validation: mean and spread over five folds
-  python -m mcubench fit --seeds 8                             eight seeds at once: mean and 95 % interval
-  python -m mcubench fit --ckpt_path last                      go on where the newest run stopped
-  python -m mcubench test --ckpt_path best                     the newest run's best model
+  python -m mcubench fit --model DSCNN --data HAPT
+  python -m mcubench fit --model MLP --model.hidden [64,32]
+  python -m mcubench fit --model DecisionTree --data MNIST
+  python -m mcubench fit --model DecisionTree --folds 5      cross-validation
+  python -m mcubench fit --seeds 8                 mean and 95 % interval
+  python -m mcubench fit --ckpt_path last          go on with the newest run
+  python -m mcubench test --ckpt_path best         its best model
   python -m mcubench profile --model CNN --data MNIST --device stm32f446
-  python -m mcubench compare --plot pareto                     all runs in one table, accuracy over costs as a picture
-  python -m mcubench parity --ckpt_path best                   does Keras compute the same? (needs keras)
-  python -m mcubench quantize --ckpt_path best                 what does int8 cost it? (needs the export packages)
-  python -m mcubench export --ckpt_path best --format c        for the device: int8, as TFLite Micro runs it
+  python -m mcubench compare --plot pareto         accuracy over costs
+  python -m mcubench parity --ckpt_path best       needs keras
+  python -m mcubench quantize --ckpt_path best     needs the export packages
+  python -m mcubench export --ckpt_path best --format c
 
-where MNIST and HAPT are looked for: --data.root, else $MCUBENCH_DATA, else the user's cache folder
+MNIST and HAPT are looked for under --data.root, else $MCUBENCH_DATA, else the
+user's cache folder.
 
 options:
-  -h, --help     this text; VERB --help lists all options, VERB --model.help CNN those of a model
+  -h, --help     this text; VERB --help lists all options,
+                 VERB --model.help CNN those of a model
   --version      print the version
   --debug        show the traceback of an error, not only its message
 """
 
 
-def describe(verb: str) -> str:
-    """What ``VERB --help`` begins with."""
-    if verb == "fit":
-        examples = f"""\
---model one of {", ".join(MODELS)}, or module.Class of your own; its options: --model.help CNN
-  or a classical one: {", ".join(BASELINES)}
---data one of {", ".join(DATA)}, or module.Class of your own; its options: --data.help MNIST
+_TRAINED = """\
+--ckpt_path best | last: the newest run's checkpoint; or a file, or a run's folder
+  The model, the data and their options are those of its run, unless given anew."""
+
+_QUANTIZATION = """\
+--weight_bits 4, --bits_per_layer '{{"layers.0": 8}}': of weights; TFLite stores 8 and 4 bits
+--calibration_samples 5000 --observer mse: how ranges are observed, on training data only
+  A run with quantisation-aware training has learned both: these options are refused for it."""
+
+_TEXTS = {
+    "fit": """\
+--model one of {models}, or module.Class of your own; its options: --model.help CNN
+  or a classical one: {baselines}
+--data one of {data}, or module.Class of your own; its options: --data.help MNIST
 --trainer.max_epochs, --trainer.max_steps: how long; --trainer.accelerator: cpu, gpu, auto
 --config run.yaml: options from a file (every run folder has one); later options win
 --print_config: print all options as such a file
@@ -70,37 +84,33 @@ def describe(verb: str) -> str:
 --seeds 8: the same fit with eight seeds, from --seed_everything on: a run for each, then mean and 95 % interval;
   plain networks are trained all at once, anything else one after another
 --threads 1: threads to train with on the CPU; not given, the fastest number is measured first
---budget.flash 32KiB --budget.ram 8KiB --budget.macs 1M: refuse a model that needs more"""
-    elif verb == "profile":
-        examples = f"""\
---model one of {", ".join(MODELS)}, or module.Class of your own: any torch module
---data one of {", ".join(DATA)}, for the shape of a sample; or --input_shape 3,32,32
+--budget.flash 32KiB --budget.ram 8KiB --budget.macs 1M: refuse a model that needs more""",
+    "profile": """\
+--model one of {models}, or module.Class of your own: any torch module
+--data one of {data}, for the shape of a sample; or --input_shape 3,32,32
 --ckpt_path best: the model of a run
 --weight_bits 4 --activation_bits 8: what the model will be quantised to
 --device stm32f446 rp2040, or all: does it fit, and how long might it take?
---json, --csv, --plot: all figures, a row a layer, a picture of the activation arena"""
-    elif verb == "parity":
-        examples = f"""\
---model one of {", ".join(MODELS)}, or module.Class of your own: any torch module
---data one of {", ".join(DATA)}, for real test samples; or --input_shape 3,32,32 for random ones
+--json, --csv, --plot: all figures, a row a layer, a picture of the activation arena""",
+    "parity": """\
+--model one of {models}, or module.Class of your own: any torch module
+--data one of {data}, for real test samples; or --input_shape 3,32,32 for random ones
 --ckpt_path best: the model of a run, as it was trained
 --backend tensorflow or torch: what Keras runs on
 --train 50: also train both from the same weights on the same batches, and compare the losses
 --train 50 --defaults: also train Keras with its own defaults, one at a time: which of them matter?
 --json, --plot, --save model.keras: all figures, the curves of losses, the Keras model
 
-Exit code 0 if both agree, 1 if they do not, 2 if the question was wrong."""
-    elif verb == "quantize":
-        examples = """\
+Exit code 0 if both agree, 1 if they do not, 2 if the question was wrong.""",
+    "quantize": """\
 --ckpt_path best | last: the newest run's checkpoint; or a file, or a run's folder
---weight_bits 4, --bits_per_layer '{"layers.0": 8}': of weights; TFLite stores 8 and 4 bits
---calibration_samples 5000 --observer mse: how ranges are observed, on training data only
-  A run with quantisation-aware training has learned both: these options are refused for it.
+"""
+    + _QUANTIZATION
+    + """
 --samples 500: of the test set; not given, all of it
   A classical model is measured in int8, int16 and float32; fit --model.bits int16 chooses one.
---json, --plot sqnr.png: all figures, the signal-to-noise ratio by layer"""
-    elif verb == "export":
-        examples = """\
+--json, --plot sqnr.png: all figures, the signal-to-noise ratio by layer""",
+    "export": """\
 --ckpt_path best | last: the newest run's checkpoint; or a file, or a run's folder
 --format tflite c onnx keras: one or several
   tflite   int8, bit-exact in TFLite Micro
@@ -108,25 +118,35 @@ Exit code 0 if both agree, 1 if they do not, 2 if the question was wrong."""
   onnx     float operators between QuantizeLinear and DequantizeLinear, with the same scales
   keras    the float model
 --output models/: a folder; or a file, as in net.tflite; not given, the folder export of the run
---weight_bits 4, --bits_per_layer '{"layers.0": 8}': of weights; TFLite stores 8 and 4 bits
---calibration_samples 5000 --observer mse: how ranges are observed, on training data only
-  A run with quantisation-aware training has learned both: these options are refused for it."""
-    elif verb == "compare":
-        examples = """\
+"""
+    + _QUANTIZATION,
+    "compare": """\
 Runs of the same model and data that differ by their seed only are one row: mean and 95 % interval over the seeds.
 
-  python -m mcubench compare                              all finished runs of the folder runs
-  python -m mcubench compare runs/*-MNIST                 some of them
-  python -m mcubench compare runs old_runs --csv all.csv  of two folders, with all figures in a file
-  python -m mcubench compare --markdown all.md            the table for a report
-  python -m mcubench compare --plot pareto                accuracy over flash and MACs: pareto.png and pareto.svg
-  python -m mcubench compare --suite exercise3            train 13 models on MNIST, 14 on HAPT, 3 seeds each
+  python -m mcubench compare                          all of the folder runs
+  python -m mcubench compare runs/*-MNIST             some of them
+  python -m mcubench compare runs old --csv all.csv   of two folders, as a file
+  python -m mcubench compare --markdown all.md        the table for a report
+  python -m mcubench compare --plot pareto            pareto.png and pareto.svg
+  python -m mcubench compare --suite exercise3        train 27 models, 3 seeds
 
 A suite skips what is done, so that the same command goes on after Ctrl-C; its runs and tables are in runs/exercise3.
 
-More seeds for a row: fit ... --seeds 8; one seed has no interval."""
-    else:
-        examples = """\
---ckpt_path best | last: the newest run's checkpoint; or a file, or a run's folder. The model, the data and their
-options are those of its run, unless given anew."""
-    return f"{VERBS[verb]}\n\n{examples}"
+More seeds for a row: fit ... --seeds 8; one seed has no interval.""",
+}
+
+
+def describe(verb: str) -> str:
+    """What ``VERB --help`` begins with, wrapped for a terminal of 80 columns."""
+    text = _TEXTS.get(verb, _TRAINED).format(
+        models=", ".join(MODELS), baselines=", ".join(BASELINES), data=", ".join(DATA)
+    )
+    return f"{VERBS[verb]}\n\n{chr(10).join(map(_wrapped, text.splitlines()))}"
+
+
+def _wrapped(line: str) -> str:
+    """A line of the texts; what does not fit goes on below, further in. Commands to copy stay whole."""
+    if len(line) <= _WIDTH or line.startswith("  python"):
+        return line
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.fill(line, _WIDTH, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False)

@@ -12,30 +12,36 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, RichProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from mcubench.callbacks import EpochTimer, LastCheckpoint, MACs, RandomState, SizeBudget, Threads
+from mcubench.cli.carried import without_other_classes
 from mcubench.cli.conclusion import FinishedFit, conclude_fit, write_predictions
+from mcubench.cli.factories import give_factories_to_hparams
 from mcubench.cli.help import describe
+from mcubench.cli.measured import measure
 from mcubench.cli.names import expand_names, with_defaults
 from mcubench.cli.parse_errors import explain
-from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors, required_options
+from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
 from mcubench.cli.resume import DEFAULT_ROOT, does_not_fit, with_run_options
-from mcubench.cli.searched import leave_out_searches, searched_options
+from mcubench.cli.run_callbacks import ProgressBar, SaveRunConfig
+from mcubench.cli.searched import leave_out_searches
+from mcubench.cli.wording import in_our_words
+from mcubench.console import say
 from mcubench.errors import UserError
-from mcubench.files import atomic_path
+from mcubench.graph.failing import layer_problem
 from mcubench.models.scored import ScoredModule
 from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from mcubench.results.metrics_log import MetricsLog
-from mcubench.results.run_folder import CONFIG, claim_run, config_of, shown
+from mcubench.results.run_folder import claim_run, config_of, shown
 from mcubench.training.progress import steps_in
 
 __all__ = ["BenchCLI", "run_verb"]
@@ -71,7 +77,7 @@ def run_verb(
     warnings.filterwarnings("ignore", message=r"`ModelCheckpoint\(monitor=.* could not find")  # a note of ours says it
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # a measuring verb needs none
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-    named, checkpoint = with_run_options(verb, expand_names(args))
+    named, checkpoint = with_run_options(verb, without_other_classes(expand_names(args)))
     if checkpoint is not None and folder is not None:
         raise UserError("one of several fits starts anew: leave ckpt_path out")
     complete = with_defaults(named)
@@ -86,57 +92,9 @@ def run_verb(
             raise does_not_fit(checkpoint, error) from error
         if _raised_by_lightning(error):  # it checks options while it runs, and says what is wrong with them
             raise UserError(str(error)) from error
+        if (problem := layer_problem(error)) is not None:
+            raise UserError(problem) from error
         raise
-
-
-class ProgressBar(RichProgressBar):
-    """Lightning's bar, without the run's name among the metrics."""
-
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """The metrics that modules log with ``prog_bar=True``."""
-        metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return metrics
-
-
-class SaveRunConfig(SaveConfigCallback):
-    """Saves the configuration in the run's folder, without the checkpoint that it resumed from.
-
-    It is written when the first batch comes: a run that is refused before leaves the folder as it was.
-    """
-
-    def __init__(self, parser: LightningArgumentParser, config: Namespace, folder: Path) -> None:
-        super().__init__(parser, config)
-        self.folder = folder
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Does nothing yet."""
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Writes config.yaml: nothing kept the training from starting."""
-        self._write(trainer)
-
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes config.yaml of a run that had nothing to train."""
-        self._write(trainer)
-
-    def _write(self, trainer: pl.Trainer) -> None:
-        """Once, on the first process."""
-        if self.already_saved or not trainer.is_global_zero:
-            return
-        self.already_saved = True
-        config = self.config.clone()
-        config["ckpt_path"] = None
-        config["threads"] = torch.get_num_threads()  # sums of floats depend on it, so that this repeats the run
-        data = getattr(trainer, "datamodule", None)
-        for key, instance in (("model", trainer.lightning_module), ("data", data)):
-            options = (config.get(key) or {}).get("init_args") or {}
-            for name, (_, value) in searched_options(trainer, instance, options).items():
-                options[name] = value
-        with atomic_path(self.folder / CONFIG) as temporary:
-            temporary.write_text(self.parser.dump(config, skip_unset=False), "utf-8")
 
 
 class BenchCLI(LightningCLI):
@@ -209,11 +167,12 @@ class BenchCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and says in one line what is wrong."""
+        in_our_words(self._subcommand_parsers[self.verb])
         try:
             self.config = parser.parse_args([self.verb, *args])
         except argparse.ArgumentError as error:
             options = self._subcommand_parsers[self.verb]._option_string_actions
-            raise UserError(explain(str(error), options, class_options, required_options)) from error
+            raise UserError(explain(str(error), options, class_options)) from error
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: the options of the checkpoint's run are in the arguments already."""
@@ -222,6 +181,7 @@ class BenchCLI(LightningCLI):
         """Makes data, model and trainer."""
         with plain_init_errors():
             super().instantiate_classes()
+        give_factories_to_hparams(self.model)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds what makes a run folder and exact resume, for ``fit``."""
@@ -233,7 +193,8 @@ class BenchCLI(LightningCLI):
             metrics = self._metrics_log(config.trainer)
             self.folder = Path(metrics.log_dir)
             self.save_config_kwargs = {"folder": self.folder}
-            kwargs["logger"] = [metrics, *_as_list(config.trainer.logger)]
+            metrics.beside = _as_list(config.trainer.logger)
+            kwargs["logger"] = [metrics, *metrics.beside]
             given = {type(callback): callback for callback in _as_list(config.trainer.callbacks)}
             self.threads = Threads(config.threads, lambda text: self.console.print(text, highlight=False))
             ours = [self.timer, RandomState(), self.threads, *self._costs(config.budget)]
@@ -243,7 +204,7 @@ class BenchCLI(LightningCLI):
             if config.trainer.enable_checkpointing is not False:
                 callbacks += self._checkpoints(config.checkpoint)
         else:
-            kwargs["logger"] = False
+            kwargs["logger"] = DummyLogger()  # a module may ask for self.logger.experiment
             kwargs["enable_checkpointing"] = False
         self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
         trainer: pl.Trainer = super().instantiate_trainer(**kwargs)
@@ -299,7 +260,7 @@ class BenchCLI(LightningCLI):
             if not self.trainer.interrupted or self.trainer.received_sigterm:
                 raise
             if self.last is not None and self.last.path is not None:
-                self.console.print(f"Stopped; {self._saved(self.last.path)}", markup=False, soft_wrap=True)
+                say(self.console, f"Stopped; {self._saved(self.last.path)}")
             raise KeyboardInterrupt from None
 
     def _saved(self, path: Path) -> str:
@@ -312,9 +273,7 @@ class BenchCLI(LightningCLI):
         if self.trainer.is_global_zero:
             seed, device = self.config[self.verb].seed_everything, self.trainer.strategy.root_device
             title = " on ".join(self._names())
-            self.console.print(
-                f"{title} {what}: seed {seed}, {device}, {shown(self.folder)}", markup=False, soft_wrap=True
-            )
+            say(self.console, f"{title} {what}: seed {seed}, {device}, {shown(self.folder)}")
         self.trainer.fit(model, weights_only=True, **kwargs)
 
     def after_fit(self) -> None:
@@ -348,22 +307,22 @@ class BenchCLI(LightningCLI):
         outputs = self.trainer.predict(model, weights_only=True, **{**kwargs, "return_predictions": True})
         assert self.checkpoint is not None
         path = write_predictions(outputs, self._data(), self.checkpoint)
-        self.console.print(f"wrote {shown(path)}", markup=False, soft_wrap=True)
+        say(self.console, f"wrote {shown(path)}")
 
     def _say_which(self) -> None:
         if self.trainer.is_global_zero and self.checkpoint is not None:
             title = " on ".join(self._names())
-            self.console.print(f"{title}: {shown(self.checkpoint)}", markup=False, highlight=False, soft_wrap=True)
+            say(self.console, f"{title}: {shown(self.checkpoint)}")
 
     def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Measures the validation part."""
         self._say_which()
-        self.trainer.validate(model, weights_only=True, **kwargs)
+        measure(self.trainer, model, "val", self.console, **kwargs)
 
     def test(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Measures the test set."""
         self._say_which()
-        self.trainer.test(model, weights_only=True, **kwargs)
+        measure(self.trainer, model, "test", self.console, **kwargs)
 
 
 def checkpoint_options(

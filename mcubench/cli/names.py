@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
+from mcubench.cli.makers import check_package, with_makers, wrapper_of
 from mcubench.errors import UserError, did_you_mean
 
 __all__ = [
@@ -22,7 +23,9 @@ __all__ = [
     "expand_names",
     "find_option",
     "find_options",
+    "is_foreign",
     "named_class",
+    "short_name",
     "with_defaults",
 ]
 
@@ -85,18 +88,38 @@ def expand_names(args: Sequence[str], any_module: bool = False) -> list[str]:
         UserError: If there is no such class, or it is not one that can be used there.
     """
     expanded: list[str] = []
-    pending: Kind | None = None
-    for arg in args:
-        if pending:
-            expanded.append(class_path(pending, arg, any_module))
-            pending = None
-            continue
+    named: dict[str, str] = {}
+    wrapper = _configured_class(args)
+    words = iter(args)
+    for arg in words:
         option, equals, value = arg.partition("=")
         kind = _kind(option)
-        if kind and not equals:
-            pending = kind
-        expanded.append(f"{option}={class_path(kind, value, any_module)}" if kind and equals else arg)
-    return expanded
+        given = value if equals else next(words, None) if kind else None
+        if kind is None or given is None or given.startswith("-"):  # help without a class, perhaps
+            expanded += [arg] if equals or given is None else [arg, given]
+            continue
+        path = class_path(kind, given, any_module)
+        made = wrapper_of(path, any_module) if kind == "model" and is_foreign(path) else None
+        expanded.append(f"{option}={made or path}")
+        if option != f"--{kind}.help":
+            named[kind] = made or path
+            wrapper = made if kind == "model" else wrapper
+            expanded += [f"--model.net={path}"] if made else []
+    for each, path in named.items():  # help without a class is about the one that is named
+        expanded = [f"{arg}={path}" if arg == f"--{each}.help" else arg for arg in expanded]
+    return with_makers(expanded, wrapper)
+
+
+def _configured_class(args: Sequence[str]) -> str | None:
+    """The path of the model that configurations among the options name."""
+    section = configured(args).get("model") if find_options(args, "--config", "-c") else None
+    path = section.get("class_path") if isinstance(section, dict) else None
+    return path if isinstance(path, str) else None
+
+
+def is_foreign(path: str) -> bool:
+    """Whether a value names somebody's class: it is no file, no YAML, and none of ours."""
+    return "." in path and all(part.isidentifier() for part in path.split(".")) and not path.startswith("mcubench.")
 
 
 def _kind(option: str) -> Kind | None:
@@ -128,7 +151,18 @@ def class_path(kind: Kind, name: str, any_module: bool = False) -> str:
             "class of your own is given with its module, as in my_file.MyClass."
         )
     _check(kind, name, module_name, class_name, any_module)
+    found = getattr(sys.modules[module_name], class_name)
+    if kind == "model" and isinstance(found, type):
+        from mcubench.cli.factories import read_as_factories
+
+        read_as_factories(found)
     return name
+
+
+def short_name(path: str) -> str:
+    """What is typed for a class: its short name if it has one, else its path."""
+    names = {full: short for known in _SHORT.values() for short, full in known.items()}
+    return names.get(path, path)
 
 
 def _check(kind: Kind, name: str, module_name: str, class_name: str, any_module: bool) -> None:
@@ -136,7 +170,7 @@ def _check(kind: Kind, name: str, module_name: str, class_name: str, any_module:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and fails on an import of its own
+            raise UserError(f"--{kind} {name}: {module_name} imports {error.name!r}, which is not installed") from error
         raise UserError(
             f"--{kind} {name}: there is no module {error.name!r} here or among the installed packages"
         ) from None
@@ -151,7 +185,11 @@ def _check(kind: Kind, name: str, module_name: str, class_name: str, any_module:
             f"--{kind} {name}: module {module_name} has no {class_name!r}.{did_you_mean(class_name, classes)} It has "
             f"{', '.join(classes) or f'no {base.__name__} at all'}."
         )
-    if class_name not in classes:
+    found = getattr(module, class_name)
+    check_package(f"--{kind} {name}: {class_name}", found)
+    if kind == "model":
+        wrapper_of(name, any_module)
+    elif class_name not in classes:
         raise UserError(f"--{kind} {name}: {class_name} is not a {base.__name__}")
 
 
@@ -217,5 +255,9 @@ def _brings_data(model: str | None) -> bool:
     import lightning.pytorch as pl
 
     module, _, name = (model or "").rpartition(".")
-    own: type = getattr(sys.modules.get(module), name, object)
-    return issubclass(own, pl.LightningModule) and own.train_dataloader is not pl.LightningModule.train_dataloader
+    own = getattr(sys.modules.get(module), name, object)
+    return (
+        isinstance(own, type)
+        and issubclass(own, pl.LightningModule)
+        and own.train_dataloader is not pl.LightningModule.train_dataloader
+    )

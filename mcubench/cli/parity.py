@@ -18,6 +18,7 @@ from torch import nn
 from mcubench.cli.names import configured, find_option
 from mcubench.cli.samples import samples_to_compare, training_batches
 from mcubench.cli.subject import check_targets, read_subject, write_targets
+from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.graph import one_sample, trace
 from mcubench.parity import (
@@ -86,7 +87,7 @@ def run_parity(args: Sequence[str]) -> int:
         "save": lambda target: save_model(twin, target),
     }
     for target in write_targets(config, writers):
-        console.print(f"wrote {shown(target)}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"wrote {shown(target)}")
     return 0 if report.passed and (training is None or training.passed) else _NOT_EQUAL
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
-from mcubench.cli.names import FROM_DATA
+from mcubench.cli.makers import FUNCTIONS
+from mcubench.cli.names import FROM_DATA, named_class
 from mcubench.errors import UserError
 
-__all__ = ["HelpFormatter", "class_options", "link_data_to_model", "plain_init_errors", "required_options"]
+__all__ = ["HelpFormatter", "class_options", "link_data_to_model", "plain_init_errors"]
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -27,7 +27,10 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
 
 def link_data_to_model(parser: ArgumentParser, args: Sequence[str]) -> None:
-    """Has the model take from the data what it is not given among the options."""
+    """Has the model take from the data what it is not given among the options, and make its own optimiser."""
+    named = named_class("model", args)  # which reads its annotations, wherever the class is named
+    if named in FUNCTIONS:  # the parser has no links to what functions are given
+        return
     for name in FROM_DATA:
         if not any(arg.startswith((f"--model.{name}", f"--model.init_args.{name}")) for arg in args):
             parser.link_arguments("data", f"model.init_args.{name}", compute_fn=_reader(name), apply_on="instantiate")
@@ -48,13 +51,6 @@ def class_options(path: str) -> Iterable[str]:
     parser = ArgumentParser()
     parser.add_class_arguments(_class_at(path), fail_untyped=False)
     return [key for key in parser.get_defaults().as_dict() if key not in FROM_DATA]
-
-
-def required_options(path: str) -> Iterable[str]:
-    """The options of a class that have no default, without what it takes from the data."""
-    given = inspect.signature(_class_at(path)).parameters.values()
-    named = [each for each in given if each.kind is not each.VAR_KEYWORD and each.kind is not each.VAR_POSITIONAL]
-    return [each.name for each in named if each.default is each.empty and each.name not in FROM_DATA]
 
 
 def _class_at(path: str) -> type:

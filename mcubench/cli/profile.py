@@ -13,6 +13,7 @@ from rich.console import Console
 from mcubench.cli.features_table import print_features
 from mcubench.cli.samples import example_for
 from mcubench.cli.subject import check_targets, read_subject, write_targets
+from mcubench.console import say
 from mcubench.cost import BitWidths, Fit, devices, find_device, profile
 from mcubench.cost.table import print_report
 from mcubench.datamodules import TensorDataModule
@@ -68,7 +69,7 @@ def run_profile(args: Sequence[str]) -> None:
         "plot": plot,
     }
     for target in write_targets(config, writers):
-        console.print(f"wrote {shown(target)}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"wrote {shown(target)}")
 
 
 def _add_options(parser: ArgumentParser) -> None:

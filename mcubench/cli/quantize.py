@@ -21,6 +21,7 @@ from mcubench.cli.quantized import (
 )
 from mcubench.cli.samples import labelled_test_samples
 from mcubench.cli.subject import check_targets, read_subject, write_targets
+from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.export.backend import load
 from mcubench.export.measure import measure
@@ -82,7 +83,7 @@ def run_quantize(args: Sequence[str]) -> None:
 
     writers: dict[str, Callable[[Path], None]] = {"json": report.save_json, "plot": plot}
     for target in write_targets(config, writers):
-        console.print(f"wrote {shown(target)}", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"wrote {shown(target)}")
 
 
 def _run_classical(model: Baseline, data: pl.LightningDataModule, config: Namespace) -> None:

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mcubench.console import say, wide
+from mcubench.console import narrowed, say, wide
 from mcubench.cost.units import bytes_text
 from mcubench.export.report import Changes, Flash, QuantizationReport, Ram
 
@@ -20,7 +20,7 @@ _KINDS_SHOWN = 5
 def print_quantization(report: QuantizationReport, console: Console) -> None:
     """Prints scores in four forms, what changed, noise by layer, flash and RAM."""
     console = wide(console)
-    console.print(_scores(report))
+    console.print(narrowed(_scores(report), console, "macro-F1"))
     if report.mismatches is None:
         say(console, "tflite-micro is not installed: the integer graph was not checked against it", style="yellow")
     else:
@@ -28,7 +28,7 @@ def print_quantization(report: QuantizationReport, console: Console) -> None:
         line = f"integer graph and TFLite Micro: {wrong:,} of {of:,} bytes of output differ"
         say(console, line, style="red bold" if wrong else "green")
     _print_changes(report.changes, report.samples, console)
-    console.print(_noise(report))
+    console.print(narrowed(_noise(report), console, "step", "clipped"))
     for line in (*_flash_lines(report.flash), *_ram_lines(report.ram)):
         say(console, line, style="none")
     say(console, f"{report.widths}; ranges {report.ranges}", style="dim")

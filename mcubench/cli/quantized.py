@@ -128,7 +128,7 @@ def quantized(subject: Subject, model: nn.Module, data: pl.LightningDataModule |
     """
     state = find_qat_state(subject.trained)
     if state is not None:
-        return _as_trained(subject.config, state, model, data)
+        return _as_trained(subject, state, model, data)
     config = subject.config
     source = data if data is not None else model
     if not isinstance(source, (pl.LightningDataModule, pl.LightningModule)):
@@ -143,12 +143,13 @@ def quantized(subject: Subject, model: nn.Module, data: pl.LightningDataModule |
 
 
 def _as_trained(
-    config: Namespace, state: Mapping[str, Any], model: nn.Module, data: pl.LightningDataModule | None
+    subject: Subject, state: Mapping[str, Any], model: nn.Module, data: pl.LightningDataModule | None
 ) -> Quantized:
+    config = subject.config
     for name in ("observer", "calibration_samples"):
         if config[name] is not None:
             raise UserError(f"the run learned its ranges while it was trained: leave out --{name}")
-    graph, ranges, widths = trained_ranges(model, example_for(model, data), state)
+    graph, ranges, widths = trained_ranges(model, example_for(model, data, subject.shape), state)
     other = config.weight_bits not in (None, widths.weight)
     if other or config.bits_per_layer not in (None, dict(widths.per_layer)):
         raise UserError(

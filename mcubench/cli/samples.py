@@ -31,7 +31,7 @@ __all__ = [
 
 
 def example_for(module: nn.Module, data: object, shape: tuple[int, ...] | None = None) -> Any:
-    """One sample, of the shape that was asked for, else as the module says, else as the data does.
+    """One sample, of the shape that was asked for, else as the module says, else as the data says or has them.
 
     Raises:
         UserError: If none of them says it.
@@ -39,12 +39,15 @@ def example_for(module: nn.Module, data: object, shape: tuple[int, ...] | None =
     if shape is None and getattr(module, "example_input_array", None) is not None:
         return one_sample(module.example_input_array)
     found = shape or declared_shape(data) or declared_shape(module)
-    if found is None:
-        raise UserError(
-            "the shape of a sample is not known: say --input_shape 3,32,32, or give "
-            f"{type(module).__name__} an attribute example_input_array"
-        )
-    return torch.zeros(1, *found)
+    if found is not None:
+        return torch.zeros(1, *found)
+    for source in (data, module):  # samples tell it where nobody says it
+        if isinstance(source, Hooks) and type(source).train_dataloader not in _NO_TRAINING:
+            return training_samples(source, 1)
+    raise UserError(
+        "the shape of a sample is not known: say --input_shape 3,32,32, or give "
+        f"{type(module).__name__} an attribute example_input_array"
+    )
 
 
 def samples_to_compare(

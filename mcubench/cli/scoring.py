@@ -19,7 +19,7 @@ from mcubench.models.scored import ScoredModule
 from mcubench.results.evaluation import NotScorableError, Scores, score
 from mcubench.training import channels_last
 
-__all__ = ["PARTS", "Scoring", "as_trained"]
+__all__ = ["PARTS", "Scoring", "as_trained", "batches_of"]
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
@@ -47,18 +47,15 @@ class Scoring:
 
     @property
     def num_classes(self) -> int | None:
-        """Number of classes, if anybody says it."""
+        """Number of classes; ``None`` where nobody says it."""
         found: int | None = getattr(self.source, "num_classes", None) or getattr(self.model, "num_classes", None)
         return found
 
     def score(self, module: nn.Module, part: Part) -> Scores | None:
         """Scores a form of the model on a part of the data; ``None`` if that can't be, with a note."""
         unknown = "accuracy and macro-F1 are not known"
-        if self.num_classes is None:
-            self._note(f"{unknown}: {type(self.source).__name__} has no attribute num_classes")
-            return None
         try:
-            return score(module, self._batches(part), self.num_classes, self.device, self._prepare)
+            return score(module, batches_of(self.source, part), self.num_classes, self.device, self._prepare)
         except NotScorableError as error:
             self._note(f"{part} {unknown}: {error}")
         except Exception as error:
@@ -76,20 +73,25 @@ class Scoring:
         """What the transfer hooks of a foreign data module may do to a batch."""
         return self.model._apply_batch_transfer_handler(batch, device=self.device)
 
-    def _batches(self, part: Part) -> Iterable[Any]:
-        source = self.source
-        if isinstance(source, TensorDataModule):
-            return source.whole(part)
-        loader: Iterable[Any] | None
-        try:
-            if part == "test":
-                source.setup("test")  # data modules may prepare their test set only here
-            loader = getattr(source, f"{part}_dataloader")()
-        except (NotImplementedError, MisconfigurationException):
-            loader = None
-        if loader is None or not hasattr(loader, "__iter__"):
-            raise NotScorableError(f"{type(source).__name__} has no {part}_dataloader")
-        return loader
+
+def batches_of(source: pl.LightningDataModule | pl.LightningModule, part: Part) -> Iterable[Any]:
+    """The batches of a part, in order.
+
+    Raises:
+        NotScorableError: If there are none.
+    """
+    if isinstance(source, TensorDataModule):
+        return source.whole(part)
+    loader: Iterable[Any] | None
+    try:
+        if part == "test":
+            source.setup("test")  # data modules may prepare their test set only here
+        loader = getattr(source, f"{part}_dataloader")()
+    except (NotImplementedError, MisconfigurationException):
+        loader = None
+    if loader is None or not hasattr(loader, "__iter__"):
+        raise NotScorableError(f"{type(source).__name__} has no {part}_dataloader")
+    return loader
 
 
 def as_trained(model: pl.LightningModule) -> contextlib.AbstractContextManager[None]:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from mcubench.cli.lightning import run_verb
 from mcubench.cli.run_log import RUN_LOG, printing_to
+from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.results.remarks import Remarks
 from mcubench.results.result import read_result
@@ -70,7 +71,7 @@ def fit_each(
                 console.print(f"{what} {number}, {place} of {len(words)} ...", end="\r", highlight=False)
             run = folder / f"{what}-{number}"
             _fit_into(run, each, number, remarks)
-            console.print(told(run, number), highlight=False, soft_wrap=True)
+            say(console, told(run, number))
             done.append(number)
     except UserError as error:
         if not done:
@@ -81,9 +82,7 @@ def fit_each(
     except KeyboardInterrupt:
         before = ", ".join(map(str, done))
         kept = f"; finished before it, and kept: {what} {before} in {shown(folder)}" if done else ""
-        console.print(
-            f"Stopped in {what} {number} of {len(words)}{kept}", markup=False, highlight=False, soft_wrap=True
-        )
+        say(console, f"Stopped in {what} {number} of {len(words)}{kept}")
         raise
     finally:
         with contextlib.suppress(OSError):  # the folder is kept if anything was written there

@@ -14,8 +14,10 @@ from rich.console import Console
 
 from mcubench.callbacks import SizeBudget
 from mcubench.cli.conclusion import FinishedFit, conclude_fit
-from mcubench.cli.lightning import BenchCLI, SaveRunConfig
+from mcubench.cli.lightning import BenchCLI
+from mcubench.cli.run_callbacks import SaveRunConfig
 from mcubench.cli.run_log import printing_to
+from mcubench.console import say
 from mcubench.datamodules import TensorDataModule
 from mcubench.errors import UserError
 from mcubench.results.best_checkpoint import BestCheckpoint
@@ -133,9 +135,7 @@ class StackedCLI(BenchCLI):
         assert isinstance(self.datamodule, TensorDataModule)
         seeds, device = f"seeds {self.seeds[0]} to {self.seeds[-1]}", self.trainer.strategy.root_device
         title = " on ".join(self._names())
-        self.console.print(
-            f"{title} starts: {seeds} at once, {device}, {shown(self.folder)}", markup=False, soft_wrap=True
-        )
+        say(self.console, f"{title} starts: {seeds} at once, {device}, {shown(self.folder)}")
         stacked = StackedClassifiers([run.model for run in self.runs], self.seeds)
         self.trainer.fit(stacked, StackedData(self.datamodule, self.seeds), weights_only=True)
 

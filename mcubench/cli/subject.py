@@ -15,11 +15,13 @@ import lightning.pytorch as pl
 from jsonargparse import ArgumentParser, Namespace
 from torch import nn
 
+from mcubench.cli.carried import without_other_classes
 from mcubench.cli.help import describe
 from mcubench.cli.names import configured, expand_names, find_option, find_options, with_defaults
 from mcubench.cli.parse_errors import explain
-from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors, required_options
+from mcubench.cli.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
 from mcubench.cli.resume import does_not_fit, with_run_options, without_training
+from mcubench.cli.wording import in_our_words
 from mcubench.errors import UserError
 from mcubench.results.checkpoint_io import load_checkpoint
 
@@ -80,7 +82,9 @@ def read_subject(verb: str, args: Sequence[str], add_options: Callable[[Argument
         UserError: For every mistake in the options.
     """
     shape = _shape(find_option(args, "--input_shape"))
-    named, checkpoint = with_run_options(verb, expand_names(without_training(args), any_module=True))
+    named, checkpoint = with_run_options(
+        verb, without_other_classes(expand_names(without_training(args), any_module=True))
+    )
     data_given = bool(find_options(named, "--data", "--data.class_path") or configured(named).get("data"))
     complete = with_defaults(named if shape is None else _without_data(named))
     if shape is not None:
@@ -88,11 +92,15 @@ def read_subject(verb: str, args: Sequence[str], add_options: Callable[[Argument
     parser = _parser(verb)
     add_options(parser)
     link_data_to_model(parser, complete)
+    in_our_words(parser, _HELP)
     try:
         config = parser.parse_args(complete)
     except argparse.ArgumentError as error:
-        raise UserError(explain(str(error), parser._option_string_actions, class_options, required_options)) from error
+        raise UserError(explain(str(error), parser._option_string_actions, class_options)) from error
     return Subject(config, shape, checkpoint, data_given, parser)
+
+
+_HELP = {"ckpt_path": "best, last, a run's folder or a file: its model"}
 
 
 def _shape(given: str | None) -> tuple[int, ...] | None:
@@ -108,8 +116,9 @@ def _shape(given: str | None) -> tuple[int, ...] | None:
 
 
 def _without_data(args: Sequence[str]) -> list[str]:
-    """A shape takes the place of data."""
-    return [*args, *([] if find_options(args, "--data", "--data.class_path") else ["--data=null"])]
+    """A shape takes the place of the default data; what is named, or stands in a run's configuration, stays."""
+    named = find_options(args, "--data", "--data.class_path") or configured(args).get("data")
+    return [*args, *([] if named else ["--data=null"])]
 
 
 def _with_shape(args: Sequence[str], shape: tuple[int, ...]) -> list[str]:

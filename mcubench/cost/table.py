@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mcubench.console import WIDE, say, wide
+from mcubench.console import WIDE, narrowed, say, wide
 from mcubench.cost.devices import Fit
 from mcubench.cost.report import CostReport
 from mcubench.cost.units import bytes_text
@@ -68,7 +68,7 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
         table.add_row(*named, *cells)
     if report.unused_params:
         table.add_row("(not used in forward)", "", "", f"{report.unused_params:,}", style="dim")
-    console.print(table)
+    console.print(narrowed(table, console, "params", "output"))
     totals = [
         f"{_known(report.macs, f'{macs:,} MACs')}",
         f"flash {_known(report.flash_bytes, bytes_text(flash))}",

@@ -14,6 +14,7 @@ from mcubench.errors import TraceError, UserError
 from mcubench.graph.capture import Captured, RepeatsError, capture
 from mcubench.graph.copying import Copy, copy_of
 from mcubench.graph.example import Example
+from mcubench.graph.failing import forward_problem
 from mcubench.graph.ir import Graph, Node, Unknown, Value
 from mcubench.graph.lowering import lower
 from mcubench.graph.strangers import identity
@@ -164,8 +165,14 @@ def _of_one(module: nn.Module, example: Example, instead: str = "") -> Captured:
         raise
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        given = example.repeated(1)
+        copied = copy_of(module)
+        with copied.running():
+            failed = forward_problem(copied.module, given.args, given.kwargs)
+        if failed is None:
+            failed = f"{type(error).__name__}: {reason}"
         raise TraceError(
-            f"{name} can't be traced with input {example.shapes()}: {instead}{type(error).__name__}: {reason}. "
+            f"{name} can't be traced with input {example.shapes()}: {instead}{failed}. "
             + (
                 "Its steps must not depend on computed values: trace the part of it that does not decide"
                 if "DataDependent" in type(error).__name__

@@ -42,7 +42,7 @@ class Scores:
 def score(
     module: nn.Module,
     batches: Iterable[Any],
-    num_classes: int,
+    num_classes: int | None,
     device: torch.device,
     prepare: Callable[[Any], Any] = lambda batch: batch,
 ) -> Scores:
@@ -51,7 +51,7 @@ def score(
     Args:
         module: Maps x (N, ...) to logits or probabilities (N, num_classes).
         batches: Pairs (x, y), y the classes, int64, shape (N,).
-        num_classes: Number of classes.
+        num_classes: Number of classes; ``None`` where nobody says it: as many as there are scores.
         device: Where to compute.
         prepare: What is done to each batch first, as the hooks of a data module ask for.
 
@@ -69,7 +69,8 @@ def score(
     if not outcomes:
         raise NotScorableError("there are no batches")
     # scikit-learn here, torchmetrics in the training loop: two implementations that must agree.
-    outcome = [torch.cat(part).cpu().numpy() for part in zip(*outcomes, strict=True)]
+    num_classes = num_classes or outcomes[0][2]
+    outcome = [torch.cat(part).cpu().numpy() for part in list(zip(*outcomes, strict=True))[:2]]
     return Scores(
         accuracy=float(metrics.accuracy_score(*outcome)),
         macro_f1=float(metrics.f1_score(*outcome, average="macro")),
@@ -77,8 +78,10 @@ def score(
     )
 
 
-def _outcome(module: nn.Module, batch: Any, num_classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """True and predicted classes of one batch, each of shape (N,)."""
+def _outcome(
+    module: nn.Module, batch: Any, num_classes: int | None, device: torch.device
+) -> tuple[Tensor, Tensor, int]:
+    """True and predicted classes of one batch, each of shape (N,), and the number of scores for each sample."""
     pair = isinstance(batch, (list, tuple)) and len(batch) == 2
     if not (pair and all(isinstance(part, Tensor) for part in batch)):
         raise NotScorableError("its batches are not pairs (x, y) of tensors")
@@ -87,9 +90,14 @@ def _outcome(module: nn.Module, batch: Any, num_classes: int, device: torch.devi
         raise NotScorableError(f"its targets are not classes of shape ({len(x)},), but {tuple(y.shape)} {y.dtype}")
     dtype = next((parameter.dtype for parameter in module.parameters()), torch.float32)
     output = module(x.to(dtype) if x.is_floating_point() else x)
-    if not isinstance(output, Tensor) or output.shape != (len(x), num_classes):
+    scores = output.shape[-1] if isinstance(output, Tensor) and output.ndim == 2 else 0
+    if not isinstance(output, Tensor) or output.shape != (len(x), num_classes or scores):
         form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise NotScorableError(f"forward gives {form} for {len(x)} samples, not ({len(x)}, {num_classes})")
+        raise NotScorableError(f"forward gives {form} for {len(x)} samples, not ({len(x)}, {num_classes or 'classes'})")
+    if output.shape[1] < 2 or (len(y) and not 0 <= int(y.min()) <= int(y.max()) < output.shape[1]):
+        raise NotScorableError(
+            f"forward gives {scores} scores for each sample, and its classes are {int(y.min())} to {int(y.max())}"
+        )
     if not output.isfinite().all():
         raise NotScorableError("forward gives values that are not finite: the training has diverged")
-    return y, output.argmax(-1)
+    return y, output.argmax(-1), scores

@@ -63,7 +63,7 @@ def print_folds(result: CrossValidation, folder: Path, console: Console) -> None
         console.print(line, markup=False, highlight=False)
     for note in result.notes:
         say(console, f"note: {note}", "yellow")
-    console.print(f"saved in {shown(folder)}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"saved in {shown(folder)}")
 
 
 def _cells(spread: Spread) -> list[str]:

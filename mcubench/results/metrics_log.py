@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mcubench._compat import mend_torchvision
 from mcubench.files import atomic_path
+from mcubench.results.experiment import Experiment
 
 mend_torchvision()  # which the imports of lightning need
 
+from lightning.fabric.loggers.logger import rank_zero_experiment  # noqa: E402
 from lightning.pytorch.loggers.logger import Logger  # noqa: E402
 from lightning.pytorch.utilities import rank_zero_only  # noqa: E402
 
@@ -30,10 +32,15 @@ class MetricsLog(Logger):
     Args:
         root: The folder that holds all runs.
         run: Name of this run's folder.
+
+    Attributes:
+        beside: Loggers of the user's: the first is what a module finds behind ``self.logger.experiment``.
     """
 
     def __init__(self, root: Path, run: str) -> None:
         super().__init__()
+        self.beside: Sequence[Logger] = ()
+        self._experiment = Experiment(self.log_metrics)
         self._root = root.resolve()
         self._run = run
         self._rows: dict[int, dict[str, float]] = {}
@@ -62,6 +69,12 @@ class MetricsLog(Logger):
     def path(self) -> Path:
         """The file."""
         return self._root / self._run / "metrics.csv"
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """What modules log to by themselves: the user's tracker, or one that keeps the numbers."""
+        return self.beside[0].experiment if self.beside else self._experiment  # type: ignore[attr-defined]
 
     def resume_at(self, step: int) -> None:
         """Takes over the rows of the run so far, up to the optimiser step `step` (excluded: rows count from 0)."""

@@ -10,13 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mcubench.console import say_command
 from mcubench.cost import BitWidths
 from mcubench.cost.units import bytes_text
 from mcubench.results.form import form_of
 from mcubench.results.result import Result
 from mcubench.results.run_folder import shown
 
-__all__ = ["print_result"]
+__all__ = ["PICTURES", "print_result"]
+
+PICTURES = ("curves.png", "confusion.png")  # what a fit draws into its folder
 
 
 def print_result(result: Result, folder: Path, seconds_in_all: float, hints: Sequence[str], console: Console) -> None:
@@ -54,7 +57,7 @@ def print_result(result: Result, folder: Path, seconds_in_all: float, hints: Seq
     if hints:
         console.print("\nTry next:")
         for hint in hints:
-            console.print(f"  {hint}", markup=False, highlight=False, soft_wrap=True)
+            say_command(console, hint)
 
 
 def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[str, str]]:
@@ -77,6 +80,8 @@ def _facts(result: Result, folder: Path, seconds_in_all: float) -> list[tuple[st
     facts.append(("scored", scored))
     facts.append(("seed", str(result.seed)))
     facts.append(("saved in", shown(folder)))
+    if pictures := [name for name in PICTURES if (folder / name).exists()]:
+        facts.append(("pictures", ", ".join(pictures)))
     return facts
 
 

@@ -104,6 +104,22 @@ def test_short_names_are_those_of_the_packages() -> None:
         ("fit --model CNN --model.widht 3", ["CNN has no option 'widht'", "channels"]),
         ("fit --data.batchsize 3", ["Digits has no option 'batchsize'", "Did you mean 'batch_size'"]),
         ("fit --model tests.foreign.MyNet --model.widht 3", ["MyNet has no option 'widht'", "Did you mean 'width'"]),
+        (
+            "fit --model Sklearn --model.estimator a.B --model.arguments {max_depth:4}",
+            ["--model.arguments: expected dict[str, Any] or null, got '{max_depth:4}'", "'{max_depth: 4}'"],
+        ),
+        ("profile --bits_per_layer {layers.4:4}", ["--bits_per_layer: expected dict[str, int]", "'{layers.4: 4}'"]),
+        ("fit --model tests.foreign.MyParts", ["MyParts needs --model.part and --model.lr", "tests.foreign.MyParts"]),
+        ("fit --model tests.foreign.MyParts --model.part torch.nn.Linear", ["Linear needs --model.part.in_features"]),
+        (
+            "fit --model tests.foreign.MyParts --model.part torch.nn.Linr",
+            ["--model.part torch.nn.Linr", "no attribute"],
+        ),
+        (
+            "fit --trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor x --trainer.callbacks.patience soon",
+            ["--trainer.callbacks.patience: expected int, got 'soon'"],
+        ),
+        ("fit --trainer.callbacks+=EarlyStopping", ["EarlyStopping needs --trainer.callbacks.monitor"]),
         ("fit --model.learning_rate fast", ["--model.learning_rate: expected float, got 'fast'"]),
         ("fit --model.optimizer adm", ["--model.optimizer: expected adam or adamw or sgd, got 'adm'"]),
         ("fit --model.learning_rate -1", ["learning_rate must be positive, got -1.0"]),

@@ -162,7 +162,9 @@ def _instance_norm(low: Lowerer) -> Value:
     low.check_batch_before(x, low.traced_rank(x) - 1)
     weight, bias, rank = low.weight("weight"), low.weight("bias"), low.traced_rank(x) - 2
     if low.args["use_input_stats"]:
-        return low.emit(ops.GroupNorm(weight, bias, low.traced_shape(x)[1], low.args["eps"], rank), [x])
+        return low.emit(
+            ops.GroupNorm(weight, bias, low.traced_shape(x)[1], low.args["eps"], rank, per_channel=True), [x]
+        )
     mean, variance = low.required_weight("running_mean"), low.required_weight("running_var")
     op = ops.BatchNorm(weight, bias, mean, variance, low.args["eps"], rank, low.args["momentum"])
     return low.emit(op, [x])

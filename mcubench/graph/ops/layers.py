@@ -146,6 +146,12 @@ class GroupNorm(Op):
     groups: int
     eps: float
     rank: int  # of spatial axes
+    per_channel: bool = False  # written as instance norm
+
+    @property
+    def label(self) -> str:
+        """As it was written."""
+        return "InstanceNorm" if self.per_channel else "GroupNorm"
 
 
 @dataclass(frozen=True, eq=False)

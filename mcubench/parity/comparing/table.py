@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mcubench.console import say, wide
+from mcubench.console import narrowed, say, wide
 from mcubench.graph.ops.common import by
 from mcubench.parity.comparing.report import Difference, ParityReport
 
@@ -30,7 +30,7 @@ def print_parity(report: ParityReport, console: Console) -> None:
     table.add_column("output", justify="right", no_wrap=True)
     for heading in ("weights", "max. abs.", "relative", "cosine"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     first = report.first_divergence
     for layer in report.layers:
         expected, have = layer.params
@@ -49,7 +49,7 @@ def print_parity(report: ParityReport, console: Console) -> None:
         top1 = "" if output.top1 is None else f"same top-1: {100 * output.top1:.4g} %"
         numbers = _numbers(output.difference)
         table.add_row("output", Text(output.name), top1, by(output.shape) or "1", "", *numbers, _mark(output.agrees))
-    console.print(table)
+    console.print(narrowed(table, console, "max. abs.", "cosine", "weights", "output"))
     ours, theirs = report.params
     macs = [f"{each:,}" if each is not None else "?" for each in report.macs]
     say(console, f"weights {ours:,} in PyTorch, {theirs:,} in Keras · MACs {macs[0]}, {macs[1]}", style="bold")

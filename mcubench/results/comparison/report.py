@@ -95,4 +95,4 @@ def _writing(targets: Sequence[Path], console: Console) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{names} can't be written: {error.strerror or error}") from error
-    console.print(f"wrote {names}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"wrote {names}")

@@ -41,12 +41,14 @@ def _(op: ops.Activation, at: Builder) -> None:
         at.emit(_FUNCTIONS[op.kind](), [at.x])
     else:
         known = ", ".join((*_FUNCTIONS, "leaky_relu"))
-        raise NotInIntegersError(f"TFLite Micro has no int8 kernel for it; it has {known}")
+        raise NotInIntegersError(f"none of the int8 kernels that are used here computes it; they have {known}")
 
 
 @build.register
 def _(op: ops.Softmax, at: Builder) -> None:
-    if op.log or op.causal or op.axis != len(at.node.output.shape) - 1:
+    if op.log:
+        raise NotInIntegersError("no kernel of log-softmax is used here; softmax, or none, gives the same class")
+    if op.causal or op.axis != len(at.node.output.shape) - 1:
         raise NotInIntegersError("only softmax over the last axis, or over the channels, is supported")
     at.emit(kernels.Softmax(), [at.x])
 

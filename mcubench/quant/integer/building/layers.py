@@ -129,12 +129,23 @@ def _(op: ops.AdaptivePool, at: Builder) -> None:
 
 
 @build.register
-def _(_op: ops.Reduce, at: Builder) -> None:
+def _(op: ops.Reduce, at: Builder) -> None:
     if not is_mean_over_positions(at.node):
-        raise NotInIntegersError("only means over all positions are supported")
+        raise NotInIntegersError(_not_averaged(op, at.node.inputs[0].shape))
     x = at.image()
     window = _size(x)
     at.emit_as(kernels.AveragePool(window, window, _NONE), x, resized(x, height=1, width=1), "mean")
+
+
+def _not_averaged(op: ops.Reduce, shape: tuple[int, ...]) -> str:
+    """Why average pooling does not compute a reduction, the one that has a kernel here."""
+    if op.kind != "mean":
+        pooled = "nn.AdaptiveMaxPool2d(1) is a maximum that has one" if op.kind == "amax" else "there is one of mean"
+        return f"no kernel of {op.kind} is used here; {pooled}"
+    return (
+        f"it is over {', '.join(map(str, op.axes))} of the axes of {shape}, and average pooling is over all but the "
+        "last, where channels are moved: write it as x.mean((2, 3)) of an image"
+    )
 
 
 def _two_dimensional(weight: torch.Tensor) -> torch.Tensor:

@@ -26,6 +26,10 @@ class NotInIntegersError(UserError):
     """An operation that TFLite Micro has no int8 kernel for, or none like it."""
 
 
+class _TooManyAxesError(NotInIntegersError):
+    """A value that no kernel used here takes: whatever makes it is not to blame."""
+
+
 class Builder:
     """Builds an integer graph node by node; rules read `node`.
 
@@ -64,6 +68,8 @@ class Builder:
                 if not isinstance(node.op, Unknown) and not all(each.dtype.is_floating_point for each in values):
                     raise NotInIntegersError("it computes with integers or truth values")
                 build(node.op, self)
+            except _TooManyAxesError as error:
+                raise NotInIntegersError(f"{node.path or '(root)'}: {error}") from None
             except NotInIntegersError as error:
                 where = f"{node.path or '(root)'}: {node.op.label}"
                 raise NotInIntegersError(f"{where} can't be computed in int8: {error}") from None
@@ -94,7 +100,7 @@ class Builder:
     def new(self, value: Value, shape: Sequence[int] | None = None, suffix: str = "") -> IntegerTensor:
         """A tensor that holds a value; with another shape, if given."""
         if len(value.shape) > _LARGEST_RANK:
-            raise NotInIntegersError(f"{value.name} has {len(value.shape)} axes; kernels take height, width, channels")
+            raise _TooManyAxesError(f"{value.name} has {len(value.shape)} axes; kernels take height, width, channels")
         return IntegerTensor(value.name + suffix, tuple(shape or self.shape(value)), self.grid(value))
 
     def read(self, value: Value) -> IntegerTensor:
@@ -221,4 +227,4 @@ def build(op: Op, _at: Builder) -> None:
         raise NotInIntegersError(f"it is not understood ({op.reason})")
     if isinstance(op, (ops.Recurrent, ops.RecurrentCell)):
         raise NotInIntegersError("recurrent layers are not quantised yet")
-    raise NotInIntegersError("TFLite Micro has no int8 kernel for it, or none is used here yet")
+    raise NotInIntegersError("none of the int8 kernels that are used here computes it")

@@ -178,17 +178,17 @@ price = features.preprocessing()
 assert price is not None  # of raw windows there is none
 
 table = Table(title=f"Classical models on HAPT, trained on {MAX_SAMPLES or len(raw.arrays('train')[1]):,} windows")
-for column in ("inputs", "model", "accuracy", "macro-F1", "MACs", "comparisons", "functions", "flash", "RAM"):
+for column in ("inputs", "model", "bits", "accuracy", "macro-F1", "MACs", "comparisons", "functions", "flash", "RAM"):
     table.add_column(column, justify="left" if column in ("inputs", "model") else "right", no_wrap=True)
 for (inputs, name), (accuracy, macro_f1, cost) in found.items():
     counted = [f"{count:,}" for count in (cost.macs, cost.comparisons, cost.functions)]
     sizes = [bytes_text(cost.flash_bytes), bytes_text(cost.ram_bytes)]
-    table.add_row(inputs, name, f"{accuracy:.1%}", f"{macro_f1:.1%}", *counted, *sizes)
+    table.add_row(inputs, name, str(cost.widths.weight), f"{accuracy:.1%}", f"{macro_f1:.1%}", *counted, *sizes)
 table.add_section()
 operations = price.operations
 functions = operations.divisions + operations.roots + operations.arccosines
 counted = [f"{count:,}" for count in (operations.macs, operations.comparisons, functions)]
-table.add_row("features", "(what they cost)", "", "", *counted, "", bytes_text(price.memory.total))
+table.add_row("features", "(what they cost)", "", "", "", *counted, "", bytes_text(price.memory.total))
 Console(width=130).print(table)
 print(f"The features also take {operations.additions:,} additions and {operations.multiplications:,} multiplications.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import logging
 import os
 import warnings
@@ -10,17 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from mcubench import mend_torchvision
-
-mend_torchvision()
-
-import torch  # noqa: E402
-from hypothesis import HealthCheck, settings  # noqa: E402
-
-from mcubench.results import plots  # noqa: E402
-
-torch.set_num_threads(1)  # tiny models are slower with more
 warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
@@ -32,6 +24,24 @@ REPOSITORY = Path(__file__).parents[1]
 _SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 settings.register_profile("mcubench", parent=settings(), deadline=None, suppress_health_check=_SLOW)
 settings.load_profile("mcubench")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Where tests are run: not in the process that shares them out, whose own imports all others would wait for."""
+    if session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput"):
+        return
+    from mcubench import mend_torchvision
+
+    mend_torchvision()
+    import torch
+
+    torch.set_num_threads(1)  # tiny models are slower with more
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,6 +63,8 @@ _PIXEL = base64.b64decode(
 @pytest.fixture(scope="session", autouse=True)
 def _plots_are_pixels() -> Iterator[None]:
     """A fit draws two plots, which takes half of a short one; `drawing` is for tests of what it draws."""
+    from mcubench.results import plots
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "_save", lambda _figure, target: target.write_bytes(_PIXEL))
         yield

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.conftest import REPOSITORY
 
 pytestmark = [
@@ -23,15 +23,7 @@ EXAMPLE = REPOSITORY / "examples" / "parity_in_ci"
 
 def their_tests(copy: Path) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHONPATH", "PYTEST_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=copy,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return forked.run(["-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=copy, env=environment, timeout=300)
 
 
 def test_parity_in_somebodys_ci(tmp_path: Path) -> None:

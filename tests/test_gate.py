@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,6 +69,46 @@ def test_what_is_recorded_keeps_what_did_not_run(tmp_path: Path, monkeypatch: py
     found = json.loads(file.read_text())
     assert found["files"] == {"tests/here.py": 3.0, "tests/ran.py": 1.3}
     assert found["tests"] == {"tests/here.py::test_a": 2.0, "tests/ran.py::test_b": 1.1}, "what is quick is not kept"
+
+
+CRASH = """
+import os
+
+import pytest
+
+@pytest.mark.parametrize("number", range(4))
+def test_before(number):
+    pass
+
+def test_it():
+    os._exit(3)
+
+def test_behind():
+    pass
+"""
+FINE = "import time\n\ndef test_it():\n    time.sleep(0.1)\n\ndef test_more():\n    pass\n"
+
+
+@pytest.mark.parametrize("crashing", [["test_b.py"], ["test_a.py", "test_d.py"], ["test_e.py"]], ids=",".join)
+def test_a_process_that_crashes_ends_the_run_as_failed(tmp_path: Path, crashing: list[str]) -> None:
+    """Early, in both processes, or in the last file: with the options and the order of our own runs."""
+    ours = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]
+    options = [f"addopts = {' '.join(ours['addopts'])}", f"faulthandler_timeout = {ours['faulthandler_timeout']}"]
+    (tmp_path / "pytest.ini").write_text("\n".join(["[pytest]", "markers = slow", *options]))
+    for name in ("test_a.py", "test_b.py", "test_c.py", "test_d.py", "test_e.py"):
+        (tmp_path / name).write_text(CRASH if name in crashing else FINE)
+    command = [sys.executable, "-m", "pytest", "-p", "tests.gate.order", "-p", "no:nbmake", "--rootdir", str(tmp_path)]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"crashed while running '{crashing[0]}::test_it'" in done.stdout
 
 
 def test_every_sweep_is_in_the_readme() -> None:

@@ -7,7 +7,7 @@ import hashlib
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
@@ -31,6 +31,7 @@ FEATURE_BLOBS = {
 _LARGEST_ENTRY = 256 << 20  # bytes; the largest file of the original has 66 MB
 _MOST_LISTED = 6
 _UTF8_MARK = b"\xef\xbb\xbf"
+_FINGERPRINTS: dict[Hashable, str] = {}  # of zips, by what they were
 
 
 @functools.cache
@@ -135,7 +136,19 @@ class HaptArchive:
         return f"; it holds {_listed(name.partition('/')[0] for name in names)}"
 
     def fingerprint(self) -> str:
-        """A hash over the content of every file in the manifest, after checking each; 64 hex digits."""
+        """A hash over the content of every file in the manifest, after checking each; 64 hex digits.
+
+        A zip that is as it was when this process read all of it is not read once more.
+        """
+        if self._zip is None:
+            return self._fingerprint()
+        state = self.path.stat()
+        key = (self.path.resolve(), state.st_ino, state.st_mtime_ns, state.st_size, tuple(sorted(self.hashes.items())))
+        if key not in _FINGERPRINTS:
+            _FINGERPRINTS[key] = self._fingerprint()
+        return _FINGERPRINTS[key]
+
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for name in sorted(self.hashes):
             digest.update(self.read(name))

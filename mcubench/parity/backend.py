@@ -18,6 +18,12 @@ __all__ = ["BACKENDS", "check_backend", "keras_on_cpu", "load_keras", "quiet"]
 
 BACKENDS = ("tensorflow", "torch")
 
+_OF_TF = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # it would write a dozen lines about GPUs that nobody asked for
+    # Its oneDNN kernels (2.21) read past the end of what they convolve where a stride is wider than the input.
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+}
+
 
 def load_keras(backend: str | None = None) -> Any:
     """Imports Keras on a backend.
@@ -39,8 +45,8 @@ def load_keras(backend: str | None = None) -> Any:
         return _as_it_is(loaded, backend)
     wanted = backend or os.environ.get("KERAS_BACKEND") or "tensorflow"
     check_backend(wanted)
-    # Keras reads its backend nowhere else; tensorflow would write a dozen lines about GPUs that nobody asked for.
-    with quiet(), _environment(KERAS_BACKEND=wanted, TF_CPP_MIN_LOG_LEVEL=os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")):
+    # Keras reads its backend nowhere else. What the user has set of tensorflow's stays.
+    with quiet(), _environment(KERAS_BACKEND=wanted, **{key: os.environ.get(key, _OF_TF[key]) for key in _OF_TF}):
         import keras
 
         keras.ops.zeros(())  # it speaks of GPUs once more when it is first used

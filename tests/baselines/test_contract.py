@@ -8,8 +8,6 @@ import functools
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from mcubench.baselines import Baseline
 from mcubench.cli.main import main
 from mcubench.cli.names import BASELINES, MODELS
 from mcubench.cost import BitWidths, profile
+from tests import forked
 from tests.baselines.cases import CASES, ESTIMATORS, NETS, Case
 from tests.trained import drawing
 
@@ -252,8 +251,8 @@ np.savez(sys.argv[2], **predictions)
 def test_checkpoints_load_in_a_fresh_process(run_of: Callable[[Case], Run], tmp_path: Path) -> None:
     runs = [run_of(case) for case in CASES]
     paths = {str(run.case): [str(path) for path in (run.folder / "checkpoints").glob("*.ckpt")] for run in runs}
-    script = [sys.executable, "-c", _FRESH, json.dumps(paths), str(tmp_path / "predictions.npz")]
-    subprocess.run(script, cwd=REPOSITORY, timeout=120, check=True)
+    script = ["-c", _FRESH, json.dumps(paths), str(tmp_path / "predictions.npz")]
+    forked.run(script, cwd=REPOSITORY, timeout=120, check=True)
     with np.load(tmp_path / "predictions.npz") as predictions:
         assert len(predictions.files) == 2 * len(CASES)
         for run in runs:

@@ -10,7 +10,6 @@ import json
 import os
 import pickle
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +35,7 @@ from mcubench.baselines import TRUSTED, DecisionTree
 from mcubench.baselines.storage import read_estimator, write_estimator
 from mcubench.cli.main import main
 from mcubench.errors import UserError
+from tests import forked
 from tests.baselines.cases import ESTIMATORS, Case, digits, failure
 
 QUIET = ("--trainer.enable_progress_bar", "false")
@@ -445,14 +445,7 @@ def test_a_pickle_in_place_of_the_checkpoint(
 @pytest.mark.slow
 def test_a_tampered_checkpoint_in_a_process(run: Path, canary: Path) -> None:
     path = replaced(run, estimator(tensor(pickle.dumps(Touch.__new__(Touch)))))
-    report = subprocess.run(
-        [sys.executable, "-m", "mcubench", *TEST, str(path)],
-        cwd=run,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    report = forked.run(["-m", "mcubench", *TEST, str(path)], cwd=run, timeout=120)
     assert report.returncode == 2
     assert "Traceback" not in report.stderr
     assert report.stderr.count("mcubench: error: the saved estimator is damaged, or no skops file") == 1

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import forked
 
 pytestmark = pytest.mark.slow
 
@@ -76,8 +75,7 @@ with open(f"{folder}/{devices}-{trainer.global_rank}.json", "w") as file:
 def test_processes_learn_the_ranges_of_all_and_are_watched(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     for devices in ("1", "2"):
-        command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path), devices]
-        subprocess.run(command, check=True, timeout=150, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        forked.run([str(tmp_path / "script.py"), str(tmp_path), devices], check=True, timeout=150)
     alone, first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("1-0", "2-0", "2-1"))
     for observer in ("moving_average", "mse"):
         assert first[observer] == second[observer], "bit for bit"

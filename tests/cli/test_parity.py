@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from mcubench.datamodules import Digits
 from mcubench.models import CNN
 from mcubench.parity import ParityReport, load_keras
 from mcubench.results.checkpoint_io import load_checkpoint
+from tests import forked
 from tests.cli.test_main import failure
 from tests.conftest import REPOSITORY
 
@@ -275,21 +275,17 @@ def test_help(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 class TestProcesses:
-    def run(self, folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, folder: Path, *words: str, cold: bool = False, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         kept = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
-        return subprocess.run(
-            [sys.executable, "-m", "mcubench", "parity", *words],
-            cwd=folder,
-            env={**kept, "PYTHONPATH": str(REPOSITORY), **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        environment = {**kept, "PYTHONPATH": str(REPOSITORY), **environment}
+        command = ["-m", "mcubench", "parity", *words]
+        return forked.run(command, cwd=folder, env=environment, timeout=300, cold=cold)
 
     @pytest.mark.parametrize("which", ["tensorflow", "torch"])
     def test_each_backend_without_a_word_on_stderr(self, tmp_path: Path, which: str) -> None:
-        found = self.run(tmp_path, "--backend", which, "--model", "DSCNN", "--samples", "3")
+        found = self.run(tmp_path, "--backend", which, "--model", "DSCNN", "--samples", "3", cold=True)
         assert found.returncode == 0, found.stdout + found.stderr
         assert f"DSCNN agrees with Keras ({which})" in found.stdout
         assert found.stderr == ""

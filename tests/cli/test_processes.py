@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests import forked
 from tests.datamodules.test_mnist import listing
 
 pytestmark = pytest.mark.slow
@@ -23,23 +24,18 @@ pytestmark = pytest.mark.slow
 MODEL = ["--model", "DSCNN", "--model.dropout", "0.4", "--data.size", "16", "--trainer.enable_progress_bar", "false"]
 
 
-def start(*args: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "mcubench", *args],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-    )
+def start(*args: str, **environment: str) -> forked.Process:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return forked.start(["-m", "mcubench", *args], merged=True, env=environment)
 
 
-def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+def finish(process: forked.Process, code: int = 0) -> str:
     out, _ = process.communicate(timeout=300)
     assert process.returncode == code, out
     return out
 
 
-def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
+def wait_for(condition: Callable[[], Any], process: forked.Process) -> Any:
     """Waits until the condition holds while the process runs."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
@@ -64,8 +60,11 @@ def result(root: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """From a process of its own from the first: what it is compared with has other hashes of strings."""
     root = tmp_path_factory.mktemp("uninterrupted")
-    finish(start("fit", *MODEL, "--trainer.max_epochs", "4", "--trainer.default_root_dir", str(root)))
+    words = ["fit", *MODEL, "--trainer.max_epochs", "4", "--trainer.default_root_dir", str(root)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", "mcubench", *words], env=environment, check=True, timeout=300)
     return root
 
 
@@ -166,7 +165,7 @@ if trainer.is_global_zero:
 def test_two_processes_read_disjoint_complete_shards(tmp_path: Path) -> None:
     """Not seeded: the processes have different global seeds, and must agree on one order all the same."""
     (tmp_path / "shards.py").write_text(SHARDS)
-    subprocess.run([sys.executable, str(tmp_path / "shards.py"), str(tmp_path)], check=True, timeout=300)
+    forked.run([str(tmp_path / "shards.py"), str(tmp_path)], check=True, timeout=300)
     first, second, expected = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("0", "1", "expected"))
     for part, numbers in expected.items():
         shards = [[number for batch in seen[part] for number in batch] for seen in (first, second)]
@@ -249,5 +248,10 @@ def test_the_installed_script_reopens_a_run_of_somebodys_model(workplace: Path) 
     (workplace / "my_file.py").write_text(
         "from mcubench.models import MLP\n\n\nclass Mine(MLP):\n    '''A subclass in a file of its own.'''\n"
     )
-    for words in (["fit", "--model", "my_file.Mine", "--trainer.max_epochs", "1"], ["test", "--ckpt_path", "last"]):
-        subprocess.run([script, *words], check=True, capture_output=True, timeout=120)
+    subprocess.run(
+        [script, "fit", "--model", "my_file.Mine", "--trainer.max_epochs", "1"],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    forked.run([str(script), "test", "--ckpt_path", "last"], check=True, timeout=120)

@@ -10,9 +10,7 @@ import csv
 import fcntl
 import io
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -27,6 +25,7 @@ from mcubench.cli.main import main
 from mcubench.datamodules import Arrays, TensorDataModule
 from mcubench.errors import MissingDataError
 from mcubench.models import MLP
+from tests import forked
 from tests.cli.test_main import failure
 
 TREE = "--model DecisionTree --model.max_depth 3"
@@ -292,18 +291,18 @@ def test_a_killed_suite_goes_on(suite: Path) -> None:
     long = yaml.safe_load(Path("small.yaml").read_text())
     long["tables"]["Digits"]["rows"]["MLP [12]"] += " --trainer.max_epochs 2000"
     write(long)
-    command = [sys.executable, "-m", "mcubench", "compare", "--suite", "small.yaml"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = ["-m", "mcubench", "compare", "--suite", "small.yaml"]
+    process = forked.start(command)
     try:
         deadline = time.monotonic() + 120
         while not list(suite.glob("digits/mlp-*/seed-0/checkpoints/last.ckpt")) and time.monotonic() < deadline:
             time.sleep(0.1)
     finally:
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
     assert results(suite).keys() == {"a-tree seed-0"}
     before = changed_at(suite)
     write(SMALL | {"seeds": [0]})
-    report = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    report = forked.run(command, timeout=240, check=True)
     assert "1 of 2 runs are done already" in report.stdout
     assert changed_at(suite)["a-tree seed-0"] == before["a-tree seed-0"]

@@ -53,6 +53,21 @@ def archive(folder: Path, files: Files, packed: bool = True, hashes: Files | Non
     return HaptArchive(folder, expected)
 
 
+def test_a_zip_is_read_through_once_and_again_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = made_files()
+    whole = archive(tmp_path, files)
+    found = whole.fingerprint()
+    assert found == hashlib.sha256(b"".join(files[name] for name in sorted(files))).hexdigest()
+    with monkeypatch.context() as patch:
+        patch.setattr(HaptArchive, "read", lambda *_: pytest.fail("it was read again"))
+        assert HaptArchive(whole.path, whole.hashes).fingerprint() == found
+    altered = files | {"RawData/labels.txt": files["RawData/labels.txt"].replace(b"210", b"211")}
+    with pytest.raises(CorruptDataError, match=r"RawData/labels\.txt in .* is not the original file"):
+        archive(tmp_path, altered, hashes=files).fingerprint()
+
+
 @pytest.mark.parametrize("packed", [True, False], ids=["zip", "folder"])
 def test_windows_of_a_made_archive(tmp_path: Path, packed: bool) -> None:
     files = made_files()

@@ -172,3 +172,10 @@ def test_the_keras_model_is_left_as_it_was() -> None:
     assert_parity(net(), X, keras_model=model)
     assert all(np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True))
     assert {layer.name: layer.call for layer in model.layers} == calls
+
+
+def test_a_stride_wider_than_the_input() -> None:
+    """There, tensorflow's own kernels for the CPU are right, and those of oneDNN read past the end."""
+    torch.manual_seed(0)
+    narrow = nn.Sequential(nn.Conv2d(1, 1, (1, 2)), nn.Conv2d(1, 1, (1, 2), (1, 3)))
+    assert_parity(narrow, torch.randn(3, 1, 3, 3))

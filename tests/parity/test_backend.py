@@ -14,6 +14,7 @@ import pytest
 from mcubench.errors import UserError
 from mcubench.parity import load_keras
 from mcubench.parity.backend import check_backend, quiet
+from tests import forked
 
 pytestmark = pytest.mark.skipif(find_spec("keras") is None, reason="keras is not installed")
 
@@ -40,18 +41,13 @@ MODEL = ["--model", "CNN", "--input_shape", "1,28,28", "--model.num_classes", "1
 INSTALL = "pip install 'mcubench[keras]'"
 
 
-def run(folder: Path, *words: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A process in a folder, without this process's choice of a backend."""
+def run(
+    folder: Path, *words: str, code: int = 0, cold: bool = False, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A process in a folder, without this process's choice of a backend; a cold one has nothing imported yet."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("KERAS_", "TF_"))}
-    found = subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
-        env={**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder), **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    environment = {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder), **environment}
+    found = forked.run(words, cwd=folder, env=environment, timeout=300, cold=cold)
     assert found.returncode == code, found.stdout + found.stderr
     return found
 
@@ -163,7 +159,7 @@ assert order.index("torch") < order.index("tensorflow")
 assert os.path.samestat(before, os.fstat(2))
 print("still here", file=sys.stderr)
 """
-        assert run(tmp_path, "-c", code).stderr == "still here\n"
+        assert run(tmp_path, "-c", code, cold=True).stderr == "still here\n"
 
     @pytest.mark.parametrize(
         ("environment", "argument"), [("torch", None), ("tensorflow", "torch")], ids=["environment", "argument first"]
@@ -219,7 +215,7 @@ except SystemExit:
 assert main(["parity", *{MODEL}, "--rtol", "0"]) == 2
 assert not {{"keras", "tensorflow"}} & set(sys.modules)
 """
-        run(tmp_path, "-c", code)
+        run(tmp_path, "-c", code, cold=True)
 
     def test_without_keras_all_else_works(self, hiding: Path) -> None:
         code = f"""

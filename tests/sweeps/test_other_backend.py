@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 
+from tests import forked
 from tests.conftest import REPOSITORY
 
 PARITY = REPOSITORY / "tests" / "parity"
@@ -17,21 +16,9 @@ PARITY = REPOSITORY / "tests" / "parity"
 @pytest.mark.skipif(find_spec("keras") is None, reason="keras is not installed")
 def test_all_of_parity_on_the_other_backend() -> None:
     other = "tensorflow" if os.environ.get("KERAS_BACKEND") == "torch" else "torch"
-    words = [
-        "-q",
-        "-n",
-        "0",
-        "-p",
-        "no:cacheprovider",
-        f"--ignore={PARITY / 'test_backend.py'}",
-    ]
-    found = subprocess.run(
-        [sys.executable, "-m", "pytest", *words, str(PARITY)],
-        cwd=REPOSITORY,
-        env={**os.environ, "KERAS_BACKEND": other},
-        capture_output=True,
-        text=True,
-        timeout=1800,
-        check=False,
-    )
+    words = ["-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", f"--ignore={PARITY / 'test_backend.py'}"]
+    # nothing of the session that this test is a part of: the other one has a cache folder of its own
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    environment["KERAS_BACKEND"] = other
+    found = forked.run([*words, str(PARITY)], cwd=REPOSITORY, env=environment, timeout=1800)
     assert found.returncode == 0, f"on {other}:\n{found.stdout[-6000:]}\n{found.stderr[-2000:]}"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mcubench.export.backend import load
+from mcubench.export.rounding import as_kernels_round
 from mcubench.graph import Graph, Node, Value, interpret
 from mcubench.quant.fake import codes_of_weights, grids_of_values, moved_inputs
 from mcubench.quant.grid import Grid
@@ -95,7 +96,7 @@ class _QuantizedModule(nn.Module):
 
     def __init__(self, graph: Graph, integer: IntegerGraph) -> None:
         super().__init__()
-        self.graph = graph
+        self.graph = as_kernels_round(graph, integer)
         self.grids = grids_of_values(integer)
         self.codes = codes_of_weights(graph, integer)
 

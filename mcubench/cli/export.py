@@ -5,20 +5,21 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import lightning.pytorch as pl
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from mcubench.cli.exported import Format, Target, target_of
 from mcubench.cli.quantized import (
     QUANTIZATION_OPTIONS,
     Quantized,
     add_quantization_options,
-    check_one_input,
     check_quantization,
     quantized,
     refuse_classical,
@@ -31,6 +32,7 @@ from mcubench.cost.units import bytes_text
 from mcubench.errors import UserError
 from mcubench.export.backend import installed, load
 from mcubench.export.c_array import CModel, identifier
+from mcubench.export.float_onnx import to_float_onnx
 from mcubench.export.interpreters import recorded_arena, smallest_arena
 from mcubench.export.manifest import (
     Source,
@@ -40,11 +42,13 @@ from mcubench.export.manifest import (
     quantization,
     save_manifest,
 )
-from mcubench.export.qdq import to_onnx
+from mcubench.export.opsets import LOWEST, OPSET, check_opset
+from mcubench.export.qdq import shapes_of, to_onnx
 from mcubench.export.sample import describe_sample
 from mcubench.export.tflite import operators_of, to_tflite
 from mcubench.files import atomic_path
 from mcubench.graph import deploy, trace
+from mcubench.quant.integer import NotInIntegersError
 from mcubench.quant.integer.memory import plan_arena
 from mcubench.results.result import package_versions
 from mcubench.results.run_folder import shown
@@ -58,6 +62,7 @@ _PACKAGES: dict[Format, tuple[str, ...]] = {
     "keras": (),
 }
 _RECORDER = "tflite_micro"
+_FLOAT = "the float model: nothing is quantised in it"
 
 
 def run_export(args: Sequence[str]) -> None:
@@ -80,18 +85,40 @@ def run_export(args: Sequence[str]) -> None:
         if file.is_dir():
             raise UserError(f"{shown(file)} is a folder: a file is to be written there; give another --output")
     _check_packages(formats)
+    if "onnx" in formats:
+        check_opset(OPSET if config.opset is None else config.opset)
     pl.seed_everything(config.seed_everything or 0, verbose=False)
     model, data = subject.instantiate()
     refuse_classical("export", model)
     source = _source(subject, model, data)
-    found = quantized(subject, model, data) if set(formats) - {"keras"} else None
-    if found is not None:
-        check_one_input("export", found)
+    found = _quantized(subject, model, data) if _in_integers(config, formats) else None
+    onnx = OnnxOptions(config.opset or OPSET, config.batch)
     try:
-        manifest = _Export(target, source, model, example_for(model, data, subject.shape), found).write(formats)
+        example = example_for(model, data, subject.shape)
+        manifest = _Export(target, source, model, example, found, onnx).write(formats)
     except OSError as error:
         raise UserError(f"{shown(target.folder)} can't be written to: {error.strerror or error}") from error
     _print(manifest, target, formats, Console())
+
+
+@dataclass(frozen=True)
+class OnnxOptions:
+    """How ONNX is written: its operator set, and how many samples at a time it takes; ``None``: any number."""
+
+    opset: int
+    batch: int | None
+
+
+def _in_integers(config: Namespace, formats: Sequence[Format]) -> bool:
+    """Whether something is quantised."""
+    return bool(set(formats) - ({"keras", "onnx"} if config.float else {"keras"}))
+
+
+def _quantized(subject: Subject, model: nn.Module, data: pl.LightningDataModule | None) -> Quantized:
+    try:
+        return quantized(subject, model, data)
+    except NotInIntegersError as error:
+        raise UserError(f"{error}; in float, --format onnx --float writes it") from error
 
 
 def _add_options(parser: ArgumentParser) -> None:
@@ -104,14 +131,30 @@ def _add_options(parser: ArgumentParser) -> None:
         metavar="FILE_OR_FOLDER",
         help="where to write; not set, the folder export of the run",
     )
+    parser.add_argument("--float", action="store_true", help="with --format onnx: the float model, not quantised")
+    parser.add_argument(
+        "--opset", type=int | None, metavar="N", help=f"operator set of ONNX, from {LOWEST} on; not set, {OPSET}"
+    )
+    parser.add_argument(
+        "--batch", type=int | None, metavar="N", help="samples that ONNX takes at a time; not set, any number"
+    )
     add_quantization_options(parser)
 
 
 def _check_together(config: Namespace, formats: Sequence[Format]) -> None:
-    """Refuses options of quantisation where nothing is quantised."""
+    """Refuses options of formats that are not written, and of quantisation where nothing is quantised."""
+    for name in ("float", "opset", "batch"):
+        if config[name] and "onnx" not in formats:
+            raise UserError(f"--{name} is for --format onnx, asked for is {' '.join(formats)}")
+    if config.float and (others := [each for each in formats if each in ("tflite", "c")]):
+        raise UserError(
+            f"--float writes the float model, {others[0]} holds integers: export it by a command of its own"
+        )
+    if config.batch is not None and config.batch < 1:
+        raise UserError(f"--batch must be at least 1; got {config.batch}")
     given = [name for name in QUANTIZATION_OPTIONS if config[name] is not None]
-    if formats == ["keras"] and given:
-        raise UserError(f"--format keras writes the float model: leave out --{given[0]}")
+    if given and not _in_integers(config, formats):
+        raise UserError(f"--format {' '.join(formats)} writes the float model: leave out --{given[0]}")
 
 
 def _check_packages(formats: Sequence[Format]) -> None:
@@ -134,7 +177,7 @@ def _source(subject: Subject, model: nn.Module, data: pl.LightningDataModule | N
     run = subject.checkpoint.parents[1]
     result = run / "result.json"
     row = json.loads(result.read_text("utf-8")) if result.is_file() else {}
-    shape = tuple(example_for(model, data, subject.shape).shape[1:])
+    shapes = _shapes(example_for(model, data, subject.shape))
     names = getattr(data, "class_names", None)
     return Source(
         model=type(model).__name__,
@@ -142,9 +185,14 @@ def _source(subject: Subject, model: nn.Module, data: pl.LightningDataModule | N
         checkpoint=subject.checkpoint.name,
         git_commit=row.get("git_commit"),
         data=None if data is None else type(data).__name__,
-        sample=describe_sample(data, shape),
+        sample=describe_sample(data, shapes[0] if len(shapes) == 1 else shapes),
         class_names=None if names is None else tuple(map(str, names)),
     )
+
+
+def _shapes(example: Any) -> list[tuple[int, ...]]:
+    """The shape of one sample of each tensor that a model takes."""
+    return [tuple(leaf.shape[1:]) for leaf in pytree.tree_leaves(example) if isinstance(leaf, Tensor)]
 
 
 class _Export:
@@ -157,9 +205,10 @@ class _Export:
         model: nn.Module,
         example: Any,
         found: Quantized | None,
+        onnx: OnnxOptions,
     ) -> None:
         self.target, self.source, self.model, self.found = target, source, model, found
-        self.example = example
+        self.example, self.options = example, onnx
         self.facts = source.as_dict()
         if found is not None:
             self.facts["quantization"] = quantization(found.ranges, found.widths)
@@ -210,7 +259,6 @@ class _Export:
     def c(self) -> dict[str, Any]:
         integer = self.quantized.integer
         header, source = self.target.file(".h"), self.target.file(".c")
-        (read,), (made,) = integer.inputs, integer.outputs
         text = CModel(
             name=identifier(self.target.stem),
             title=f"{self.source.model} on {self.source.data}, int8, by mcubench from {self.source.checkpoint}",
@@ -218,8 +266,8 @@ class _Export:
             operators=self.operators,
             arena=self.arena,
             head=self.head,
-            inputs=(read.size, read.grid),
-            outputs=(made.size, made.grid),
+            inputs=[(each.size, each.grid) for each in integer.inputs],
+            outputs=[(each.size, each.grid) for each in integer.outputs],
             class_names=self.source.class_names,
         )
         _write(header, text.header().encode())
@@ -227,10 +275,18 @@ class _Export:
         return file_entry(source, {"header": header.name, **int8_tensors(integer)})
 
     def onnx(self) -> dict[str, Any]:
-        path, found = self.target.file(".onnx"), self.quantized
-        _write(path, to_onnx(found.graph, found.integer, self.facts))
-        shape = tuple(self.example.shape[1:])
-        return file_entry(path, float_tensors(shape, found.graph.outputs[0].shape))
+        path, options = self.target.file(".onnx"), self.options
+        if self.found is None:
+            written = to_float_onnx(self.model, self.example, self.facts, opset=options.opset, batch=options.batch)
+            content = written.content
+            tensors: dict[str, Any] = {"note": _FLOAT, **written.described()}
+        else:
+            graph = self.found.graph
+            content = to_onnx(graph, self.found.integer, self.facts, opset=options.opset, batch=options.batch)
+            inputs, outputs = ([(options.batch, *each) for each in side] for side in shapes_of(graph))
+            tensors = float_tensors(inputs, outputs)
+        _write(path, content)
+        return file_entry(path, {"opset": options.opset, **tensors})
 
     def keras(self) -> dict[str, Any]:
         from mcubench.parity import save_model, to_keras
@@ -238,9 +294,10 @@ class _Export:
         path, example = self.target.file(".keras"), self.example
         twin = to_keras(self.model, example, backend="tensorflow")
         save_model(twin, path)
-        moved = deploy(trace(self.model, example)).input_axes_moved[0]
-        tensors = float_tensors(twin.input_shape[1:], twin.output_shape[1:], moved)
-        return file_entry(path, {"note": "the float model: nothing is quantised in it", **tensors})
+        moved = deploy(trace(self.model, example)).input_axes_moved
+        inputs, outputs = ([tuple(each.shape) for each in side] for side in (twin.inputs, twin.outputs))
+        tensors = float_tensors(inputs, outputs, moved)
+        return file_entry(path, {"note": _FLOAT, **tensors})
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -260,7 +317,7 @@ def _print(manifest: dict[str, Any], target: Target, formats: Sequence[Format], 
     for each in formats:
         for path in target.files(each):
             size = bytes_text(path.stat().st_size)
-            note = ", the float model" if each == "keras" else ""
+            note = ", the float model" if "note" in manifest["files"][each] else ""
             say(console, f"wrote {shown(path)} ({size}{note})", style="none")
     say(console, f"wrote {shown(target.file('.json'))}: how to feed it", style="none")
     if "quantization" in manifest:

@@ -116,6 +116,7 @@ Exit code 0 if both agree, 1 if they do not, 2 if the question was wrong.""",
   tflite   int8, bit-exact in TFLite Micro
   c        the same as an aligned array, with the operators and the arena that TFLite Micro needs
   onnx     float operators between QuantizeLinear and DequantizeLinear, with the same scales
+           --float: the float model, recurrent layers and all; --opset 13, --batch 1: as some compilers want it
   keras    the float model
 --output models/: a folder; or a file, as in net.tflite; not given, the folder export of the run
 """

@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 from jsonargparse import ArgumentParser, Namespace
 from torch import nn
 
-from mcubench.cli.samples import example_for, training_samples
+from mcubench.cli.samples import example_for, training_inputs
 from mcubench.cli.subject import Subject
 from mcubench.cost import BitWidths
 from mcubench.errors import UserError
@@ -133,12 +133,13 @@ def quantized(subject: Subject, model: nn.Module, data: pl.LightningDataModule |
     source = data if data is not None else model
     if not isinstance(source, (pl.LightningDataModule, pl.LightningModule)):
         raise UserError("ranges are observed on training data: name it with --data")
-    samples = training_samples(source, config.calibration_samples or CALIBRATION_SAMPLES)
+    samples = training_inputs(source, config.calibration_samples or CALIBRATION_SAMPLES)
     observer: Observer = config.observer or "minmax"
     widths = BitWidths(config.weight_bits or 8, 8, config.bits_per_layer or {})
-    graph = deploy(trace(model, samples[:1]))
-    integer = quantize(graph, calibration=samples, observer=observer, widths=widths)
-    ranges = f"observed on {len(samples):,} training samples of {type(source).__name__} ({observer}), after training"
+    several = len(samples) > 1
+    graph = deploy(trace(model, tuple(each[:1] for each in samples) if several else samples[0][:1]))
+    integer = quantize(graph, calibration=samples if several else samples[0], observer=observer, widths=widths)
+    ranges = f"observed on {len(samples[0]):,} training samples of {type(source).__name__} ({observer}), after training"
     return Quantized(graph, integer, widths, ranges)
 
 

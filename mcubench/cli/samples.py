@@ -26,7 +26,7 @@ __all__ = [
     "labelled_test_samples",
     "samples_to_compare",
     "training_batches",
-    "training_samples",
+    "training_inputs",
 ]
 
 
@@ -111,16 +111,33 @@ def _first(batches: Iterable[Any], count: int, part: str) -> Tensor:
     return torch.cat(parts)
 
 
-def training_samples(source: Hooks, count: int) -> Tensor:
-    """The first `count` samples of training, in the order of training, or all.
+def training_inputs(source: Hooks, count: int) -> tuple[Tensor, ...]:
+    """The first `count` samples of training, or all, for a model that may take several tensors.
 
     Args:
         source: The data, or a model that brings its own.
         count: How many at most.
 
+    Returns:
+        One tensor for each input: those that a batch begins with.
+
     Raises:
         UserError: If there are none.
     """
+    several: list[tuple[Tensor, ...]] = []
+
+    def of_inputs(batches: Iterable[Any]) -> Iterator[Tensor]:
+        for batch in batches:
+            first = batch[0] if isinstance(batch, (tuple, list)) and len(batch) else batch
+            nested = isinstance(first, (tuple, list)) and first and all(isinstance(each, Tensor) for each in first)
+            several.append(tuple(first) if nested else (first,))
+            yield several[-1][0]
+
+    found = _first(of_inputs(_training(source)), count, "training")
+    return tuple(torch.cat(each)[: len(found)] for each in zip(*several, strict=True))
+
+
+def _training(source: Hooks) -> Iterable[Any]:
     if type(source).train_dataloader in _NO_TRAINING:
         raise UserError(
             f"{type(source).__name__} has no train_dataloader to take samples from: name the data with --data"
@@ -137,7 +154,7 @@ def first_training_samples(source: Hooks, count: int) -> Tensor:
         UserError: If there are none.
     """
     batches: Iterable[Any] = source.train_dataloader()
-    return _first(batches, count, "training")
+    return batches
 
 
 def labelled_test_samples(data: pl.LightningDataModule, count: int | None) -> Pair:

@@ -10,7 +10,7 @@ from mcubench.cost.macs import Unsupported
 from mcubench.cost.size import BitWidths, unknown_ops
 from mcubench.graph import Graph, Node, Value, ops
 
-__all__ = ["ALIGNMENT", "Buffer", "MemoryPlan", "Placement", "place", "plan_buffers", "plan_memory"]
+__all__ = ["ALIGNMENT", "Buffer", "MemoryPlan", "Placement", "place", "plan_buffers", "plan_memory", "planned"]
 
 ALIGNMENT = 16  # bytes, of every buffer's start: MicroArenaBufferAlignment() of TFLite Micro
 
@@ -98,19 +98,27 @@ def plan_memory(graph: Graph, widths: BitWidths | None = None) -> MemoryPlan:
 
 def plan_buffers(buffers: Sequence[Buffer], steps: tuple[str, ...], unsupported: tuple[Unsupported, ...]) -> MemoryPlan:
     """Plans the arena for buffers whose lives are known; `steps` and `unsupported` are those of `MemoryPlan`."""
-    placements = place(buffers)
+    return planned(place(buffers), steps, unsupported)
+
+
+def planned(
+    placements: Sequence[Placement], steps: tuple[str, ...], unsupported: tuple[Unsupported, ...]
+) -> MemoryPlan:
+    """The plan of buffers that have their places."""
+    buffers = [each.buffer for each in placements]
     live = tuple(sum(each.size for each in buffers if each.first <= step <= each.last) for step in range(len(steps)))
     peak = max((each.end for each in placements), default=0)
     return MemoryPlan(tuple(placements), steps, live, peak, unsupported)
 
 
-def place(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> list[Placement]:
+def place(buffers: Sequence[Buffer], alignment: int = ALIGNMENT, around: Sequence[Placement] = ()) -> list[Placement]:
     """Gives every buffer an offset: the largest first, each in the lowest gap that is free while it lives.
 
     This is the order of TFLite Micro's GreedyMemoryPlanner, in which of equal ones the last that is listed comes first.
+    What has its place already (`around`) keeps it, and comes first in the result.
     """
     order = sorted(range(len(buffers)), key=lambda index: (-buffers[index].size, -index))
-    placed: list[Placement] = []
+    placed = list(around)
     for buffer in (buffers[index] for index in order):
         offset = 0
         for other in sorted((each for each in placed if each.buffer.overlaps(buffer)), key=lambda each: each.offset):

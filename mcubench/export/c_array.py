@@ -45,8 +45,8 @@ class CModel:
         operators: TFLite's names of the operators it needs.
         arena: The smallest in which TFLite Micro starts, in bytes; ``None`` where that was not measured.
         head: Bytes of activations and scratch buffers, as planned.
-        inputs: Number of elements, and grid, of its input.
-        outputs: The same of its output.
+        inputs: Number of elements, and grid, of each input.
+        outputs: The same of each output.
         class_names: In order of the outputs; ``None`` where they have none.
     """
 
@@ -56,8 +56,8 @@ class CModel:
     operators: Sequence[str]
     arena: int | None
     head: int
-    inputs: tuple[int, Grid]
-    outputs: tuple[int, Grid]
+    inputs: Sequence[tuple[int, Grid]]
+    outputs: Sequence[tuple[int, Grid]]
     class_names: Sequence[str] | None
 
     def header(self) -> str:
@@ -74,7 +74,7 @@ class CModel:
             "",
             "/* value = SCALE * (code - ZERO_POINT) */",
         ]
-        for what, (size, grid) in (("INPUT", self.inputs), ("OUTPUT", self.outputs)):
+        for what, (size, grid) in (*_numbered("INPUT", self.inputs), *_numbered("OUTPUT", self.outputs)):
             lines += [
                 f"#define {upper}_{what}_SIZE {size}",
                 f"#define {upper}_{what}_SCALE {grid.scale:.9e}f",
@@ -139,6 +139,11 @@ class CModel:
             "   are shorter on a microcontroller; optimised kernels may want scratch buffers. Align it to 16 bytes. */",
             f"#define {upper}_ARENA_BYTES {self.arena}",
         ]
+
+
+def _numbered(what: str, tensors: Sequence[tuple[int, Grid]]) -> list[tuple[str, tuple[int, Grid]]]:
+    """Names of tensors; with a number where there are several."""
+    return [(f"{what}_{index}" if len(tensors) > 1 else what, each) for index, each in enumerate(tensors)]
 
 
 def _comment(line: str) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mcubench.cost import BitWidths
 from mcubench.files import atomic_path
-from mcubench.quant.integer.ir import IntegerGraph
+from mcubench.quant.integer.ir import IntegerGraph, IntegerTensor
 
 __all__ = ["SCHEMA_VERSION", "Source", "file_entry", "float_tensors", "int8_tensors", "quantization", "save_manifest"]
 
@@ -69,37 +69,50 @@ def quantization(ranges: str, widths: BitWidths) -> dict[str, Any]:
 
 
 def int8_tensors(graph: IntegerGraph) -> dict[str, Any]:
-    """Input and output of an integer graph with one of each: ``value = scale * (code - zero_point)``."""
-    (read,), (made,), (moved,) = graph.inputs, graph.outputs, graph.input_axes_moved
-    return {
-        "input": {
-            "dtype": "int8",
-            "shape": list(read.shape),
-            "permutation": _channels_last(moved),
-            "scale": read.grid.scale,
-            "zero_point": read.grid.zero_point,
-        },
-        "output": {
-            "dtype": "int8",
-            "shape": list(made.shape),
-            "scale": made.grid.scale,
-            "zero_point": made.grid.zero_point,
-        },
-    }
+    """Inputs and outputs of an integer graph: ``value = scale * (code - zero_point)``."""
+    read = [
+        {**_int8(each), "permutation": _channels_last(moved)}
+        for each, moved in zip(graph.inputs, graph.input_axes_moved, strict=True)
+    ]
+    return {**_side("input", read), **_side("output", [_int8(each) for each in graph.outputs])}
 
 
-def float_tensors(shape: tuple[int, ...], outputs: tuple[int, ...], axes_moved: int = 0) -> dict[str, Any]:
-    """Input and output of a float model for any number of samples.
+def _int8(tensor: IntegerTensor) -> dict[str, Any]:
+    grid = tensor.grid
+    return {"dtype": "int8", "shape": list(tensor.shape), "scale": grid.scale, "zero_point": grid.zero_point}
+
+
+def _side(name: str, tensors: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One tensor by itself; several as a list, by their names and in the order of the file's."""
+    if len(tensors) == 1:
+        return {name: tensors[0]}
+    return {f"{name}s": [{"name": f"{name}_{index}", **each} for index, each in enumerate(tensors)]}
+
+
+Shape = tuple[int | None, ...]
+
+
+def float_tensors(
+    inputs: Sequence[Shape],
+    outputs: Sequence[Shape],
+    axes_moved: Sequence[int] | None = None,
+    dtypes: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> dict[str, Any]:
+    """Inputs and outputs of a float model.
 
     Args:
-        shape: Of one sample, as the model takes it.
-        outputs: Of what it gives for one.
-        axes_moved: The number of spatial axes that the channels of a raw sample are moved behind for it.
+        inputs: Shapes, as the model takes them, the batch in front; ``None`` stands for any number.
+        outputs: Shapes of what it gives.
+        axes_moved: For each input the number of spatial axes that the channels of a raw sample are moved behind for it.
+        dtypes: Of inputs and outputs; float32 by default.
     """
-    return {
-        "input": {"dtype": "float32", "shape": [None, *shape], "permutation": _channels_last(axes_moved)},
-        "output": {"dtype": "float32", "shape": [None, *outputs]},
-    }
+    taken, given = dtypes or (["float32"] * len(inputs), ["float32"] * len(outputs))
+    read = [
+        {"dtype": dtype, "shape": list(shape), "permutation": _channels_last(moved)}
+        for shape, dtype, moved in zip(inputs, taken, axes_moved or [0] * len(inputs), strict=True)
+    ]
+    made = [{"dtype": dtype, "shape": list(shape)} for shape, dtype in zip(outputs, given, strict=True)]
+    return {**_side("input", read), **_side("output", made)}
 
 
 def _channels_last(axes_moved: int) -> list[int] | None:

@@ -107,7 +107,7 @@ def _padding(padding: Pairs) -> str:
 
 @_describe.register
 def _(kernel: kernels.FullyConnected, node: IntegerNode) -> _Described:
-    fields = {"fusedActivationFunction": kernel.activation, "keepNumDims": len(node.output.shape) > 2}
+    fields = {"fusedActivationFunction": kernel.activation}
     return "FULLY_CONNECTED", "FullyConnectedOptions", fields, (*node.inputs, kernel.filter, kernel.bias)
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import logging
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,20 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mcubench.export.backend import load
+from mcubench.export.onnx_file import METADATA, any_number, quiet, traced_batch, write_onnx
+from mcubench.export.opsets import OPSET
+from mcubench.export.rounding import as_kernels_round
 from mcubench.graph import Graph, Node, Value, interpret
 from mcubench.quant.fake import codes_of_weights, grids_of_values, moved_inputs
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer.ir import IntegerGraph
 
-__all__ = ["METADATA", "OPSET", "to_onnx"]
-
-METADATA = "mcubench"  # key of the model's property, a JSON text
-
-OPSET = 18
+__all__ = ["METADATA", "OPSET", "shapes_of", "to_onnx"]
 
 
-def to_onnx(graph: Graph, integer: IntegerGraph, metadata: Mapping[str, Any] | None = None) -> bytes:
+def to_onnx(
+    graph: Graph,
+    integer: IntegerGraph,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    opset: int = OPSET,
+    batch: int | None = None,
+) -> bytes:
     """Writes a graph as ONNX through torch.onnx.
 
     Every value of the integer graph passes QuantizeLinear and DequantizeLinear with its scale and zero point; weights
@@ -36,53 +37,28 @@ def to_onnx(graph: Graph, integer: IntegerGraph, metadata: Mapping[str, Any] | N
         graph: The deployed float graph.
         integer: What was made of it.
         metadata: What is to be stored as JSON in the model's properties, under `METADATA`.
+        opset: The operator set.
+        batch: How many samples the file takes at a time; any number by default.
 
     Returns:
         The file: it takes float32, (N, *shape), channels first, and gives float32.
 
     Raises:
-        UserError: If onnx or onnxscript is not installed.
+        UserError: If onnx or onnxscript is not installed, or an operator is not there in this operator set.
     """
-    onnx = load("onnx")
-    load("onnxscript")
-    shapes = [_as_given(value.shape, axes) for value, axes in zip(graph.inputs, graph.input_axes_moved, strict=True)]
-    batch = torch.export.Dim("batch")
-    with warnings.catch_warnings(), _Quiet("torch.onnx", "onnxscript", "onnx_ir"):
-        warnings.simplefilter("ignore")
-        program: Any = torch.onnx.export(
-            _QuantizedModule(graph, integer),
-            tuple(torch.zeros(2, *shape) for shape in shapes),
-            input_names=[f"input_{index}" for index in range(len(shapes))] if len(shapes) > 1 else ["input"],
-            output_names=[f"output_{index}" for index in range(len(graph.outputs))]
-            if len(graph.outputs) > 1
-            else ["output"],
-            dynamic_shapes=(tuple({0: batch} for _ in shapes),),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    model = program.model_proto
-    onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata or {})})
-    model.producer_name = METADATA
-    written = io.BytesIO()
-    onnx.save(model, written)
-    return written.getvalue()
+    shapes, _ = shapes_of(graph)
+    samples = tuple(torch.zeros(traced_batch(batch), *shape) for shape in shapes)
+    module = _QuantizedModule(graph, integer)
+    with quiet():
+        dynamic = None if batch is not None else any_number(samples, module, samples, {})
+        program = torch.export.export(module, samples, dynamic_shapes=dynamic, strict=False)
+    return write_onnx(program, (len(shapes), len(graph.outputs)), opset, metadata)
 
 
-class _Quiet:
-    """Keeps loggers from telling people what the exporter does step by step."""
-
-    def __init__(self, *names: str) -> None:
-        self.loggers = [logging.getLogger(name) for name in names]
-        self.levels = [logger.level for logger in self.loggers]
-
-    def __enter__(self) -> None:
-        for logger in self.loggers:
-            logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        for logger, level in zip(self.loggers, self.levels, strict=True):
-            logger.setLevel(level)
+def shapes_of(graph: Graph) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Shapes of one sample of the inputs and outputs that the file of a graph has."""
+    moved = zip(graph.inputs, graph.input_axes_moved, strict=True)
+    return [_as_given(value.shape, axes) for value, axes in moved], [value.shape for value in graph.outputs]
 
 
 def _as_given(shape: tuple[int, ...], axes_moved: int) -> tuple[int, ...]:
@@ -95,7 +71,7 @@ class _QuantizedModule(nn.Module):
 
     def __init__(self, graph: Graph, integer: IntegerGraph) -> None:
         super().__init__()
-        self.graph = graph
+        self.graph = as_kernels_round(graph, integer)
         self.grids = grids_of_values(integer)
         self.codes = codes_of_weights(graph, integer)
 

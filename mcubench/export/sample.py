@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mcubench.datamodules import TensorDataModule
@@ -10,12 +10,12 @@ from mcubench.datamodules import TensorDataModule
 __all__ = ["describe_sample"]
 
 
-def describe_sample(data: object, shape: tuple[int, ...]) -> dict[str, Any]:
+def describe_sample(data: object, shape: Sequence[object]) -> dict[str, Any]:
     """Shape, units and scaling of a raw sample.
 
     Args:
         data: The data module, or whatever stands for it.
-        shape: Of one sample, as the model takes it.
+        shape: Of one sample, as the model takes it; a shape for each input, where it takes several.
 
     Returns:
         ``shape``, ``units`` and ``scaling``, whose ``kind`` is one of ``standardise`` (``mean`` and ``std`` of each

@@ -14,10 +14,13 @@ from mcubench.export.backend import load
 from mcubench.export.operators import describe
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerGraph, IntegerNode, IntegerTensor
+from mcubench.quant.integer.memory import prescribed_places
 
 __all__ = ["METADATA", "operators_of", "to_tflite"]
 
 METADATA = "mcubench"  # name of the metadata entry, a JSON text
+
+_PLACES = "OfflineMemoryAllocation"  # name of the entry that TFLite Micro reads (its memory_management.md)
 
 _SCHEMA_VERSION = 3
 _FILE_IDENTIFIER = b"TFL3"  # schema.fbs
@@ -73,14 +76,25 @@ class _Writer:
         model.description = description
         model.operatorCodes = [self.operator_code(*each) for each in self.codes]
         model.subgraphs = [subgraph]
-        entry = schema.MetadataT()
-        entry.name = METADATA
-        entry.buffer = self.buffer(np.frombuffer(json.dumps(metadata).encode(), np.uint8))
-        model.metadata = [entry]
+        model.metadata = [self.metadata(METADATA, np.frombuffer(json.dumps(metadata).encode(), np.uint8))]
+        if (places := prescribed_places(graph)) is not None:
+            model.metadata.append(self.metadata(_PLACES, self.offsets(places)))
         model.buffers = self.buffers
         builder = _aligning_builder()
         builder.Finish(model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
         return bytes(builder.Output())
+
+    def metadata(self, name: str, content: NDArray[Any]) -> Any:
+        made = self.schema.MetadataT()
+        made.name, made.buffer = name, self.buffer(content)
+        return made
+
+    def offsets(self, places: Mapping[IntegerTensor, int]) -> NDArray[np.int32]:
+        """Version, number of subgraphs and of tensors, and for each its place; -1 for what has none in the arena."""
+        found = [-1] * len(self.tensors)
+        for tensor, place in places.items():
+            found[self.indices[tensor]] = place
+        return np.array([0, 1, len(found), *found], np.int32)
 
     def operator_code(self, code: int, version: int) -> Any:
         made = self.schema.OperatorCodeT()

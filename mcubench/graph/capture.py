@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from mcubench.graph.outputs import output_tensors
 from mcubench.graph.strangers import identity
 from mcubench.graph.surroundings import for_tracing
 
-__all__ = ["Captured", "RepeatsError", "capture", "module_path"]
+__all__ = ["Captured", "RepeatsError", "capture", "exported", "module_path"]
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,9 @@ def capture(copied: Copy, example: Example, batch: int, limit: int | None = None
     with for_tracing(clone), copied.running(), _counting(limit) as calls:
         given = example.repeated(batch)
         try:
-            program = torch.export.export(_Root(clone), given.args, given.kwargs, strict=False)
+            program = exported(clone, given)
         except UserError as error:
             raise TraceError(f"{type(copied.original).__name__} can't be traced: {error}") from error
-        inline_regions(program.graph_module)
-        _name_outputs(program)
         for node in program.graph.nodes:
             _out_of_place(node)
         if any(_mutates(node) for node in program.graph.nodes):
@@ -135,6 +133,25 @@ def capture(copied: Copy, example: Example, batch: int, limit: int | None = None
         parameters={name: parameter.numel() for name, parameter in clone.named_parameters()},
         repeats=max(calls.values(), default=0),
     )
+
+
+def exported(
+    module: nn.Module, given: Example, dynamic: Callable[..., Any] | None = None
+) -> torch.export.ExportedProgram:
+    """What torch.export finds in a copy of a module, with regions put back where they are called.
+
+    Args:
+        module: The copy, in the surroundings that tracing wants.
+        given: Arguments of its forward.
+        dynamic: Makes of the tensors among them, the traced module and its arguments what torch.export is told of sizes
+            that vary.
+    """
+    root = _Root(module)
+    shapes = None if dynamic is None else dynamic(list(given.tensors()), root, given.args, given.kwargs)
+    program = torch.export.export(root, given.args, given.kwargs, dynamic_shapes=shapes, strict=False)
+    inline_regions(program.graph_module)
+    _name_outputs(program)
+    return program
 
 
 @contextlib.contextmanager

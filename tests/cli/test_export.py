@@ -61,6 +61,26 @@ class TwoOutputs(Recurrent):
 
     def training_step(self, batch, _):
         return nn.functional.cross_entropy(self(batch[0])[0], batch[1])
+
+
+class TwoInputs(Recurrent):
+    def __init__(self):
+        super().__init__()
+        self.gru, self.head = nn.Identity(), nn.Identity()
+        self.a, self.b = nn.Linear(6, 3), nn.Conv1d(2, 3, 3)
+        self.example_input_array = torch.zeros(1, 6), torch.zeros(1, 2, 9)
+
+    def forward(self, x, signal):
+        return self.a(x) + self.b(signal).mean(-1)
+
+    def training_step(self, batch, _):
+        return nn.functional.cross_entropy(self(*batch[0]), batch[1])
+
+
+class Pairs(pl.LightningDataModule):
+    def train_dataloader(self):
+        samples = [((torch.randn(6), torch.randn(2, 9)), index % 3) for index in range(40)]
+        return torch.utils.data.DataLoader(samples, batch_size=8)
 """
 
 
@@ -125,7 +145,7 @@ def test_what_is_written_by_default(digits_run: Path, workplace: Path, capsys: p
     assert {"sample", "class_names", "run", "checkpoint", "git_commit", "quantization", "mcubench"} <= inside.keys()
     assert "observed on 1,000 training samples of Digits (minmax)" in inside["quantization"]["ranges"]
     printed = capsys.readouterr().out
-    assert "operators CONV_2D, MAX_POOL_2D, FULLY_CONNECTED" in printed
+    assert "operators CONV_2D, MAX_POOL_2D, RESHAPE, FULLY_CONNECTED" in printed
     assert "made/model.tflite" in printed
 
 
@@ -324,10 +344,127 @@ def test_a_recurrent_layer_is_named(my_file: str, capsys: pytest.CaptureFixture[
     assert not (run / "export").exists()
 
 
-def test_several_outputs_are_refused(my_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_several_outputs_in_every_format(my_file: str) -> None:
+    """LiteRT and onnxruntime say what the files have; the C header names each."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
     run = trained(Path("runs"), "--model", f"{my_file}.TwoOutputs", "--data", "Digits", "--data.size", "8")
-    line = failure(capsys, "export", "--ckpt_path", str(run))
-    assert "export takes models with one input and one output; this one has 1 and 2" in line
+    assert exported(run, "--format", "tflite", "c", "onnx", "--output", "made") == 0
+    files = manifest(Path("made/model.json"))["files"]
+    content = Path("made/model.tflite").read_bytes()
+    interpreter = backend.load("ai_edge_litert.interpreter").Interpreter(model_content=content)
+    assert [each["name"] for each in files["tflite"]["outputs"]] == ["output_0", "output_1"]
+    for described, found in zip(files["tflite"]["outputs"], interpreter.get_output_details(), strict=True):
+        assert described["shape"] == found["shape"].tolist()
+        assert (np.float32(described["scale"]), described["zero_point"]) == found["quantization"]
+    header = Path("made/model.h").read_text()
+    assert "#define MODEL_OUTPUT_0_SIZE 10" in header
+    assert "#define MODEL_OUTPUT_1_SIZE 2" in header
+    assert "#define MODEL_INPUT_SIZE 64" in header
+    session = onnxruntime.InferenceSession("made/model.onnx")
+    assert [each.name for each in session.get_outputs()] == [each["name"] for each in files["onnx"]["outputs"]]
+    assert [each["shape"] for each in files["onnx"]["outputs"]] == [[None, 10], [None, 2]]
+
+
+@pytest.mark.slow
+def test_several_inputs_in_every_format(my_file: str, workplace: Path) -> None:
+    """TFLite Micro and onnxruntime are the witnesses; ranges are observed on the tensors that a batch begins with."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    options = ["--model", f"{my_file}.TwoInputs", "--data", f"{my_file}.Pairs"]
+    run = trained(Path("runs"), *options)
+    assert exported(run, "--format", "tflite", "c", "onnx", "--output", "made") == 0
+    card = manifest(Path("made/model.json"))
+    assert card["sample"]["shape"] == [[6], [2, 9]]
+    assert [each["shape"] for each in card["files"]["onnx"]["inputs"]] == [[None, 6], [None, 2, 9]]
+    codes = [np.full(each["shape"], each["zero_point"], np.int8) for each in card["files"]["tflite"]["inputs"]]
+    (made,) = interpreters.run_litert(Path("made/model.tflite").read_bytes(), *codes)
+    output = card["files"]["tflite"]["output"]
+    ours = output["scale"] * (made.astype(float) - output["zero_point"])
+    session = onnxruntime.InferenceSession("made/model.onnx")
+    zeros = {"input_0": np.zeros((1, 6), np.float32), "input_1": np.zeros((1, 2, 9), np.float32)}
+    np.testing.assert_allclose(session.run(None, zeros)[0], ours, atol=2.01 * output["scale"])
+    assert "#define MODEL_INPUT_1_SIZE 18" in Path("made/model.h").read_text()
+    # and in float
+    assert exported(run, "--format", "onnx", "--float", "--output", "float.onnx") == 0
+    weights = load_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+    (found,) = onnxruntime.InferenceSession("float.onnx").run(None, zeros)
+    np.testing.assert_allclose(found[0], (weights["a.bias"] + weights["b.bias"]).numpy(), atol=1e-6)
+
+
+def recurrent(my_file: str) -> Path:
+    return trained(Path("runs"), "--model", f"{my_file}.Recurrent", "--data", "Digits", "--data.size", "8")
+
+
+def test_float_onnx_of_a_recurrent_model(my_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The weights in the checkpoint, in torch, are the reference; onnxruntime reads the file."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    run = recurrent(my_file)
+    assert "in float, --format onnx --float writes it" in failure(capsys, "export", "--ckpt_path", str(run))
+    assert exported(run, "--format", "onnx", "--float", "--opset", "13", "--batch", "2", "--output", "made") == 0
+    card = manifest(Path("made/model.json"))
+    assert "quantization" not in card
+    assert "operators" not in card
+    file = card["files"]["onnx"]
+    assert file["opset"] == 13
+    assert "float" in file["note"]
+    assert file["input"] == {"dtype": "float32", "shape": [2, 1, 8, 8], "permutation": None}
+    assert file["output"] == {"dtype": "float32", "shape": [2, 10]}
+    model = backend.load("onnx").load("made/model.onnx")
+    assert [each.version for each in model.opset_import] == [13]
+    assert json.loads(model.metadata_props[0].value)["sample"] == card["sample"]
+    assert "wrote made/model.onnx" in capsys.readouterr().out
+    weights = load_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+    gru, head = torch.nn.GRU(8, 6, batch_first=True), torch.nn.Linear(6, 10)
+    gru.load_state_dict({key[4:]: each for key, each in weights.items() if key.startswith("gru.")})
+    head.load_state_dict({key[5:]: each for key, each in weights.items() if key.startswith("head.")})
+    x = torch.from_numpy(Digits(size=8).arrays("test")[0][:2].copy())
+    with torch.no_grad():
+        ours = head(gru(x.flatten(1, 2))[0][:, -1]).numpy()
+    session = onnxruntime.InferenceSession("made/model.onnx")
+    np.testing.assert_allclose(session.run(None, {"input": x.numpy()})[0], ours, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_int8_onnx_of_a_fixed_batch_and_an_older_opset(digits_run: Path, workplace: Path) -> None:
+    """The file that takes any number, in the usual opset, is the reference."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    assert exported(digits_run, "--format", "onnx", "--opset", "13", "--batch", "1", "--output", "old.onnx") == 0
+    assert exported(digits_run, "--format", "onnx", "--output", "usual.onnx") == 0
+    file = manifest(Path("old.json"))["files"]["onnx"]
+    assert (file["opset"], file["input"]["shape"]) == (13, [1, 1, 8, 8])
+    assert manifest(Path("usual.json"))["files"]["onnx"]["opset"] == 18
+    x = Digits(size=8).arrays("test")[0]
+    sessions = [onnxruntime.InferenceSession(name) for name in ("old.onnx", "usual.onnx")]
+    assert [each.get_inputs()[0].shape for each in sessions] == [[1, 1, 8, 8], ["batch", 1, 8, 8]]
+    (all_at_once,) = sessions[1].run(None, {"input": x[:20]})
+    one_by_one = [sessions[0].run(None, {"input": x[index : index + 1]})[0] for index in range(20)]
+    np.testing.assert_allclose(np.concatenate(one_by_one), all_at_once, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--format", "onnx", "--opset", "12"], "--opset must be 13 to "),
+        (["--format", "onnx", "--opset", "99"], "; got 99"),
+        (["--format", "onnx", "--opset", "0"], "; got 0"),
+        (["--format", "onnx", "--batch", "0"], "--batch must be at least 1; got 0"),
+        (["--opset", "17"], "--opset is for --format onnx, asked for is tflite"),
+        (["--format", "c", "--batch", "1"], "--batch is for --format onnx, asked for is c"),
+        (["--float"], "--float is for --format onnx, asked for is tflite"),
+        (["--format", "onnx", "tflite", "--float"], "tflite holds integers"),
+        (["--format", "onnx", "--float", "--weight_bits", "4"], "writes the float model: leave out --weight_bits"),
+    ],
+)
+def test_wrong_options_of_onnx_are_one_line(
+    digits_run: Path, workplace: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    pytest.importorskip("onnxscript")
+    assert message in failure(capsys, "export", "--ckpt_path", str(digits_run), "--output", "made", *options)
+    assert not Path("made").exists()
 
 
 def test_without_data_there_is_nothing_to_observe_on(

@@ -43,8 +43,8 @@ def written(folder: Path, arena: int | None = 33104) -> CModel:
         operators=["CONV_2D", "FULLY_CONNECTED"],
         arena=arena,
         head=31360,
-        inputs=(784, Grid(0.1, -128)),
-        outputs=(6, Grid(1.0, 3)),
+        inputs=[(784, Grid(0.1, -128))],
+        outputs=[(6, Grid(1.0, 3))],
         class_names=NAMES,
     )
     (folder / "model.h").write_text(made.header())

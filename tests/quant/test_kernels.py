@@ -28,7 +28,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "dense, one output": (lambda: nn.Sequential(nn.Linear(12, 1), nn.ReLU()), VECTOR, "FULLY_CONNECTED"),
     "dense, no bias": (lambda: nn.Linear(12, 5, bias=False), VECTOR, "FULLY_CONNECTED"),
     "dense, relu6": (lambda: nn.Sequential(nn.Linear(12, 5), nn.ReLU6()), VECTOR, "FULLY_CONNECTED"),
-    "dense on steps": (lambda: nn.Linear(9, 5), SIGNAL, "FULLY_CONNECTED"),
+    "dense on steps": (lambda: nn.Linear(9, 5), SIGNAL, "CONV_2D"),
     "convolution": (lambda: nn.Conv2d(4, 5, 3), IMAGE, "CONV_2D"),
     "convolution, no bias": (lambda: nn.Conv2d(4, 5, 3, bias=False), IMAGE, "CONV_2D"),
     "convolution, same": (lambda: nn.Conv2d(4, 5, 3, padding=1), IMAGE, "CONV_2D"),
@@ -94,12 +94,12 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "last step": (
         lambda: Forward(lambda conv, linear, x: linear(conv(x)[:, :, -1]), nn.Conv1d(4, 6, 3), nn.Linear(6, 2)),
         SIGNAL,
-        "CONV_2D STRIDED_SLICE FULLY_CONNECTED",
+        "CONV_2D STRIDED_SLICE RESHAPE FULLY_CONNECTED",
     ),
     "transposition": (
         lambda: Forward(lambda linear, x: linear(x.transpose(1, 2)), nn.Linear(4, 5)),
         SIGNAL,
-        "TRANSPOSE FULLY_CONNECTED"
+        "TRANSPOSE CONV_2D"
     ),
     "one layer twice": (
         lambda: Forward(lambda conv, x: conv(F.relu(conv(x))), nn.Conv2d(4, 4, 3, padding=1)), IMAGE, "CONV_2D"

@@ -22,7 +22,7 @@ _CLIPPING = {"relu": kernels.Relu, "relu6": kernels.Relu6}
 
 @build.register
 def _(op: ops.Dense, at: Builder) -> None:
-    if at.without_vectors:
+    if at.without_vectors or len(at.node.inputs[0].shape) > 1:
         _as_convolution(op, at)
         return
     filter_ = at.filter(op.weight, op.weight.tensor, 0, op.bias)
@@ -30,7 +30,7 @@ def _(op: ops.Dense, at: Builder) -> None:
 
 
 def _as_convolution(op: ops.Dense, at: Builder) -> None:
-    """A convolution of one tap; a flattened image is read as it is, by a filter of its size."""
+    """A convolution of one tap, at every position; a flattened image is read as it is, by a filter of its size."""
     x = at.x
     outputs, inputs = op.weight.tensor.shape
     height, width = (1, 1) if x.shape[3] == inputs else _size(x)

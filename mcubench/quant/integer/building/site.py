@@ -60,7 +60,7 @@ class Builder:
             NotInIntegersError: If an operation has no counterpart; the text names it and its path.
         """
         graph = self.graph
-        inputs = tuple(self._tensors.setdefault(value, self.new(value)) for value in graph.inputs)
+        inputs = tuple(self._tensors.setdefault(value, self._supplied(value)) for value in graph.inputs)
         for node in graph.nodes:
             self.node = node
             try:
@@ -102,6 +102,13 @@ class Builder:
         if len(value.shape) > _LARGEST_RANK:
             raise _TooManyAxesError(f"{value.name} has {len(value.shape)} axes; kernels take height, width, channels")
         return IntegerTensor(value.name + suffix, tuple(shape or self.shape(value)), self.grid(value))
+
+    def _supplied(self, value: Value) -> IntegerTensor:
+        """The tensor of an input: a vector, if all that is done with it is to flatten it."""
+        readers = self._readers[value]
+        flattened = [each.output for each in readers if isinstance(each.op, ops.Reshape) and len(each.op.shape) == 1]
+        as_vector = readers and len(flattened) == len(readers) and value not in self.graph.outputs
+        return self.new(value, self.shape(flattened[0]) if as_vector and not self.without_vectors else None)
 
     def read(self, value: Value) -> IntegerTensor:
         """The tensor that holds a value."""
@@ -163,10 +170,15 @@ class Builder:
             self._tensors[self.node.output] = tensor
 
     def _is_minded(self, shape: Sequence[int]) -> bool:
-        """Whether it matters that the node's output would have a shape; dense layers read any in order."""
+        """Whether it matters that the node's output would have a shape.
+
+        Other readers of ``.tflite`` files than TFLite Micro want FULLY_CONNECTED to read vectors; a convolution in its
+        place has a filter of the image's size.
+        """
         value = self.node.output
         only_dense = all(isinstance(reader.op, ops.Dense) for reader in self._readers[value]) and len(value.shape) == 1
-        return tuple(shape) != self.shape(value) and (value in self.graph.outputs or not only_dense)
+        read_as_image = only_dense and self.without_vectors and value not in self.graph.outputs
+        return tuple(shape) != self.shape(value) and not read_as_image
 
     # --- weights ---
 

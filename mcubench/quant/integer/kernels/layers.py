@@ -16,7 +16,7 @@ __all__ = ["Convolve", "DepthwiseConvolve", "FullyConnected", "TransposeConvolve
 
 @dataclass(frozen=True, eq=False)
 class FullyConnected(Kernel):
-    """CONV of vectors: filter (outputs, inputs); as many inputs are read at a time as the filter has."""
+    """FULLY_CONNECTED of vectors: filter (outputs, inputs)."""
 
     filter: Filter
     bias: Bias | None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mcubench.baselines import Baseline
 from mcubench.cli.quantized import CALIBRATION_SAMPLES
-from mcubench.cli.samples import first_training_samples
+from mcubench.cli.samples import first_training_inputs
 from mcubench.cli.scoring import Scoring
 from mcubench.cost import BitWidths
 from mcubench.datamodules.base import Part
@@ -70,13 +70,13 @@ def other_form(model: LightningModule, scored: BitWidths, priced: BitWidths, sco
     if form_of(scored) != FLOAT or priced.weight not in WEIGHT_BITS or priced.activation != ACTIVATION_BITS:
         return None
     try:
-        samples = first_training_samples(scoring.source, CALIBRATION_SAMPLES).to(model.device)
-        graph = deploy(trace(model, samples[:1]))
+        samples = [each.to(model.device) for each in first_training_inputs(scoring.source, CALIBRATION_SAMPLES)]
+        graph = deploy(trace(model, tuple(each[:1] for each in samples) if len(samples) > 1 else samples[0][:1]))
         found = _scores(_InIntegers(quantize(graph, calibration=samples, widths=priced)), scoring)
     except Exception as error:  # somebody's module may be anything, and the rest of the result is worth keeping
         scoring.notes.append(f"{form_of(priced)} accuracy is not known: {error}")
         return None
-    how = f"quantised after training, with ranges of {len(samples):,} training samples (minmax)"
+    how = f"quantised after training, with ranges of {len(samples[0]):,} training samples (minmax)"
     return {"form": form_of(priced), "how": how, **found}
 
 

@@ -22,7 +22,7 @@ _NO_TRAINING = (pl.LightningDataModule.train_dataloader, pl.LightningModule.trai
 
 __all__ = [
     "example_for",
-    "first_training_samples",
+    "first_training_inputs",
     "labelled_test_samples",
     "samples_to_compare",
     "training_batches",
@@ -43,7 +43,8 @@ def example_for(module: nn.Module, data: object, shape: tuple[int, ...] | None =
         return torch.zeros(1, *found)
     for source in (data, module):  # samples tell it where nobody says it
         if isinstance(source, Hooks) and type(source).train_dataloader not in _NO_TRAINING:
-            return training_samples(source, 1)
+            inputs = training_inputs(source, 1)
+            return inputs if len(inputs) > 1 else inputs[0]
     raise UserError(
         "the shape of a sample is not known: say --input_shape 3,32,32, or give "
         f"{type(module).__name__} an attribute example_input_array"
@@ -124,6 +125,21 @@ def training_inputs(source: Hooks, count: int) -> tuple[Tensor, ...]:
     Raises:
         UserError: If there are none.
     """
+    if type(source).train_dataloader in _NO_TRAINING:
+        raise UserError(
+            f"{type(source).__name__} has no train_dataloader to take samples from: name the data with --data"
+        )
+    source.prepare_data()
+    source.setup("fit")
+    return first_training_inputs(source, count)
+
+
+def first_training_inputs(source: Hooks, count: int) -> tuple[Tensor, ...]:
+    """The same, of data that is set up.
+
+    Raises:
+        UserError: If there are none.
+    """
     several: list[tuple[Tensor, ...]] = []
 
     def of_inputs(batches: Iterable[Any]) -> Iterator[Tensor]:
@@ -133,28 +149,8 @@ def training_inputs(source: Hooks, count: int) -> tuple[Tensor, ...]:
             several.append(tuple(first) if nested else (first,))
             yield several[-1][0]
 
-    found = _first(of_inputs(_training(source)), count, "training")
+    found = _first(of_inputs(source.train_dataloader()), count, "training")
     return tuple(torch.cat(each)[: len(found)] for each in zip(*several, strict=True))
-
-
-def _training(source: Hooks) -> Iterable[Any]:
-    if type(source).train_dataloader in _NO_TRAINING:
-        raise UserError(
-            f"{type(source).__name__} has no train_dataloader to take samples from: name the data with --data"
-        )
-    source.prepare_data()
-    source.setup("fit")
-    return first_training_samples(source, count)
-
-
-def first_training_samples(source: Hooks, count: int) -> Tensor:
-    """The same, of data that is set up.
-
-    Raises:
-        UserError: If there are none.
-    """
-    batches: Iterable[Any] = source.train_dataloader()
-    return batches
 
 
 def labelled_test_samples(data: pl.LightningDataModule, count: int | None) -> Pair:

@@ -1,11 +1,12 @@
 """Where kernels round otherwise than floats between QuantizeLinear and DequantizeLinear do, and what makes them agree.
 
-A code that is one off is nothing by itself, but a mean keeps the grid of what it reads, and what comes after it may
-stretch its few codes over many of its own.
+A code that is one off is nothing by itself, but a mean keeps the grid of what it reads, as do the parts of a
+concatenation, and what comes after them may stretch their few codes over many of its own.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from mcubench.export.amplification import amplification
 from mcubench.graph import Graph, Node, Op, Value, Weight, ops
 from mcubench.graph.ir import Input
 from mcubench.quant.fixed_point import multiplier_of
@@ -24,6 +26,7 @@ __all__ = ["as_kernels_round"]
 
 _ARITHMETIC = {kernels.Add: "add.Tensor", kernels.Subtract: "sub.Tensor", kernels.Multiply: "mul.Tensor"}
 _LAYERS = (ops.Dense, ops.Conv, ops.TransposedConv)
+_ALLOWED = 2  # steps that an output may be off
 _LOOKED_UP = (kernels.HardSwish, kernels.LeakyRelu)  # functions whose kernels do not round to the nearest code
 
 
@@ -35,22 +38,22 @@ def as_kernels_round(graph: Graph, integer: IntegerGraph) -> Graph:
       whole numbers are exact, so that a half stays one.
     - Rescaling rounds twice, first to a fraction of a code and then to a code, which takes some that are just below a
       half away from 0. A layer that ends with a ReLU has that in its bias. Others have it, and functions that round
-      still otherwise are tables, only where a mean follows: elsewhere such operators would hide the usual pattern from
-      those who look for it.
+      still otherwise are tables, only where a step may become more than two of an output: elsewhere such operators
+      would hide the usual pattern from those who look for it.
 
     Args:
         graph: The deployed graph that the integer graph was made from.
         integer: The integer graph.
     """
     made = _by_name(integer)
-    averaged = _before_means(graph, made)
+    amplified = {name for name, steps in amplification(integer).items() if steps > _ALLOWED}
     nodes: list[Node] = []
     for node in graph.nodes:
         ours = made.get(node.name)
         if ours is None:
             nodes += _concatenation(node, integer) if isinstance(node.op, ops.Concat) else [node]
         else:
-            nodes += _rounded(node, ours, node.output in averaged)
+            nodes += _rounded(node, ours, ours.output.name in amplified)
     return replace(graph, nodes=tuple(nodes))
 
 
@@ -61,25 +64,15 @@ def _by_name(integer: IntegerGraph) -> dict[str, IntegerNode]:
     return found | {node.name: node for node in integer.nodes if any(node.kernel.filters())}
 
 
-def _before_means(graph: Graph, made: dict[str, IntegerNode]) -> set[Value]:
-    """The values that come to a mean, be it through other nodes."""
-    found: set[Value] = set()
-    for node in reversed(graph.nodes):
-        ours = made.get(node.name)
-        if (ours and isinstance(ours.kernel, kernels.AveragePool)) or found.intersection(node.outputs):
-            found.update(node.inputs)
-    return found
-
-
-def _rounded(node: Node, made: IntegerNode, averaged: bool) -> list[Node]:
+def _rounded(node: Node, made: IntegerNode, amplified: bool) -> list[Node]:
     op, kernel = node.op, made.kernel
     if isinstance(kernel, kernels.AveragePool):
         return _mean(node, made.output.grid, math.prod(kernel.window))
     if isinstance(kernel, _LOOKED_UP):
-        return _looked_up(node, made, kernel) if averaged else [node]
+        return _looked_up(node, made, kernel) if amplified else [node]
     if isinstance(op, ops.Elementwise):
-        return _arithmetic(node, op, made, averaged)
-    return _layer(node, made, averaged)
+        return _arithmetic(node, op, made, amplified)
+    return _layer(node, made, amplified)
 
 
 class _Steps:
@@ -144,29 +137,42 @@ def _mean(node: Node, grid: Grid, count: int) -> list[Node]:
     return steps.nodes
 
 
-def _layer(node: Node, made: IntegerNode, averaged: bool) -> list[Node]:
+def _layer(node: Node, made: IntegerNode, amplified: bool) -> list[Node]:
     """A layer with the bias that its kernel adds, and with double rounding."""
     op, bias = node.op, getattr(made.kernel, "bias", None)
     (filter_,) = made.kernel.filters()
     amount = _second_rounding(filter_.scales.double() * made.inputs[0].grid.scale, made.output.grid)
-    if isinstance(op, _LAYERS):
-        held = (bias.codes.double() * bias.scales.double()).float() if bias else torch.zeros(len(amount))
-        if op.activation in ("relu", "relu6"):
-            name = bias.name if bias else f"{op.weight.name}.bias"
-            return [replace(node, op=replace(op, bias=Weight(name, held + amount)))]
-        if bias is not None:
-            node = replace(node, op=replace(op, bias=Weight(bias.name, held)))
-    return _moved(node, amount) if averaged else [node]
+    held = (bias.codes.double() * bias.scales.double()).float() if bias else torch.zeros(len(amount))
+    if isinstance(op, ops.BatchNorm):
+        node = replace(node, op=_plain(op, filter_.name, filter_.codes.flatten() * filter_.scales, held))
+    elif isinstance(op, _LAYERS) and op.activation in ("relu", "relu6"):
+        name = bias.name if bias else f"{op.weight.name}.bias"
+        return [replace(node, op=replace(op, bias=Weight(name, held + amount)))]
+    elif isinstance(op, _LAYERS) and bias is not None:
+        node = replace(node, op=replace(op, bias=Weight(bias.name, held)))
+    return _moved(node, amount) if amplified else [node]
 
 
-def _arithmetic(node: Node, op: ops.Elementwise, made: IntegerNode, averaged: bool) -> list[Node]:
+def _plain(op: ops.BatchNorm, name: str, scale: Tensor, shift: Tensor) -> ops.BatchNorm:
+    """A batch norm that multiplies and adds what the kernel does."""
+    named = functools.partial(Weight, f"{name}.folded")
+    return replace(
+        op,
+        weight=named(scale),
+        bias=named(shift),
+        mean=named(torch.zeros_like(scale)),
+        variance=named(torch.full_like(scale, 1 - op.eps)),
+    )
+
+
+def _arithmetic(node: Node, op: ops.Elementwise, made: IntegerNode, amplified: bool) -> list[Node]:
     """Arithmetic as its kernel does it: a constant on its grid, a division as the product with the inverse."""
     if any(isinstance(each, Constant) for each in made.inputs):
         given = op.operands[1::-1] if op.kind.startswith("rsub") else op.operands
         pairs = zip(given, made.inputs, strict=True)
         operands = tuple(_held(read, each) if isinstance(read, Constant) else each for each, read in pairs)
         node = replace(node, op=ops.Elementwise(_ARITHMETIC[type(made.kernel)], operands, (), op.activation))
-    if not (averaged and isinstance(made.kernel, kernels.Multiply)):  # sums have bits to spare
+    if not (amplified and isinstance(made.kernel, kernels.Multiply)):  # sums have bits to spare
         return [node]
     scale = math.prod(each.grid.scale for each in made.inputs)
     return _moved(node, _second_rounding(torch.tensor([scale], dtype=torch.float64), made.output.grid))

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mcubench.export.amplification import amplification
 from mcubench.export.rounding import as_kernels_round
 from mcubench.graph import Graph, deploy, trace
-from mcubench.quant import interpret_fake, quantize
-from mcubench.quant.integer import IntegerGraph, predict
+from mcubench.quant import Grid, interpret_fake, quantize
+from mcubench.quant.integer import IntegerGraph, IntegerNode, IntegerTensor, kernels, predict
+from mcubench.quant.integer.ir import Filter
 from tests.quant.witness import seeded
 
 SAMPLES = 1500
@@ -123,11 +125,37 @@ def test_constants_are_those_that_int8_holds() -> None:
     net = Net(lambda x, layer: (5 - layer(x).tanh() * factors) / 7, layer=nn.Linear(12, 6))
     graph, integer, x = made(lambda: net, (12,))
     rounded = as_kernels_round(graph, integer)
-    held = [weight.tensor for node in rounded.nodes for role, weight in node.op.weights() if role == "operands"]
-    torch.testing.assert_close(held[0], (factors * 85).round() * 3 / 255, atol=1e-7, rtol=0)
+    weights = (weight for node in rounded.nodes for role, weight in node.op.weights() if role == "operands")
+    held = next(each.tensor for each in weights if len(each.tensor.shape) == 1 and not each.name.endswith("amount"))
+    torch.testing.assert_close(held, (factors * 85).round() * 3 / 255, atol=1e-7, rtol=0)
     found, alone = (steps(each, integer, x) for each in (rounded, graph))
     assert int(found.max()) <= 2
     assert float(found.float().mean()) < float(alone.float().mean())
+
+
+def test_how_far_a_step_carries() -> None:
+    """By hand, for weights of 1/2 and -3/2 between grids with steps of 1, 2 and 1/4."""
+    grids = {"x": Grid(1.0, 0), "y": Grid(2.0, 0), "z": Grid(0.25, 0)}
+    x, y, z = (IntegerTensor(name, (1, 3), grid) for name, grid in grids.items())
+    first = Filter("first", torch.full((3, 3), 2, dtype=torch.int8), torch.full((3,), 0.25), 0, 8)
+    second = Filter("second", torch.full((3, 3), -3, dtype=torch.int8), torch.full((3,), 0.5), 0, 8)
+    layers = [
+        IntegerNode("a", "", kernels.FullyConnected(first, None), (x,), y),
+        IntegerNode("b", "", kernels.FullyConnected(second, None), (y,), z),
+    ]
+    graph = IntegerGraph(tuple(layers), (x,), (z,), (0,), (0,))
+    # 3 x 0.5 = 1.5 of a value, 2 / 0.25 = 8 steps of z in one of y; and 2 x 0.25 / 2 = 1/4 of y in one of x
+    assert amplification(graph) == {"z": 1.0, "y": 12.0, "x": 3.0}
+
+
+def test_sums_that_cancel() -> None:
+    """What is left of two alike has a finer grid: a step before is many behind."""
+    net = Net(lambda x, a, b: b(x) * 20 - a(x) * 20, a=nn.Linear(12, 6), b=nn.Linear(12, 6))
+    torch.manual_seed(0)
+    net.layers["b"].load_state_dict({key: each + 0.003 for key, each in net.layers["a"].state_dict().items()})
+    graph, integer, x = made(lambda: net, (12,))
+    assert int(steps(graph, integer, x).max()) > 2
+    assert int(steps(as_kernels_round(graph, integer), integer, x).max()) <= 2
 
 
 def test_without_a_mean_the_operators_are_those_of_the_float_graph() -> None:

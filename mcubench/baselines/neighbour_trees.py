@@ -1,4 +1,4 @@
-"""Search trees of nearest-neighbour estimators: left out of files, and built again from the samples that are in them."""
+"""Search trees of nearest-neighbour estimators: left out of files, and built again from the samples in them."""
 
 from __future__ import annotations
 

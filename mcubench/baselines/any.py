@@ -67,7 +67,8 @@ class Sklearn(Baseline):
         Raises:
             UserError: If it can't be saved, or can't be fitted as asked.
         """
-        _check_savable(self.make(), x.reshape(len(x), -1), y)
+        if not all(map(_is_saved, self.steps)):
+            _check_savable(self.make(), x.reshape(len(x), -1), y)
         super().fit(x, y, validation)
 
     def make(self) -> BaseEstimator:
@@ -90,6 +91,11 @@ class Sklearn(Baseline):
             return kind(**{**seeded, **arguments})
         except TypeError as error:  # abstract, or made of other estimators, which no option can give
             raise UserError(f"{path} can't be made from options: {error}") from None
+
+
+def _is_saved(step: tuple[str, Any]) -> bool:
+    """Whether estimators of a step's kind are known to be saved: all of scikit-learn's are, but for a few."""
+    return step[0].startswith("sklearn.") and not step[0].startswith("sklearn.gaussian_process.")
 
 
 def _check_savable(estimator: BaseEstimator, x: NDArray[Any], y: NDArray[np.int64]) -> None:

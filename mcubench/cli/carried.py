@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from mcubench.cli.makers import OWN
-from mcubench.cli.names import configured, find_option, find_options, short_name
+from mcubench.cli.makers import OWN, wrapped_section, wrapper_of
+from mcubench.cli.names import class_path, configured, find_options, is_foreign, typed_name
 
 __all__ = ["without_other_classes"]
 
@@ -17,14 +17,16 @@ _CONFIG = ("--config", "-c")
 _SHOWN = 6
 
 
-def without_other_classes(args: Sequence[str]) -> list[str]:
+def without_other_classes(args: Sequence[str], any_module: bool = False) -> list[str]:
     """Takes the options of a model or data out of configurations where the command line names another class.
 
     The parser would keep those that the other class has by the same name, whatever they mean there: 1000 iterations of
-    a linear SVM would be those of a logistic regression. A line on standard error says what was left out.
+    a linear SVM would be those of a logistic regression. A line on standard error says what was left out. A plain
+    module that a configuration names is wrapped as it is on the command line.
 
     Args:
-        args: The options, with classes by full path.
+        args: The options, as they were given.
+        any_module: Whether a model may be any torch module.
 
     Raises:
         UserError: If a configuration can't be read.
@@ -36,15 +38,15 @@ def without_other_classes(args: Sequence[str]) -> list[str]:
         if option not in _CONFIG or given is None:
             kept.append(word)
             continue
-        text = _changed(given, args)
+        text = _changed(given, args, any_module)
         kept += [option, given if text is None else text]
     return kept
 
 
-def _changed(config: str, args: Sequence[str]) -> str | None:
-    """A configuration without what does not carry over, as text; ``None`` if all of it does."""
+def _changed(config: str, args: Sequence[str], any_module: bool) -> str | None:
+    """A configuration as it can be used, as text; ``None`` if it is that already."""
     content = configured(["--config", config])
-    before = len(content)
+    changed = False
     for kind in ("model", "data"):
         named = find_options(args, f"--{kind}", f"--{kind}.class_path")
         section = content.get(kind)
@@ -52,14 +54,26 @@ def _changed(config: str, args: Sequence[str]) -> str | None:
         if not named or not isinstance(section, dict) or not isinstance(old, str):
             continue
         options = section.get("init_args") or {}
-        was = options.get("net", old) if old in OWN else short_name(old)
-        now = (find_option(args, "--model.net") if named[-1] in OWN else None) or short_name(named[-1])
+        was = options.get("net", old) if old in OWN else typed_name(old)
+        now = typed_name(named[-1])
         if was == now:
             continue
         del content[kind]
+        changed = True
         if options:
             _say("the configuration" if "\n" in config else config, was, now, options)
-    return yaml.safe_dump(content) + "\n" if len(content) < before else None
+    if (wrapped := _wrapped(content.get("model"), any_module)) is not None:
+        content["model"], changed = wrapped, True
+    return yaml.safe_dump(content) + "\n" if changed else None
+
+
+def _wrapped(section: Any, any_module: bool) -> dict[str, Any] | None:
+    """What makes a model of what a configuration names, if that is none by itself."""
+    path = section.get("class_path") if isinstance(section, dict) else None
+    if not isinstance(path, str) or not is_foreign(path):
+        return None
+    wrapper = wrapper_of(class_path("model", path, any_module), any_module)
+    return None if wrapper is None else wrapped_section(wrapper, path, section.get("init_args") or {})
 
 
 def _say(source: str, old: str, new: str, options: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mcubench.cli.lightning import run_verb
-from mcubench.cli.names import configured, expand_names, find_options, named_class, with_defaults
+from mcubench.cli.names import configured, expand_names, find_options, named_class, with_defaults, wrapped_name
 from mcubench.cli.parsing import class_options
 from mcubench.cli.resume import root_of
 from mcubench.cli.several import fit_each, only_asks, short_name, without_option
@@ -113,4 +113,4 @@ def _check(args: Sequence[str]) -> tuple[str, str]:
             f"--folds needs a data module with the options folds and fold, which {short_name(data)} does not have; "
             "those of TensorDataModule come with it"
         )
-    return short_name(model), short_name(data)
+    return short_name(wrapped_name(complete) or model), short_name(data)

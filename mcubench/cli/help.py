@@ -126,7 +126,7 @@ Runs of the same model and data that differ by their seed only are one row: mean
 
   python -m mcubench compare                          all of the folder runs
   python -m mcubench compare runs/*-MNIST             some of them
-  python -m mcubench compare runs old --csv all.csv   of two folders, as a file
+  python -m mcubench compare runs old_runs --csv all.csv  two folders, as a file
   python -m mcubench compare --markdown all.md        the table for a report
   python -m mcubench compare --plot pareto            pareto.png and pareto.svg
   python -m mcubench compare --suite exercise3        train 27 models, 3 seeds

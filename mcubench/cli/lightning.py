@@ -77,7 +77,7 @@ def run_verb(
     warnings.filterwarnings("ignore", message=r"`ModelCheckpoint\(monitor=.* could not find")  # a note of ours says it
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # a measuring verb needs none
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-    named, checkpoint = with_run_options(verb, without_other_classes(expand_names(args)))
+    named, checkpoint = with_run_options(verb, expand_names(without_other_classes(args)))
     if checkpoint is not None and folder is not None:
         raise UserError("one of several fits starts anew: leave ckpt_path out")
     complete = with_defaults(named)

@@ -12,7 +12,7 @@ from typing import Any
 
 from mcubench.errors import UserError
 
-__all__ = ["FUNCTIONS", "OWN", "check_package", "with_makers", "wrapper_of"]
+__all__ = ["FUNCTIONS", "OWN", "check_package", "with_makers", "wrapped_section", "wrapper_of"]
 
 NETWORK = "mcubench.models.own.Network"
 MADE = "mcubench.models.own.made"
@@ -67,6 +67,20 @@ def _returned(maker: Any) -> type | None:
     except Exception:  # annotations may name what can't be found
         return None
     return found if isinstance(found, type) else None
+
+
+def wrapped_section(wrapper: str, path: str, options: dict[str, Any]) -> dict[str, Any]:
+    """A configuration's section for a wrapped module.
+
+    Args:
+        wrapper: Of `wrapper_of`.
+        path: What it wraps.
+        options: Those that the section had: of the module, and of training.
+    """
+    training = {*(_training_options() if wrapper == NETWORK else ())}
+    given = {name: value for name, value in options.items() if name in training}
+    own = {name: value for name, value in options.items() if name not in training}
+    return {"class_path": wrapper, "init_args": {**given, "net": path, "arguments": own}}
 
 
 def with_makers(args: Sequence[str], wrapper: str | None) -> list[str]:

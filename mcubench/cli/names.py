@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from mcubench.cli.makers import check_package, with_makers, wrapper_of
+from mcubench.cli.makers import OWN, check_package, with_makers, wrapper_of
 from mcubench.errors import UserError, did_you_mean
 
 __all__ = [
@@ -25,8 +25,9 @@ __all__ = [
     "find_options",
     "is_foreign",
     "named_class",
-    "short_name",
+    "typed_name",
     "with_defaults",
+    "wrapped_name",
 ]
 
 Kind = Literal["model", "data"]
@@ -159,7 +160,7 @@ def class_path(kind: Kind, name: str, any_module: bool = False) -> str:
     return name
 
 
-def short_name(path: str) -> str:
+def typed_name(path: str) -> str:
     """What is typed for a class: its short name if it has one, else its path."""
     names = {full: short for known in _SHORT.values() for short, full in known.items()}
     return names.get(path, path)
@@ -249,6 +250,14 @@ def named_class(kind: Kind, args: Sequence[str]) -> str | None:
         section = yaml.safe_load(section)
     name = section.get("class_path") if isinstance(section, dict) else section
     return class_path(kind, name, any_module=True) if isinstance(name, str) else None
+
+
+def wrapped_name(args: Sequence[str]) -> str | None:
+    """The path of a plain module that one of our classes wraps, if the options or a configuration name one."""
+    section = configured(args).get("model")
+    options = section.get("init_args") if isinstance(section, dict) else None
+    found = find_option(args, "--model.net") or (options or {}).get("net")
+    return found if isinstance(found, str) and named_class("model", args) in OWN else None
 
 
 def _brings_data(model: str | None) -> bool:

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mcubench.cli.names import FROM_DATA, is_foreign, short_name
+from mcubench.cli.names import FROM_DATA, is_foreign, typed_name
 from mcubench.cli.resume import DEFAULT_ROOT
 from mcubench.results.result import Result
 from mcubench.results.run_folder import CONFIG, shown
@@ -28,7 +28,7 @@ def next_commands(result: Result, folder: Path) -> list[str]:
     data = result.data["name"] if result.data else None
     ours = str(result.model["class_path"]).startswith(("mcubench.models.", "mcubench.baselines."))
     hints = []
-    if data in ("Digits", "MNIST") and short_name(str(result.model["class_path"])) == "MLP":
+    if data in ("Digits", "MNIST") and typed_name(str(result.model["class_path"])) == "MLP":
         hints.append(f"{_RUN} fit --model CNN --data {data}")
     elif data == "HAPT" and result.split and result.split["kind"] == "subject":
         again = f"{_RUN} fit {_same_model(result, folder)}"
@@ -70,9 +70,9 @@ def _short_model(result: Result) -> str | None:
     path = str(result.model["class_path"])
     given = _given(result.model)
     estimator = given.pop("estimator", None)
-    if is_foreign(path) or "." in short_name(path) or given:
+    if is_foreign(path) or "." in typed_name(path) or given:
         return None
-    return short_name(path) + (f" --model.estimator {shlex.quote(estimator)}" if estimator else "")
+    return typed_name(path) + (f" --model.estimator {shlex.quote(estimator)}" if estimator else "")
 
 
 def _given(row: dict[str, Any] | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mcubench.cli.names import FROM_DATA, short_name
+from mcubench.cli.names import FROM_DATA, typed_name
 from mcubench.errors import did_you_mean
 
 __all__ = ["explain"]
@@ -98,7 +98,7 @@ def _missing(place: _Place, names: list[str]) -> str:
     assert place.owner is not None
     wanted = [name for name in names if name not in FROM_DATA] or names
     needs = " and ".join(f"{place.option}.{name}" for name in wanted)
-    own = f"; its options: {place.option}.help {short_name(place.owner)}" if len(place.keys) == 1 else ""
+    own = f"; its options: {place.option}.help {typed_name(place.owner)}" if len(place.keys) == 1 else ""
     return f"{place.owner.rpartition('.')[2]} needs {needs}{own}"
 
 

@@ -11,7 +11,15 @@ from pathlib import Path
 from rich.console import Console
 
 from mcubench.cli.lightning import run_verb
-from mcubench.cli.names import configured, expand_names, find_option, find_options, named_class, with_defaults
+from mcubench.cli.names import (
+    configured,
+    expand_names,
+    find_option,
+    find_options,
+    named_class,
+    with_defaults,
+    wrapped_name,
+)
 from mcubench.cli.resume import root_of
 from mcubench.cli.several import fit_each, only_asks, short_name, without_option
 from mcubench.cli.stacked_fit import ObstacleError, StackedCLI, trained_together
@@ -107,4 +115,4 @@ def _check(args: Sequence[str]) -> tuple[str, str | None]:
     complete = with_defaults(expand_names(args))
     model, data = (named_class(kind, complete) for kind in ("model", "data"))
     assert model is not None
-    return short_name(model), None if data in (None, "null") else short_name(str(data))
+    return short_name(wrapped_name(complete) or model), None if data in (None, "null") else short_name(str(data))

@@ -83,7 +83,7 @@ def read_subject(verb: str, args: Sequence[str], add_options: Callable[[Argument
     """
     shape = _shape(find_option(args, "--input_shape"))
     named, checkpoint = with_run_options(
-        verb, without_other_classes(expand_names(without_training(args), any_module=True))
+        verb, expand_names(without_other_classes(without_training(args), any_module=True), any_module=True)
     )
     data_given = bool(find_options(named, "--data", "--data.class_path") or configured(named).get("data"))
     complete = with_defaults(named if shape is None else _without_data(named))

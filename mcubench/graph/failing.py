@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["failing_layer", "forward_problem", "in_words", "layer_problem"]
+__all__ = ["failed_forward", "failing_layer", "in_words", "layer_problem"]
 
 _SPATIAL = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -65,8 +65,8 @@ def _outermost(error: BaseException) -> nn.Module:
     raise ValueError("no forward raised it")
 
 
-def forward_problem(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> str | None:
-    """Runs a forward once, and says in words what it fails of; ``None`` if it does not.
+def failed_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Exception | None:
+    """Runs a forward once, and returns what it raised; ``None`` if it raised nothing.
 
     Args:
         module: The module, which may change: give a copy where that matters.
@@ -77,7 +77,7 @@ def forward_problem(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, 
         try:
             module(*args, **(kwargs or {}))
         except Exception as error:  # somebody's forward may raise anything
-            return in_words(error, module)
+            return error
     return None
 
 

@@ -14,7 +14,7 @@ from mcubench.errors import TraceError, UserError
 from mcubench.graph.capture import Captured, RepeatsError, capture
 from mcubench.graph.copying import Copy, copy_of
 from mcubench.graph.example import Example
-from mcubench.graph.failing import forward_problem
+from mcubench.graph.failing import failed_forward, failing_layer, in_words
 from mcubench.graph.ir import Graph, Node, Unknown, Value
 from mcubench.graph.lowering import lower
 from mcubench.graph.strangers import identity
@@ -165,12 +165,7 @@ def _of_one(module: nn.Module, example: Example, instead: str = "") -> Captured:
         raise
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-        given = example.repeated(1)
-        copied = copy_of(module)
-        with copied.running():
-            failed = forward_problem(copied.module, given.args, given.kwargs)
-        if failed is None:
-            failed = f"{type(error).__name__}: {reason}"
+        failed = _failed_layer(module, example) or f"{type(error).__name__}: {reason}"
         raise TraceError(
             f"{name} can't be traced with input {example.shapes()}: {instead}{failed}. "
             + (
@@ -179,6 +174,17 @@ def _of_one(module: nn.Module, example: Example, instead: str = "") -> Captured:
                 else "Its forward must run on such an input: give another example input"
             )
         ) from error
+
+
+def _failed_layer(module: nn.Module, example: Example) -> str | None:
+    """What a forward fails of that fails by itself, in some layer; ``None`` if it does not."""
+    copied, given = copy_of(module), example.repeated(1)
+    with copied.running():
+        error = failed_forward(copied.module, given.args, given.kwargs)
+    found = None if error is None else failing_layer(error)
+    if error is None or found is None or found[0] is copied.module:
+        return None
+    return in_words(error, copied.module)
 
 
 def _lowered(module: nn.Module, captured: Captured) -> Graph:

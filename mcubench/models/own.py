@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mcubench.errors import UserError, did_you_mean
-from mcubench.graph.failing import forward_problem
+from mcubench.graph.failing import failed_forward, in_words
 from mcubench.models.base import Classifier
 
 __all__ = ["Network", "made", "made_to_train"]
@@ -107,7 +107,8 @@ class Network(Classifier):
         training, x = self.net.training, self.example_input_array.to(self.device)
         self.net.eval()
         try:
-            if problem := forward_problem(self.net, (x,)):
+            if (error := failed_forward(self.net, (x,))) is not None:
+                problem = in_words(error, self.net)
                 raise UserError(f"{type(self).__name__} can't be trained on samples of {self.input_shape}: {problem}")
             with torch.no_grad():
                 scores = self.net(x)

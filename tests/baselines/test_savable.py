@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from sklearn.ensemble import BaggingClassifier
 from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import all_estimators
 
 from mcubench.baselines import Sklearn
+from mcubench.baselines.any import _check_savable
 from mcubench.baselines.storage import read_estimator, write_estimator
 from mcubench.cli.main import main
 from mcubench.errors import UserError
@@ -57,15 +60,29 @@ def test_what_can_not_be_saved_is_refused_before_the_fit(monkeypatch: pytest.Mon
     assert seen == [18], "six samples of each of three classes"
 
 
-def test_too_few_samples_for_its_options_are_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = Sklearn(
-        estimator="sklearn.neighbors.KNeighborsClassifier",
-        arguments={"n_neighbors": 20, "algorithm": "kd_tree"},
-        input_shape=(5,),
-        num_classes=3,
-    )
-    module.fit(X, Y)
-    assert np.array_equal(module.estimator.predict(NEW), KNeighborsClassifier(20).fit(X, Y).predict(NEW))
+def test_all_that_is_not_looked_at_before_is_saved() -> None:
+    """Every classifier of scikit-learn's that can be made without options."""
+    saved = 0
+    for name, kind in all_estimators(type_filter="classifier"):
+        try:
+            estimator = kind()
+        except TypeError:  # made of others
+            continue
+        if kind.__module__.startswith("sklearn.gaussian_process") or name == "SelfTrainingClassifier":
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if name in ("RandomForestClassifier", "ExtraTreesClassifier", "GradientBoostingClassifier"):
+                estimator.set_params(n_estimators=2)
+            again: Any = read_estimator(write_estimator(estimator.fit(np.abs(X), Y)))
+        assert np.array_equal(again.predict(np.abs(X)), estimator.predict(np.abs(X))), name
+        saved += 1
+    assert saved > 25
+
+
+def test_too_few_samples_for_its_options_are_no_reason() -> None:
+    few = np.array([0, 1, 2])
+    _check_savable(KNeighborsClassifier(20, algorithm="kd_tree"), X[few], Y[few])
 
 
 def test_a_run_of_one_with_a_tree_is_kept_and_measured(workplace: Path) -> None:

@@ -37,10 +37,10 @@ def test_the_table(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     lines = printed.splitlines()
     (cnn,) = (line.split() for line in lines if " CNN " in line)
-    assert cnn[:4] == ["CNN", "3", "90.00", "±24.84"]
+    assert cnn[:4] == ["CNN", "3", "float/8", "90.00"]
     assert cnn[-6:-2] == ["*36,000", "*400", "64", "3.50"]
     (tree,) = (line.split() for line in lines if " Tree " in line)
-    assert tree == ["Tree", "1", "85.00", "85.00", "*0", "400", "?", "3.50", "-"]
+    assert tree == ["Tree", "1", "float/8", "85.00", "85.00", "*0", "400", "?", "3.50", "-"]
     (mlp,) = (line.split() for line in lines if " MLP " in line)
     assert mlp[-1] == "78,284"
     assert "fit [s]" in printed

@@ -134,6 +134,22 @@ def test_functions_and_modules_are_priced(workplace: Path, capsys: pytest.Captur
     assert f"{macs:,} MACs" in capsys.readouterr().out
 
 
+def test_a_configuration_names_a_plain_module(workplace: Path) -> None:
+    Path("net.yaml").write_text(
+        "model: {class_path: tests.cli.test_own_models.Net, init_args: {width: 3, learning_rate: 0.02}}"
+    )
+    row = run_of("--config", "net.yaml", "--model.ends_in", "nothing", *FEW)
+    assert row["params"] == 3 * 10 + 3 * 360 + 10
+    assert row["model"]["init_args"]["learning_rate"] == 0.02
+    assert row["model"]["init_args"]["arguments"]["ends_in"] == "nothing"
+
+
+def test_folds_of_a_plain_module_are_named_after_it(workplace: Path) -> None:
+    assert main(["fit", "--folds", "2", "--model", "tests.cli.test_own_models.made", *FEW]) == 0
+    (folder,) = Path("runs").glob("*-folds")
+    assert folder.name.endswith("made-Digits-2-folds")
+
+
 def test_a_function_that_returns_a_lightning_module_is_trained_as_it_says(workplace: Path) -> None:
     options = ["--model", "tests.cli.test_own_models.made_to_train", "--data", "tests.foreign.MyData"]
     row = run_of(*options, "--model.width", "3", *FEW[:4])

@@ -156,8 +156,10 @@ def test_a_seed_is_an_ordinary_run(
     with (folder.parent / "all.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     _, found = summary(str(folder.parent))
-    assert float(row["test_accuracy"]) == pytest.approx(found["mean"]["test_accuracy"]["value"])
-    assert float(row["test_accuracy_ci95"]) == pytest.approx(found["mean"]["test_accuracy"]["ci95"])
+    assert float(row["float_test_accuracy"]) == pytest.approx(found["mean"]["test_accuracy"]["value"])
+    assert float(row["float_test_accuracy_ci95"]) == pytest.approx(found["mean"]["test_accuracy"]["ci95"])
+    assert {each["form"] for each in found["seeds"]} == {"float"}
+    assert row["form"] == "8-bit"
 
 
 def test_one_seed_alone_goes_on_as_its_own_run_does(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

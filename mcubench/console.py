@@ -27,8 +27,7 @@ def narrowed(table: Table, console: Console, *headings: str) -> Table:
         headings: Of the columns that may be left out, in this order.
     """
     for heading in headings:
-        # At least as wide are its longest words, and what does not wrap.
-        if Measurement.get(console, console.options.update(max_width=10_000), table).minimum <= console.width:
+        if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
             break
         table.columns = [column for column in table.columns if column.header != heading]
         for index, column in enumerate(table.columns):

@@ -67,7 +67,7 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
         named = (Text(layer.path or "(root)"), Text(layer.op), _shape(layer.output_shape), _number(layer.params))
         table.add_row(*named, *cells)
     if report.unused_params:
-        table.add_row("(not used in forward)", "", "", f"{report.unused_params:,}", style="dim")
+        table.add_row("(not used)", "", "", f"{report.unused_params:,}", style="dim")
     console.print(narrowed(table, console, "params", "output"))
     totals = [
         f"{_known(report.macs, f'{macs:,} MACs')}",

@@ -176,7 +176,7 @@ def test_the_model_of_a_run(workplace: Path, capsys: pytest.CaptureFixture[str])
         (["--model", "MLP", "--input_shape", "4"], "num_classes is not known"),
         (["--model", "CNN", "--input_shape", "4", "--model.num_classes", "2"], "CNN needs images"),
         (["--model", "CNN", "--model.chanels", "4"], "CNN has no option 'chanels'. Did you mean 'channels'?"),
-        (["--weight_bits", "four"], "--weight_bits: expected int, got 'four'"),
+        (["--weight_bits", "four"], "--weight_bits: expected int or null, got 'four'"),
         (["--json", "."], "--json . is a folder; give a file"),
         (["--json", "a", "--csv", "./a"], "every output needs a file of its own"),
         (["--plot", "ram.jpg"], "its name must end in .png; got ram.jpg"),

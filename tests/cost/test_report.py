@@ -67,6 +67,11 @@ def printed(report: CostReport, width: int = 120, **more: Any) -> str:
     return console.export_text()
 
 
+def unwrapped(text: str) -> str:
+    """Lines that a terminal has broken between words are whole again."""
+    return " ".join(text.split())
+
+
 def rows(text: str) -> dict[str, list[str]]:
     """Rows of the table by their first cell, without bars."""
     return {words[0]: words[1:] for line in text.splitlines() if (words := re.sub("[█▏▎▍▌▋▊▉]", "", line).split())}
@@ -220,12 +225,12 @@ class TestTable:
         assert [len(bar) for bar in re.findall("█{8,}", printed(report, 120))].count(8) == 2
 
     def test_conventions(self, report: CostReport) -> None:
-        text = printed(report)
+        text = unwrapped(printed(report))
         for line in report.conventions():
             assert line in text
         assert "no plan takes less than 320 B" in text
         assert "weights packed at 8 bits, int32 biases" in text
-        floats = printed(profile(Net(), torch.zeros(1, 1, 8, 8), BitWidths(16, 32, {"head": 8})))
+        floats = unwrapped(printed(profile(Net(), torch.zeros(1, 1, 8, 8), BitWidths(16, 32, {"head": 8}))))
         assert "weights and biases as 16-bit floats, head: 8 bits" in floats
         assert "activations at 32 bits" in floats
 
@@ -273,7 +278,7 @@ class TestTable:
         board = find_device("stm32f446")
         fits = Fit(board, flash=FLASH, ram=RAM, macs=MACS)
         over = Fit(find_device("ch32v003"), flash=64 * 1024, ram=RAM, macs=MACS)
-        text = printed(report, fits=[fits, over])
+        text = unwrapped(printed(report, fits=[fits, over]))
         assert fits.describe() in text
         assert over.describe() in text
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from mcubench.cost.estimators import classifying, priced
+from mcubench.errors import UserError
 from mcubench.quant.estimators import FORMS, Form, RoundedEstimator, obstacle, round_estimator
 
 __all__ = ["TOLERATED", "Chosen", "choose_form"]
@@ -64,7 +65,12 @@ def choose_form(
         return Chosen(round_estimator(estimator, asked, samples), "")
     target = _accuracy(estimator, validation)
     for form in FORMS if asked is None else [asked]:
-        rounded, note = round_estimator(estimator, form, samples), ""
+        try:
+            rounded, note = round_estimator(estimator, form, samples), ""
+        except UserError:
+            if asked is not None:
+                raise
+            continue  # float32 can always be had
         found = _accuracy(rounded, validation)
         if form == "int8" and target - found > TOLERATED and _inputs_lose(rounded, target, validation):
             again = round_estimator(fit(rounded.round_inputs(samples)), form, samples)

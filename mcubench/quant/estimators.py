@@ -126,7 +126,8 @@ def round_estimator(estimator: BaseEstimator, form: Form, samples: NDArray[Any])
         samples: Training samples (N, features), which ranges are taken from.
 
     Raises:
-        UserError: If the form is not known, or nobody said how the estimator computes and it is not ``float32``.
+        UserError: If the form is not known; or it is one of integers, and nobody said how the estimator computes, or
+            its numbers or values are not finite.
     """
     if form not in FORMS:
         raise UserError(f"bits must be one of {', '.join(get_args(Form))}; got {form!r}")
@@ -139,6 +140,8 @@ def round_estimator(estimator: BaseEstimator, form: Form, samples: NDArray[Any])
     grids: list[Grid | None] = [Grid.of_range(float(samples.min()), float(samples.max()), bits)]
     spread = samples[np.linspace(0, len(samples) - 1, min(_SAMPLES, len(samples))).astype(int)]
     for stage, (low, high) in zip(stages, _ranges(stages, spread), strict=True):
+        if not (math.isfinite(low) and math.isfinite(high)):  # as of a probability of 0, whose logarithm is stored
+            raise UserError(f"{type(estimator).__name__} can't be computed in {form}: {stage.op} is not finite")
         if stage.moves:
             grids.append(grids[-1])
         else:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score
+from sklearn.naive_bayes import MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
@@ -104,6 +105,18 @@ class TestChoice:
         assert np.array_equal(chosen.rounded.predict(x), nearest.predict(x))
         with pytest.raises(UserError, match="can't be computed in int8: there is no formula"):
             choose_form(nearest, lambda _: pytest.fail("fitted again"), "int8", x, (x, y))
+
+    def test_float_for_numbers_that_no_integer_holds(self) -> None:
+        """Without smoothing, what a class never had has probability 0, whose logarithm is minus infinity."""
+        x, y = np.array([[1, 0], [2, 0], [0, 3], [0, 4]], np.float32), np.array([0, 0, 1, 1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bayes = MultinomialNB(alpha=0, force_alpha=True).fit(x, y)
+            chosen = choose_form(bayes, lambda _: pytest.fail("fitted again"), None, x, (x, y))
+            assert chosen.rounded.form == "float32"
+            with pytest.raises(
+                UserError, match="MultinomialNB can't be computed in int16: MultinomialNB is not finite"
+            ):
+                choose_form(bayes, lambda _: pytest.fail("fitted again"), "int16", x, (x, y))
 
 
 class TestModule:

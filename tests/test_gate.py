@@ -89,6 +89,7 @@ def test_behind():
 FINE = "import time\n\ndef test_it():\n    time.sleep(0.1)\n\ndef test_more():\n    pass\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crashing", [["test_b.py"], ["test_a.py", "test_d.py"], ["test_e.py"]], ids=",".join)
 def test_a_process_that_crashes_ends_the_run_as_failed(tmp_path: Path, crashing: list[str]) -> None:
     """Early, in both processes, or in the last file: with the options and the order of our own runs."""

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -106,32 +107,16 @@ def smallest_arena(model: bytes) -> int:
         UserError: As `run_tflm` does.
     """
     load(_RUNTIME)
-    least = -(-recorded_arena(model).total // _ALIGNMENT)
-    most = least
-    while not _starts(model, most * _ALIGNMENT):
-        least, most = most, 2 * most
-    while least < most:
-        middle = (least + most) // 2
-        if _starts(model, middle * _ALIGNMENT):
-            most = middle
-        else:
-            least = middle + 1
-    return most * _ALIGNMENT
-
-
-_START = f"""
-import sys
-from {_RUNTIME} import Interpreter
-Interpreter.from_bytes(sys.stdin.buffer.read(), arena_size=int(sys.argv[1]))
-"""
-
-
-def _starts(model: bytes, arena: int) -> bool:
-    """Tries it in a process of its own: where the arena is too small, that may die."""
+    words = [str(recorded_arena(model).total), str(_ALIGNMENT)]
     done = subprocess.run(  # noqa: S603 - a script of ours
-        [sys.executable, "-c", _START, str(arena)], input=model, capture_output=True, check=False, timeout=600
+        [sys.executable, "-P", str(Path(__file__).with_name("smallest.py")), *words],
+        input=model,
+        capture_output=True,
+        check=True,
+        timeout=600,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},  # what is forked must have no threads
     )
-    return done.returncode == 0
+    return int(done.stdout)
 
 
 @contextlib.contextmanager

@@ -27,16 +27,21 @@ __all__ = ["for_tracing", "in_single_precision"]
 def _undisturbed() -> Iterator[None]:
     """Random numbers, gradient mode, warnings and logs as they were, afterwards."""
     disabled = logging.root.manager.disable
+    # torch tells this log all that it does, and makes up what to tell, as soon as somebody listens: pytest always does.
+    structured = logging.getLogger("torch.__trace")
+    listening = structured.handlers
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the one that a forward may draw from
     try:
         logging.disable(logging.CRITICAL)
+        structured.handlers = []
         with torch.random.fork_rng(devices), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
+        structured.handlers = listening
         logging.disable(disabled)
 
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils.weight_norm import weight_norm
+from torch.utils._traceback import CapturedTraceback
 
 from mcubench.errors import UserError
 from mcubench.graph import TraceError, deploy, one_sample, ops, trace
@@ -232,6 +233,27 @@ def test_switches_of_the_process_stay(on: bool, works: bool, monkeypatch: pytest
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
         torch.use_deterministic_algorithms(deterministic)
+
+
+def test_torch_is_not_asked_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It makes that up for whoever listens, as pytest does; whoever did listens afterwards, too."""
+    structured, made = logging.getLogger("torch.__trace"), []
+    extract = CapturedTraceback.extract
+    monkeypatch.setattr(
+        CapturedTraceback, "extract", lambda *args, **kwargs: made.append(1) or extract(*args, **kwargs)
+    )
+    listening = [logging.NullHandler()]
+    monkeypatch.setattr(structured, "handlers", listening)
+    torch.export.export(nn.Linear(3, 2), (torch.ones(1, 3),))
+    assert made, "the question was put in the right way"
+    structured.handlers = listening
+    made.clear()
+    trace(nn.Linear(3, 2), torch.ones(1, 3))
+    assert not made
+    assert structured.handlers is listening
+    with pytest.raises(TraceError):
+        trace(Forward(fails), torch.ones(1, 3))
+    assert structured.handlers is listening
 
 
 def test_the_example_stays() -> None:

@@ -98,9 +98,9 @@ def expand_names(args: Sequence[str], any_module: bool = False) -> list[str]:
         option, equals, value = arg.partition("=")
         kind = _kind(option)
         if option in _PARTS:
-            given = under_one_name(value if equals else next(words, ""))
-            check_part(option, given)
-            expanded.append(f"{option}={given}")
+            part = under_one_name(value if equals else next(words, ""))
+            check_part(option, part)
+            expanded.append(f"{option}={part}")
             continue
         given = value if equals else next(words, None) if kind else None
         if kind is None or given is None or given.startswith("-"):  # help without a class, perhaps

@@ -158,7 +158,7 @@ def test_one_line_says_what_to_do(
 def test_missing_data(workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
     line = failure(capsys, "fit", "--data", "MNIST", "--data.root", "here")
-    assert "looked for train-images-idx3-ubyte.gz in here/MNIST/raw" in line
+    assert "looked for train-images-idx3-ubyte, packed as .gz or not, in here/MNIST/raw" in line
     assert not [path for path in workplace.rglob("*") if path.is_file()]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from mcubench.cli.makers import OWN, wrapped_section, wrapper_of
+from mcubench.cli.makers import OWN, under_one_name, wrapped_section, wrapper_of
 from mcubench.cli.names import class_path, configured, find_options, is_foreign, typed_name
 
 __all__ = ["without_other_classes"]
@@ -62,9 +62,20 @@ def _changed(config: str, args: Sequence[str], any_module: bool) -> str | None:
         changed = True
         if options:
             _say("the configuration" if "\n" in config else config, was, now, options)
+    if "pytorch_lightning." in yaml.safe_dump(content):
+        content, changed = _under_one_name(content), True
     if (wrapped := _wrapped(content.get("model"), any_module)) is not None:
         content["model"], changed = wrapped, True
     return yaml.safe_dump(content) + "\n" if changed else None
+
+
+def _under_one_name(part: Any, key: str = "") -> Any:
+    """A configuration in which class paths of ``pytorch_lightning`` are those of ``lightning``."""
+    if isinstance(part, dict):
+        return {each: _under_one_name(value, each) for each, value in part.items()}
+    if isinstance(part, list):
+        return [_under_one_name(each, key) for each in part]
+    return under_one_name(part) if key == "class_path" and isinstance(part, str) else part
 
 
 def _wrapped(section: Any, any_module: bool) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -12,12 +13,23 @@ from typing import Any
 
 from mcubench.errors import UserError
 
-__all__ = ["FUNCTIONS", "OWN", "check_package", "with_makers", "wrapped_section", "wrapper_of"]
+__all__ = [
+    "FUNCTIONS",
+    "OWN",
+    "check_package",
+    "check_part",
+    "under_one_name",
+    "with_makers",
+    "wrapped_section",
+    "wrapper_of",
+]
 
 NETWORK = "mcubench.models.own.Network"
 MADE = "mcubench.models.own.made"
 MADE_TO_TRAIN = "mcubench.models.own.made_to_train"
 FUNCTIONS = (MADE, MADE_TO_TRAIN)
+_TWIN = "pytorch_lightning."
+
 OWN = (NETWORK, *FUNCTIONS)
 
 _OF_THE_PARSER = ("help", "class_path", "net", "arguments")
@@ -107,6 +119,27 @@ def _training_options() -> set[str]:
     from mcubench.models.base import Classifier
 
     return set(inspect.signature(Classifier).parameters)
+
+
+def under_one_name(path: str) -> str:
+    """A path of the package ``pytorch_lightning`` as the package ``lightning`` has it, where it is of the same code."""
+    return f"lightning.pytorch.{path.removeprefix(_TWIN)}" if path.startswith(_TWIN) else path
+
+
+def check_part(option: str, path: str) -> None:
+    """Sees that somebody's callback or logger is not of the package ``pytorch_lightning``.
+
+    Args:
+        option: That names it.
+        path: Its path; others than of classes that can be imported are passed over.
+
+    Raises:
+        UserError: If it is.
+    """
+    module, _, name = path.rpartition(".")
+    if module and all(part.isidentifier() for part in path.split(".")):
+        with contextlib.suppress(ImportError):
+            check_package(f"{option} {path}: {name}", getattr(importlib.import_module(module), name, None))
 
 
 def check_package(path: str, found: object) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from mcubench.cli.makers import OWN, check_package, with_makers, wrapper_of
+from mcubench.cli.makers import OWN, check_package, check_part, under_one_name, with_makers, wrapper_of
 from mcubench.errors import UserError, did_you_mean
 
 __all__ = [
@@ -51,6 +51,8 @@ DATA = ("Digits", "MNIST", "HAPT")
 
 # What a model takes from the data module where it has these arguments and they are not given.
 FROM_DATA = ("input_shape", "num_classes")
+
+_PARTS = ("--trainer.callbacks", "--trainer.callbacks+", "--trainer.logger", "--trainer.logger+")
 
 _SHORT = {
     "model": {name: f"mcubench.models.{name}" for name in MODELS}
@@ -95,6 +97,11 @@ def expand_names(args: Sequence[str], any_module: bool = False) -> list[str]:
     for arg in words:
         option, equals, value = arg.partition("=")
         kind = _kind(option)
+        if option in _PARTS:
+            part = under_one_name(value if equals else next(words, ""))
+            check_part(option, part)
+            expanded.append(f"{option}={part}")
+            continue
         given = value if equals else next(words, None) if kind else None
         if kind is None or given is None or given.startswith("-"):  # help without a class, perhaps
             expanded += [arg] if equals or given is None else [arg, given]

@@ -27,6 +27,10 @@ _TYPE_NAME = re.compile(r"<class '([\w.]+)'>")
 _NO_BLANK = re.compile(r":(?=[^\s:/])")
 
 
+# What options can't give to an optimiser or a schedule, and the annotation of what makes one later.
+_MADE_LATER = {"params": "OptimizerCallable", "optimizer": "LRSchedulerCallable"}
+
+
 @dataclass(frozen=True)
 class _Place:
     """Where in a report the fault is.
@@ -96,6 +100,11 @@ def _innermost(message: str) -> _Place:
 def _missing(place: _Place, names: list[str]) -> str:
     """What a class needs and was not given; what it takes from the data is not the user's to give."""
     assert place.owner is not None
+    if place.owner.startswith("torch.optim.") and names[0] in _MADE_LATER:
+        return (
+            f"{place.option}: {place.owner.rpartition('.')[2]} can't be made before its {names[0]} is known: annotate "
+            f"the argument as lightning.pytorch.cli.{_MADE_LATER[names[0]]}, and call it in configure_optimizers"
+        )
     wanted = [name for name in names if name not in FROM_DATA] or names
     needs = " and ".join(f"{place.option}.{name}" for name in wanted)
     own = f"; its options: {place.option}.help {typed_name(place.owner)}" if len(place.keys) == 1 else ""

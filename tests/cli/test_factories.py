@@ -79,3 +79,17 @@ def test_hyperparameters_that_make_an_optimiser_are_saved_as_options(workplace: 
     (path,) = workplace.rglob("last.ckpt")
     saved = torch.load(path, weights_only=True)["hyper_parameters"]["optimizer"]
     assert saved["class_path"] == "torch.optim.Adam"
+
+
+class Several(MyNet):
+    def __init__(self, optimizers: list[torch.optim.Optimizer]) -> None:
+        super().__init__()
+
+
+def test_one_that_can_not_be_made_yet_names_the_annotation(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = "--model.optimizers=[{class_path: torch.optim.Adam}]"
+    assert main(["fit", "--model", "tests.cli.test_factories.Several", given, *FEW]) == 2
+    line = capsys.readouterr().err
+    assert "Adam can't be made before its params is known" in line
+    assert "OptimizerCallable" in line
+    assert "needs --model" not in line

@@ -13,6 +13,7 @@ import lightning
 import pytest
 import pytorch_lightning
 import torch
+import yaml
 from torch import Tensor, nn
 
 from mcubench.cli.main import main
@@ -58,6 +59,10 @@ channels_last = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(84, 10
 
 
 class Old(pytorch_lightning.LightningModule):
+    """Of the other package."""
+
+
+class OldCallback(pytorch_lightning.Callback):
     """Of the other package."""
 
 
@@ -112,6 +117,7 @@ def test_its_run_is_priced_and_repeated(workplace: Path, capsys: pytest.CaptureF
         ("--model MY.number", ["number says that it returns int"]),
         ("--model MY.FEW", ["FEW is a list"]),
         ("--model MY.Old", ["a LightningModule of the package pytorch_lightning", "import lightning.pytorch as pl"]),
+        ("--trainer.callbacks+ MY.OldCallback", ["a Callback of the package pytorch_lightning"]),
         ("--data MY.OldData", ["a LightningDataModule of the package pytorch_lightning"]),
         ("--model MY.made --data.size 9", ["shapes cannot be multiplied", "(in head, Linear)"]),
     ],
@@ -142,6 +148,20 @@ def test_a_configuration_names_a_plain_module(workplace: Path) -> None:
     assert row["params"] == 3 * 10 + 3 * 360 + 10
     assert row["model"]["init_args"]["learning_rate"] == 0.02
     assert row["model"]["init_args"]["arguments"]["ends_in"] == "nothing"
+
+
+def test_callbacks_of_the_other_package_are_those_of_this_one(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The classes have one source; a configuration of an older project names the other package."""
+    stopping = "{class_path: pytorch_lightning.callbacks.EarlyStopping, init_args: {monitor: val/loss}}"
+    Path("old.yaml").write_text(f"trainer: {{callbacks: [{stopping}]}}")
+    timer = "--trainer.callbacks+=pytorch_lightning.callbacks.ModelSummary"
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "old.yaml", timer, "--print_config"])
+    callbacks = yaml.safe_load(capsys.readouterr().out)["trainer"]["callbacks"]
+    names = [each["class_path"] for each in callbacks]
+    assert names == ["lightning.pytorch.callbacks.EarlyStopping", "lightning.pytorch.callbacks.ModelSummary"]
 
 
 def test_folds_of_a_plain_module_are_named_after_it(workplace: Path) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mcubench.graph import ops
 from mcubench.graph.ir import Weight
 from mcubench.parity.building.padding import as_same, zero_padding
+from mcubench.parity.building.reading import irrelevant
 from mcubench.parity.building.site import CannotBuildError, Site, array, build
 
 __all__: list[str] = []
@@ -125,6 +126,7 @@ def _(op: ops.BatchNorm, at: Site) -> Any:
 
 @build.register
 def _(op: ops.GroupNorm, at: Site) -> Any:
+    irrelevant(op, "per_channel")  # a name: as many groups as channels are the same
     weights = [array(each) for each in (op.weight, op.bias) if each is not None]
     options: dict[str, Any] = {
         "groups": op.groups,

@@ -8,7 +8,6 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from mcubench.baselines import Baseline
 from mcubench.cli.quantized import CALIBRATION_SAMPLES
 from mcubench.cli.samples import first_training_inputs
 from mcubench.cli.scoring import Scoring
@@ -62,11 +61,11 @@ def other_form(model: LightningModule, scored: BitWidths, priced: BitWidths, sco
     Returns:
         What ``result.json`` has as ``other_form``; ``None`` if there is no other form, or it is not known.
     """
-    if isinstance(model, Baseline):
+    if (estimator := getattr(model, "float_estimator", None)) is not None:  # a `Baseline`, which networks don't import
         if form_of(scored) == FLOAT:
             return None
         how = "as fitted, with numbers and inputs that nothing rounds"
-        return {"form": FLOAT, "how": how, **_scores(_Predicting(model.float_estimator, model.num_classes), scoring)}
+        return {"form": FLOAT, "how": how, **_scores(_Predicting(estimator, int(model.num_classes)), scoring)}  # type: ignore[arg-type]
     if form_of(scored) != FLOAT or priced.weight not in WEIGHT_BITS or priced.activation != ACTIVATION_BITS:
         return None
     try:

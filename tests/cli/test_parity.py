@@ -223,7 +223,7 @@ def test_a_module_and_data_that_know_nothing_of_us(workplace: Path, capsys: pyte
         ("--model MY.Plain --input_shape 4,9,9", "to have 3 channels"),
         ("--model MY.Fourier --input_shape 16 --json a.json", "can't be built in Keras: (root): aten.fft_fft.default"),
         ("--model MY.Logarithm --input_shape 16 --json a.json", "Logarithm gives values that are not finite"),
-        ("--model tests.foreign.MyTwoInputs --input_shape 4", "missing 1 required positional argument: 'mask'"),
+        ("--model tests.foreign.MyTwoInputs --input_shape 4", "missing a required argument: 'mask'"),
         ("--config nowhere.yaml", "--config nowhere.yaml: there is no such file"),
         (
             "--model tests.foreign.MyNet --data tests.foreign.MyData",

@@ -73,7 +73,8 @@ def test_signals_reach_it(tmp_path: Path, number: signal.Signals, expected: int)
     code = """
 import time
 try:
-    open("begun", "w")
+    with open("begun", "w"):  # not closed by the garbage collector, in which an exception would be ignored
+        pass
     time.sleep(60)
 except KeyboardInterrupt:
     raise SystemExit(5)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mcubench.datamodules.base import Arrays, TensorDataModule
 from mcubench.errors import UserError
@@ -14,6 +16,15 @@ __all__ = ["Digits"]
 
 _TEST_FRACTION = 0.2
 _TEST_SEED = 1797  # fixed: the test set is the same whatever split or seed is asked for
+
+
+@functools.cache
+def _original() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Pixels (1797, 8, 8) and labels (1797,), parsed once in a process."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.images, digits.target
 
 
 class Digits(TensorDataModule):
@@ -42,14 +53,13 @@ class Digits(TensorDataModule):
 
     def load(self) -> tuple[Arrays, Arrays]:
         """Reads and resizes the digits."""
-        from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 
-        digits = load_digits()
-        images = torch.from_numpy(digits.images.astype(np.float32))[:, None]
+        pixels, digits = _original()
+        images = torch.from_numpy(pixels.astype(np.float32))[:, None]
         if self.input_shape[1:] != images.shape[2:]:
             images = torch.nn.functional.interpolate(images, self.input_shape[1:], mode="bilinear", antialias=True)
-        labels = digits.target.astype(np.int64)
+        labels = digits.astype(np.int64)
         train, test = train_test_split(
             np.arange(len(labels)), test_size=_TEST_FRACTION, stratify=labels, random_state=_TEST_SEED
         )

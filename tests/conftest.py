@@ -27,9 +27,23 @@ settings.load_profile("mcubench")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Where tests are run: not in the process that shares them out, whose own imports all others would wait for."""
-    if session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput"):
-        return
+    """Prepares a process that runs tests."""
+    if not _shares_out(session):
+        _prepare()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Prepares the process that shares tests out, now that no other waits: it may be sent a warning of torch's."""
+    if _shares_out(session):
+        _prepare()
+
+
+def _shares_out(session: pytest.Session) -> bool:
+    return bool(session.config.getoption("numprocesses", None)) and not hasattr(session.config, "workerinput")
+
+
+def _prepare() -> None:
     from mcubench import mend_torchvision
 
     mend_torchvision()

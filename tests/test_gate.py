@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,13 @@ def test_a_process_that_crashes_ends_the_run_as_failed(tmp_path: Path, crashing:
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"crashed while running '{crashing[0]}::test_it'" in done.stdout
+
+
+def test_a_warning_of_torchmetrics_reaches_the_process_that_shares_out() -> None:
+    """It imports the warning's class, for which torchvision must have been mended there; else the whole run crashes."""
+    from torchmetrics.utilities.exceptions import TorchMetricsUserWarning
+
+    warnings.warn("as metrics give it", TorchMetricsUserWarning, stacklevel=1)
 
 
 def test_every_sweep_is_in_the_readme() -> None:

@@ -100,7 +100,8 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
     with rounded, as_trained(model):
         scores = {part: scoring.score(model, part) for part in PARTS}
     widths = _scored_widths(model, None if fit_in_float else quantization)
-    other = other_form(model, widths, fit.costs.widths, scoring)
+    macs = None if fit.costs.report is None else fit.costs.report.macs
+    other = other_form(model, widths, fit.costs.widths, macs, scoring)
     described = fit.datamodule.describe() if isinstance(fit.datamodule, TensorDataModule) else {}
     features = fit.datamodule.preprocessing() if isinstance(fit.datamodule, TensorDataModule) else None
     config = fit.config

@@ -23,6 +23,7 @@ from mcubench.results.form import FLOAT, form_of
 __all__ = ["other_form"]
 
 ACTIVATION_BITS = 8  # of the integer graph
+MOST_MACS = 50_000_000  # of a sample that is scored unasked: a thousand million a second are computed exactly
 
 
 class _InIntegers(nn.Module):
@@ -49,13 +50,16 @@ class _Predicting(nn.Module):
         return torch.eye(self.classes)[found].to(x.device)
 
 
-def other_form(model: LightningModule, scored: BitWidths, priced: BitWidths, scoring: Scoring) -> dict[str, Any] | None:
+def other_form(
+    model: LightningModule, scored: BitWidths, priced: BitWidths, macs: int | None, scoring: Scoring
+) -> dict[str, Any] | None:
     """Scores a network that was scored in float in integers; a classical model that was scored in integers, in float.
 
     Args:
         model: The model, with the weights that were scored.
         scored: The bit widths that they were scored at.
         priced: The bit widths that it is priced at.
+        macs: What a sample takes, if that is known.
         scoring: How a form is scored; it takes the reason, if there is a form that can't be.
 
     Returns:
@@ -67,6 +71,11 @@ def other_form(model: LightningModule, scored: BitWidths, priced: BitWidths, sco
         how = "as fitted, with numbers and inputs that nothing rounds"
         return {"form": FLOAT, "how": how, **_scores(_Predicting(estimator, int(model.num_classes)), scoring)}  # type: ignore[arg-type]
     if form_of(scored) != FLOAT or priced.weight not in WEIGHT_BITS or priced.activation != ACTIVATION_BITS:
+        return None
+    if macs is not None and macs > MOST_MACS:
+        scoring.notes.append(
+            f"{form_of(priced)} accuracy is not known: at {macs:,} MACs a sample it takes long; quantize measures it"
+        )
         return None
     try:
         samples = [each.to(model.device) for each in first_training_inputs(scoring.source, CALIBRATION_SAMPLES)]

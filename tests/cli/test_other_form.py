@@ -79,6 +79,16 @@ def test_what_has_no_kernels_says_so_and_compare_marks_it(tmp_path: Path, capsys
     assert "float/8: scored unrounded" in capsys.readouterr().out
 
 
+def test_large_networks_are_left_to_quantize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcubench.cli.other_form.MOST_MACS", 1000)
+    row = row_of(trained(tmp_path, "--model", "MLP", *DIGITS))
+    assert row["other_form"] is None
+    assert (
+        f"8-bit accuracy is not known: at {row['macs']:,} MACs a sample it takes long; quantize measures it"
+        in row["notes"]
+    )
+
+
 def test_what_was_trained_with_rounding_has_no_other_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rounding = (
         "--trainer.callbacks",

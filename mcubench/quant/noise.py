@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mcubench.graph import Graph, interpret
+from mcubench.graph import Graph, interpret, ops
 from mcubench.quant.fake import moved_inputs
 from mcubench.quant.grid import ACTIVATION_MAX, ACTIVATION_MIN
 from mcubench.quant.integer.ir import IntegerGraph
@@ -49,10 +49,11 @@ def layer_noise(graph: Graph, integer: IntegerGraph, *inputs: Tensor) -> list[La
     exact = interpret(graph, *moved_inputs(graph, *inputs), every=True)
     codes = run(integer, *integer.encode(*inputs))
     makers = {node.output.name: node for node in graph.nodes}
+    ops_of = {name: node.op for name, node in makers.items()}
     found = []
     for tensor in (*integer.inputs, *(node.output for node in integer.nodes)):
-        if tensor.name not in exact:
-            continue  # a step that only the integer graph has
+        if tensor.name not in exact or isinstance(ops_of.get(tensor.name), ops.Reshape):
+            continue  # a step that only the integer graph has; or one that leaves every value as it was
         signal = exact[tensor.name].double().flatten()
         grid = tensor.grid
         noise = grid.values(codes[tensor.name]).double().flatten() - signal

@@ -27,7 +27,7 @@ from mcubench.results.run_folder import resolve_checkpoint
 from tests.cli.test_main import failure
 
 SMALL = ["--data.size", "8", "--trainer.enable_progress_bar", "false"]
-TREE = ["fit", "--model", "DecisionTree", *SMALL]
+TREE = ["fit", "--model", "DecisionTree", "--model.bits", "float32", *SMALL]
 
 
 class Made(TensorDataModule):

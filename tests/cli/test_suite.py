@@ -133,7 +133,7 @@ def test_it_is_the_fits_one_by_one(done: Path, once: tuple[Path, str]) -> None:
         ("Digits", "a tree", "2"),
         ("Digits", "MLP [12]", "2"),
     }
-    by_row = {row["model"]: float(row["test_accuracy"]) for row in rows}
+    by_row = {row["model"]: float(row["float_test_accuracy"]) for row in rows}
     scores = accuracies(suite)
     assert by_row["MLP [12]"] == pytest.approx((scores["mlp-12 seed-0"] + scores["mlp-12 seed-1"]) / 2)
 

@@ -21,13 +21,7 @@ from torch import Tensor
 
 from mcubench.baselines.forms import Samples, choose_form
 from mcubench.baselines.heartbeat import heartbeat
-from mcubench.baselines.storage import read_estimator, write_estimator
-from mcubench.cost import BitWidths
-from mcubench.cost.estimators import classifying, priced
-from mcubench.datamodules import TensorDataModule
-from mcubench.errors import UserError
-from mcubench.models.scored import ClassWeights, ScoredModule
-from mcubench.quant.estimators import (
+from mcubench.baselines.rounded import (
     FORMS,
     Form,
     RoundedEstimator,
@@ -36,6 +30,12 @@ from mcubench.quant.estimators import (
     obstacle,
     round_estimator,
 )
+from mcubench.baselines.storage import read_estimator, write_estimator
+from mcubench.cost import BitWidths
+from mcubench.cost.estimators import classifying, priced
+from mcubench.datamodules import TensorDataModule
+from mcubench.errors import UserError
+from mcubench.models.scored import ClassWeights, ScoredModule
 
 __all__ = ["Baseline"]
 

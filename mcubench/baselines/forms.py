@@ -1,7 +1,7 @@
 """Which form an estimator is stored, scored and priced in: the narrowest that keeps its accuracy, or the one asked for.
 
 A price at 8 bits beside a score in float would be of two models. So what is scored computes with the numbers that are
-priced (`mcubench.quant.estimators`), and the float score stands beside it.
+priced (`mcubench.baselines.rounded`), and the float score stands beside it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from mcubench.baselines.rounded import FORMS, Form, RoundedEstimator, obstacle, round_estimator
 from mcubench.cost.estimators import classifying, priced
 from mcubench.errors import UserError
-from mcubench.quant.estimators import FORMS, Form, RoundedEstimator, obstacle, round_estimator
 
 __all__ = ["TOLERATED", "Chosen", "choose_form"]
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mcubench.baselines import Baseline
+from mcubench.baselines.rounded import FORMS, Form, round_estimator
 from mcubench.cli.quantized import QUANTIZATION_OPTIONS
 from mcubench.cli.samples import labelled_test_samples
 from mcubench.console import say, wide
@@ -23,7 +24,6 @@ from mcubench.datamodules import TensorDataModule
 from mcubench.errors import UserError
 from mcubench.export.report import form
 from mcubench.files import atomic_path
-from mcubench.quant.estimators import FORMS, Form, round_estimator
 
 __all__ = ["ClassicalForm", "measure_classical", "print_classical", "save_classical"]
 

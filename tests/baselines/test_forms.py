@@ -18,11 +18,11 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mcubench.baselines import KNN, DecisionTree
 from mcubench.baselines.forms import choose_form
+from mcubench.baselines.rounded import FORMS, round_estimator
 from mcubench.cli.main import main
 from mcubench.cost import BitWidths, profile
 from mcubench.datamodules.base import Part
 from mcubench.errors import UserError
-from mcubench.quant.estimators import FORMS, round_estimator
 from tests.baselines.cases import digits, failure
 
 QUIET = ("--trainer.enable_progress_bar", "false")

@@ -1,7 +1,7 @@
 """Stages that predicting one sample takes, and the two tables of which estimator takes which.
 
 A stage says what it costs and what it computes, from the same stored numbers: so that a price and a score at some bit
-widths are of one and the same thing (`mcubench.quant.estimators` computes with rounded numbers).
+widths are of one and the same thing (`mcubench.baselines.rounded` computes with rounded numbers).
 """
 
 from __future__ import annotations

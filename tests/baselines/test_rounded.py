@@ -23,17 +23,17 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from torch import nn
 
-from mcubench.cost.estimators import Stage, classifying
-from mcubench.errors import UserError
-from mcubench.graph import deploy, trace
-from mcubench.quant import estimators as module
-from mcubench.quant.estimators import (
+from mcubench.baselines import rounded as module
+from mcubench.baselines.rounded import (
     FORMS,
     RoundedEstimator,
     grids_as_numbers,
     grids_from_numbers,
     round_estimator,
 )
+from mcubench.cost.estimators import Stage, classifying
+from mcubench.errors import UserError
+from mcubench.graph import deploy, trace
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer.run import predict
 from mcubench.quant.quantize import quantize

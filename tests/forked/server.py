@@ -74,6 +74,7 @@ def _begin(task: wire.Task) -> None:
     first = {"-m": task.folder, "-c": ""}.get(mode) if mode.startswith("-") else str(Path(mode).resolve().parent)
     given = [each for each in task.environment.get("PYTHONPATH", "").split(os.pathsep) if each]
     sys.path[:] = [str(first), *given, *_PATH]
+    sys.dont_write_bytecode = bool(task.environment.get("PYTHONDONTWRITEBYTECODE"))
     importlib.invalidate_caches()
     random.seed()
     if "numpy" in sys.modules:

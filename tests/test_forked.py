@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ sys.exit(3)
 """
 
 
+@pytest.fixture
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Also where a shell has started this run in the background, which python's processes would inherit."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 @pytest.mark.parametrize("mode", ["-m", "-c", "script"])
 def test_it_is_as_one_that_python_starts(tmp_path: Path, mode: str) -> None:
     own, elsewhere = tmp_path / "own", tmp_path / "elsewhere"
@@ -72,6 +82,7 @@ def test_how_it_ends(code: str, expected: int, said: str) -> None:
 def test_signals_reach_it(tmp_path: Path, number: signal.Signals, expected: int) -> None:
     code = """
 import time
+from collections.abc import Iterator
 try:
     with open("begun", "w"):  # not closed by the garbage collector, in which an exception would be ignored
         pass

@@ -15,15 +15,14 @@ import lightning.pytorch as pl
 import torch
 from rich.console import Console
 
-from mcubench.callbacks import EpochTimer, MACs, QuantizationAwareTraining, Threads
-from mcubench.callbacks.trained_widths import quantization_of
+from mcubench.callbacks import EpochTimer, MACs, Threads
+from mcubench.callbacks.trained_widths import quantization_of, trained_widths
 from mcubench.cli.names import FROM_DATA
 from mcubench.cli.next_commands import next_commands
 from mcubench.cli.other_form import other_form
 from mcubench.cli.scored_weights import take_scored_weights
-from mcubench.cli.scoring import PARTS, Scoring, as_trained
+from mcubench.cli.scoring import IN_FLOAT, PARTS, Scoring, as_trained
 from mcubench.cli.searched import searched_options
-from mcubench.cost import BitWidths
 from mcubench.datamodules import TensorDataModule
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
@@ -88,18 +87,17 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
     if untrained := mostly_untrained(trainer, trainer.global_step):
         notes.append(untrained)
     quantization = quantization_of(trainer)
-    fit_in_float = quantization is None
+    widths = trained_widths(trainer) or IN_FLOAT
     if quantization is not None and not (quantization.state_dict() if state is None else state).get("ranges"):
         in_best = "best.ckpt is of an epoch before quantisation began, so its float values were scored"
         notes.append(quantization.not_begun(trainer.current_epoch) if state is None else in_best)
-        fit_in_float = True
+        widths = IN_FLOAT
         # A row is one model: what is not rounded is priced as all float runs are.
         fit.costs.price_untrained_widths(model)
     rounded = contextlib.nullcontext() if quantization is None else quantization.quantized(model, state)
     scoring = Scoring(model, fit.datamodule, trainer.strategy.root_device, notes)
     with rounded, as_trained(model):
         scores = {part: scoring.score(model, part) for part in PARTS}
-    widths = _scored_widths(model, None if fit_in_float else quantization)
     macs = None if fit.costs.report is None else fit.costs.report.macs
     other = other_form(model, widths, fit.costs.widths, macs, scoring)
     described = fit.datamodule.describe() if isinstance(fit.datamodule, TensorDataModule) else {}
@@ -136,14 +134,6 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         title = f"{type(model).__name__}, test set: {100 * test.accuracy:.2f} %"
         plot_confusion(test.confusion, names, title, folder / "confusion.png")
     print_result(result, folder, time.perf_counter() - fit.started, next_commands(result, folder), console)
-
-
-def _scored_widths(model: pl.LightningModule, quantization: QuantizationAwareTraining | None) -> BitWidths:
-    """The bit widths that the scores are of."""
-    if quantization is not None:
-        return quantization.widths
-    own = getattr(model, "widths", None)
-    return own if isinstance(own, BitWidths) else BitWidths(32, 32)
 
 
 def _params(model: pl.LightningModule, costs: MACs) -> int:

@@ -10,12 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from mcubench.callbacks.trained_widths import quantization_of, trained_widths
-from mcubench.cli.scoring import batches_of
+from mcubench.cli.scoring import IN_FLOAT, Scoring
 from mcubench.console import say
-from mcubench.cost import BitWidths
 from mcubench.datamodules import TensorDataModule
 from mcubench.models.scored import ScoredModule
-from mcubench.results.evaluation import NotScorableError, score
 from mcubench.results.form import form_of
 
 __all__ = ["measure"]
@@ -47,7 +45,7 @@ def measure(trainer: pl.Trainer, model: pl.LightningModule, part: Part, console:
     logged = {key: value for each in found for key, value in each.items()}
     if not trainer.is_global_zero:
         return
-    form = form_of(trained_widths(trainer) or BitWidths(32, 32))
+    form = form_of(trained_widths(trainer) or IN_FLOAT)
     rows, note = (
         _of_ours(trainer, part, form, logged)
         if isinstance(model, ScoredModule)
@@ -88,24 +86,13 @@ def _of_others(trainer: pl.Trainer, model: pl.LightningModule, part: Part, form:
     """The scores of somebody's module, if it is a classifier; else a note that says why there are none."""
     if trainer.world_size > 1:
         return {}, "accuracy is measured by one process only: use --trainer.devices 1"
-    data = getattr(trainer, "datamodule", None)
-    source = model if data is None else data
-    classes = getattr(source, "num_classes", None) or getattr(model, "num_classes", None)
-    device = trainer.strategy.root_device
+    notes: list[str] = []
+    scoring = Scoring(model, getattr(trainer, "datamodule", None), trainer.strategy.root_device, notes)
     quantization = quantization_of(trainer)
     rounded = contextlib.nullcontext() if quantization is None else quantization.quantized(model)
-    try:
-        with rounded:
-            scores = score(
-                model,
-                batches_of(source, part),
-                classes,
-                device,
-                lambda batch: model._apply_batch_transfer_handler(batch, device=device),
-            )
-    except NotScorableError as error:
-        return {}, f"accuracy and macro-F1 are not known: {error}"
-    except Exception as error:  # somebody's forward may take more than x: what was logged is worth keeping
-        return {}, f"accuracy and macro-F1 are not known: {type(error).__name__}: {error}"
+    with rounded:
+        scores = scoring.score(model, part)
+    if scores is None:
+        return {}, notes[0].removeprefix(f"{part} ")  # there is one part only
     rows = {f"accuracy, {form}": _percentage(scores.accuracy), f"macro-F1, {form}": _percentage(scores.macro_f1)}
     return rows | {"samples": f"{scores.samples:,}"}, None

@@ -12,6 +12,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
+from mcubench.cost import BitWidths
 from mcubench.datamodules import TensorDataModule
 from mcubench.datamodules.base import Part
 from mcubench.models import Classifier
@@ -19,8 +20,9 @@ from mcubench.models.scored import ScoredModule
 from mcubench.results.evaluation import NotScorableError, Scores, score
 from mcubench.training import channels_last
 
-__all__ = ["PARTS", "Scoring", "as_trained", "batches_of"]
+__all__ = ["IN_FLOAT", "PARTS", "Scoring", "as_trained"]
 
+IN_FLOAT = BitWidths(32, 32)  # what a network is scored at where nothing rounds it
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
@@ -55,7 +57,7 @@ class Scoring:
         """Scores a form of the model on a part of the data; ``None`` if that can't be, with a note."""
         unknown = "accuracy and macro-F1 are not known"
         try:
-            return score(module, batches_of(self.source, part), self.num_classes, self.device, self._prepare)
+            return score(module, _batches_of(self.source, part), self.num_classes, self.device, self._prepare)
         except NotScorableError as error:
             self._note(f"{part} {unknown}: {error}")
         except Exception as error:
@@ -74,7 +76,7 @@ class Scoring:
         return self.model._apply_batch_transfer_handler(batch, device=self.device)
 
 
-def batches_of(source: pl.LightningDataModule | pl.LightningModule, part: Part) -> Iterable[Any]:
+def _batches_of(source: pl.LightningDataModule | pl.LightningModule, part: Part) -> Iterable[Any]:
     """The batches of a part, in order.
 
     Raises:

@@ -368,7 +368,7 @@ def _rounded(estimator: Any, state: dict[str, Any]) -> RoundedEstimator:
         raise UserError(f"the saved estimator is damaged: {error}") from None
     if form not in FORMS or len(grids) != len(stages) + 1 or (form != "float32" and obstacle(stages)):
         raise UserError(f"the saved estimator is damaged: it can't be computed as {form!r}")
-    return RoundedEstimator(estimator, form, grids)
+    return RoundedEstimator(estimator, form, grids, stages)
 
 
 def _kinds(estimator: Any) -> str:

@@ -7,7 +7,7 @@ priced (`mcubench.baselines.rounded`), and the float score stands beside it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,19 +54,19 @@ def choose_form(
     Raises:
         UserError: If the form asked for can't be computed.
     """
-    if asked is None:
-        if why := obstacle(priced(classifying, estimator)):
-            return Chosen(round_estimator(estimator, "float32", samples), f"scored in float32: {why}")
-        if validation is None:
-            why = "there is no validation part to choose fewer bits by (--model.bits does)"
-            return Chosen(round_estimator(estimator, "float32", samples), f"scored in float32: {why}")
+    stages = priced(classifying, estimator)
+    unchosen = (
+        "" if validation is not None else "there is no validation part to choose fewer bits by (--model.bits does)"
+    )
+    if asked is None and (why := obstacle(stages) or unchosen):
+        return Chosen(round_estimator(estimator, "float32", samples, stages), f"scored in float32: {why}")
     if validation is None:
         assert asked is not None
-        return Chosen(round_estimator(estimator, asked, samples), "")
+        return Chosen(round_estimator(estimator, asked, samples, stages), "")
     target = _accuracy(estimator, validation)
     for form in FORMS if asked is None else [asked]:
         try:
-            rounded, note = round_estimator(estimator, form, samples), ""
+            rounded, note = round_estimator(estimator, form, samples, stages), ""
         except UserError:
             if asked is not None:
                 raise
@@ -93,7 +93,7 @@ def _inputs_lose(rounded: RoundedEstimator, target: float, validation: Samples) 
     With trees above all: thresholds between values that fall together separate nothing any more.
     """
     x, y = validation
-    exact = RoundedEstimator(rounded.estimator, "float32", (None,) * len(rounded.grids))
+    exact = replace(rounded, form="float32", grids=(None,) * len(rounded.grids))
     return target - _accuracy(exact, (rounded.round_inputs(x), y)) > TOLERATED
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -54,17 +54,19 @@ class RoundedEstimator:
         estimator: The classifier of scikit-learn's.
         form: What its numbers are.
         grids: Of the input and of what each stage leaves; ``None`` for sums and classes, and for floats.
+        stages: What predicting takes, as it is priced.
     """
 
     estimator: BaseEstimator
     form: Form
     grids: Grids
+    stages: Stages = field(repr=False, compare=False)
 
     def predict(self, x: NDArray[Any]) -> NDArray[Any]:
         """Classes of samples x (N, features), shape (N,)."""
-        if not self._stages:
+        if obstacle(self.stages):  # nobody said how it computes: scikit-learn does it
             return np.asarray(self.estimator.predict(x))
-        decided = [self._stages[-1].decide(self._outputs(rows)) for rows in _batches(x)]
+        decided = [self.stages[-1].decide(self._outputs(rows)) for rows in _batches(x)]
         return np.asarray(self.estimator.classes_[np.concatenate(decided)])
 
     def round_inputs(self, x: NDArray[Any]) -> NDArray[np.float32]:
@@ -72,22 +74,16 @@ class RoundedEstimator:
         return self._settled(x.astype(np.float64), self.grids[0]).astype(np.float32)
 
     @cached_property
-    def _stages(self) -> Stages:
-        """None, if nobody said how the estimator computes: scikit-learn does it then."""
-        stages = priced(classifying, self.estimator)
-        return () if obstacle(stages) else stages
-
-    @cached_property
     def _numbers(self) -> list[Numbers]:
         return [
             {each.name: self._stored(each, grid) for each in stage.stored if each.values is not None}
             | ({STEP: np.array(grid.scale)} if grid else {})
-            for stage, grid in zip(self._stages, self.grids, strict=False)
+            for stage, grid in zip(self.stages, self.grids, strict=False)
         ]
 
     def _outputs(self, x: NDArray[Any]) -> NDArray[Any]:
         x = self._settled(x.astype(np.float64), self.grids[0])
-        for stage, numbers, grid in zip(self._stages, self._numbers, self.grids[1:], strict=True):
+        for stage, numbers, grid in zip(self.stages, self._numbers, self.grids[1:], strict=True):
             assert stage.compute is not None
             x = self._settled(stage.compute(x, numbers), grid)
         return x
@@ -117,13 +113,16 @@ class RoundedEstimator:
         return np.asarray(np.rint(values / scale) * scale)
 
 
-def round_estimator(estimator: BaseEstimator, form: Form, samples: NDArray[Any]) -> RoundedEstimator:
+def round_estimator(
+    estimator: BaseEstimator, form: Form, samples: NDArray[Any], stages: Stages | None = None
+) -> RoundedEstimator:
     """Rounds a fitted classifier.
 
     Args:
         estimator: The classifier, or a pipeline that ends with one.
         form: ``int8``, ``int16`` or ``float32``.
         samples: Training samples (N, features), which ranges are taken from.
+        stages: Those of the estimator, where they are known already: a forest's take seconds.
 
     Raises:
         UserError: If the form is not known; or it is one of integers, and nobody said how the estimator computes, or
@@ -131,9 +130,9 @@ def round_estimator(estimator: BaseEstimator, form: Form, samples: NDArray[Any])
     """
     if form not in FORMS:
         raise UserError(f"bits must be one of {', '.join(get_args(Form))}; got {form!r}")
-    stages = priced(classifying, estimator)
+    stages = priced(classifying, estimator) if stages is None else stages
     if form == "float32":
-        return RoundedEstimator(estimator, form, (None,) * (len(stages) + 1))
+        return RoundedEstimator(estimator, form, (None,) * (len(stages) + 1), stages)
     if why := obstacle(stages):
         raise UserError(f"{type(estimator).__name__} can't be computed in {form}: {why}")
     bits = FORMS[form].activation
@@ -146,7 +145,7 @@ def round_estimator(estimator: BaseEstimator, form: Form, samples: NDArray[Any])
             grids.append(grids[-1])
         else:
             grids.append(None if stage.output_bits else Grid.of_range(low, high, bits))
-    return RoundedEstimator(estimator, form, tuple(grids))
+    return RoundedEstimator(estimator, form, tuple(grids), stages)
 
 
 def obstacle(stages: Stages) -> str:

@@ -273,5 +273,5 @@ def test_grids_are_written_and_read() -> None:
 def test_a_rounded_estimator_is_the_same_again_from_its_numbers() -> None:
     train, asked, y = noisy()
     first = round_estimator(LogisticRegression(C=0.01, max_iter=500).fit(train, y), "int8", train)
-    again = RoundedEstimator(first.estimator, "int8", grids_from_numbers(grids_as_numbers(first.grids)))
+    again = RoundedEstimator(first.estimator, "int8", grids_from_numbers(grids_as_numbers(first.grids)), first.stages)
     assert np.array_equal(first.predict(asked), again.predict(asked))

@@ -11,7 +11,7 @@ from mcubench.files import atomic_path
 
 __all__ = ["SLOW", "Seconds", "measured", "record"]
 
-SLOW = 0.5  # seconds: with what takes longer left out, the rest is done in minutes
+SLOW = 0.3  # seconds: with what takes longer left out, the rest is done in minutes
 
 _FILE = Path(__file__).with_name("seconds.json")
 

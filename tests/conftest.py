@@ -58,7 +58,7 @@ def _prepare() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays, so the garbage collector need not look at it; and little of what tests make is garbage."""
+    """What was imported stays, so the garbage collector need not look at it, nor as often as it does at the rest."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

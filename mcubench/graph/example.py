@@ -110,4 +110,4 @@ class Example:
         leaf = in_float(leaf.detach().cpu())
         if batch == 1 or self.batch_dim is None or leaf.ndim <= self.batch_dim:
             return leaf.clone()  # inference tensors can't be traced; their copies can
-        return leaf.repeat_interleave(batch, self.batch_dim)
+        return leaf.repeat_interleave(batch, self.batch_dim).clone()  # which is no view: torch.export is quicker

@@ -103,7 +103,8 @@ def test_reference_nets_of_mlperf_tiny(net_name: str) -> None:
     module = getattr(reference_nets, net_name)().eval()
     x = seeded(8, *shapes[net_name])
     graph = deploy(trace(module, x[:1]))
-    near(graph, quantize(graph, calibration=x), x)
+    integer = quantize(graph, calibration=x)
+    near(graph, integer, x, predict(integer, *integer.encode(x)))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from hypothesis import currently_in_test_context, note
@@ -30,7 +32,11 @@ def both(graph: IntegerGraph, x: Tensor) -> tuple[list[NDArray[np.int8]], list[N
 
 def mismatches(graph: IntegerGraph, x: Tensor) -> int:
     """How many bytes differ."""
-    ours, theirs = both(graph, x)
+    return differing(*both(graph, x))
+
+
+def differing(ours: list[NDArray[np.int8]], theirs: list[NDArray[np.int8]]) -> int:
+    """How many bytes of the same outputs differ."""
     assert [each.shape for each in ours] == [each.shape for each in theirs]
     return sum(int((a != b).sum()) for a, b in zip(ours, theirs, strict=True))
 
@@ -41,19 +47,21 @@ def check(module: nn.Module, x: Tensor, bits: int = 8) -> None:
     integer = quantize(graph, calibration=x, widths=BitWidths(bits))
     if currently_in_test_context():
         note(str(integer))
-    assert mismatches(integer, x) == 0
-    assert plan_arena(integer).peak == recorded_arena(to_tflite(integer)).head
+    codes, file = integer.encode(x), to_tflite(integer)
+    ours = predict(integer, *codes)
+    theirs = run_tflm(file, *(each.numpy() for each in codes))
+    assert differing([each.numpy() for each in ours], list(theirs)) == 0
+    assert plan_arena(integer).peak == recorded_arena(file).head
     # A random sum may cancel: what is left has a finer grid than the errors of its parts.
     sums = any(isinstance(node.kernel, (kernels.Add, kernels.Subtract)) for node in integer.nodes)
     if not (sums and currently_in_test_context()):
-        near(graph, integer, x)
+        near(graph, integer, x, ours)
 
 
-def near(graph: object, integer: IntegerGraph, x: Tensor) -> None:
+def near(graph: object, integer: IntegerGraph, x: Tensor, codes: Sequence[Tensor]) -> None:
     """The integer graph rounds what the float graph computes: no wrong axis, no missing bias, no lost activation."""
     wanted = interpret_fake(graph, integer, x)  # type: ignore[arg-type]
-    found = integer.decode(*predict(integer, *integer.encode(x)))
-    for exact, rounded, tensor in zip(wanted, found, integer.outputs, strict=True):
+    for exact, rounded, tensor in zip(wanted, integer.decode(*codes), integer.outputs, strict=True):
         error = (rounded.reshape(exact.shape) - exact).abs() / tensor.grid.scale
         # Half a level for each rounding between; layers can make it more, but not for most of the elements.
         assert float(error.median()) <= 2, f"{tensor.name}: off by {float(error.median()):.1f} levels"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mcubench import baselines as baselines
     from mcubench import callbacks as callbacks
+    from mcubench import codegen as codegen
     from mcubench import cost as cost
     from mcubench import datamodules as datamodules
     from mcubench import export as export
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mcubench import results as results
     from mcubench import seeds as seeds
     from mcubench import suites as suites
+    from mcubench import target as target
     from mcubench import testing as testing
     from mcubench import training as training
     from mcubench._compat import mend_torchvision as mend_torchvision
@@ -33,6 +35,7 @@ _HOMES = {"mend_torchvision": "mcubench._compat", "UserError": "mcubench.errors"
 _SUBPACKAGES = (
     "baselines",
     "callbacks",
+    "codegen",
     "cost",
     "datamodules",
     "export",
@@ -44,6 +47,7 @@ _SUBPACKAGES = (
     "results",
     "seeds",
     "suites",
+    "target",
     "testing",
     "training",
 )
@@ -53,6 +57,7 @@ __all__ = [
     "__version__",
     "baselines",
     "callbacks",
+    "codegen",
     "cost",
     "datamodules",
     "export",
@@ -65,6 +70,7 @@ __all__ = [
     "results",
     "seeds",
     "suites",
+    "target",
     "testing",
     "training",
 ]

@@ -96,6 +96,18 @@ def test_exports_import_no_training(path: Path) -> None:
     assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint({"lightning", "keras", "tensorflow"})
 
 
+@pytest.mark.parametrize("path", each("codegen"))
+def test_generated_code_knows_no_compiler_no_emulator_and_no_training(path: Path) -> None:
+    assert parts_of(path) <= {"codegen", "quant", "errors", "files"}
+    assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN | {"sklearn", "rich"})
+
+
+@pytest.mark.parametrize("path", each("target"))
+def test_cores_know_no_network(path: Path) -> None:
+    assert parts_of(path) <= {"target", "codegen", "cost", "console", "errors", "files"}
+    assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN | {"sklearn", "torch"})
+
+
 @pytest.mark.parametrize("path", each("features"))
 def test_features_import_features_and_errors(path: Path) -> None:
     assert parts_of(path) <= {"features", "errors"}
@@ -164,6 +176,11 @@ def test_the_same_through_the_lazy_package() -> None:
     found = loaded("import mcubench; mcubench.cost.profile; mcubench.graph.trace; mcubench.testing.assert_macs")
     assert "torch" in found
     assert found.isdisjoint(FOREIGN | {"matplotlib"})
+
+
+@pytest.mark.parametrize("name", ["mcubench.codegen", "mcubench.target"])
+def test_code_and_cores_need_no_torch(name: str) -> None:
+    assert loaded(f"import {name}").isdisjoint(FOREIGN | {"torch", "matplotlib", "sklearn", "unicorn", "rich"})
 
 
 def test_counting_loads_nothing_more() -> None:

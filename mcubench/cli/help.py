@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from mcubench.cli.names import BASELINES, DATA, MODELS
+from mcubench.cli.options.names import BASELINES, DATA, MODELS
 
 __all__ = ["OVERVIEW", "VERBS", "describe"]
 
@@ -16,6 +16,7 @@ VERBS = {
     "parity": "does Keras compute the same? by layer, or in training side by side",
     "quantize": "measure what int8 costs a trained model, down to TFLite Micro",
     "export": "write a trained model as .tflite, C, ONNX or Keras",
+    "emulate": "run its C on an emulated core: every byte, instructions, memory",
     "predict": "write a trained model's class for every test sample to a CSV file",
     "compare": "put finished runs in one table: seeds, costs, the Pareto front",
 }
@@ -50,6 +51,7 @@ examples:
   python -m mcubench parity --ckpt_path best       needs keras
   python -m mcubench quantize --ckpt_path best     needs the export packages
   python -m mcubench export --ckpt_path best --format c
+  python -m mcubench emulate --ckpt_path best --device stm32f446
 
 MNIST and HAPT are looked for under --data.root, else $MCUBENCH_DATA, else the
 user's cache folder.

@@ -18,7 +18,7 @@ __all__ = ["main"]
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-_OF_THEIR_OWN = {"compare", "profile", "parity", "export", "quantize", "folds", "seeds"}  # run_X in mcubench.cli.X
+_LIGHTNINGS = ("fit", "validate", "test", "predict")  # the others are run_X in mcubench.cli.verbs.X
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,17 +93,18 @@ def _run(args: list[str], own_process: bool) -> int:
     return run(args[1:]) or 0
 
 
-def _imported(verb: str, several: set[str]) -> Callable[[list[str]], int | None]:
+def _imported(verb: str, options: set[str]) -> Callable[[list[str]], int | None]:
     """What runs a verb, with all that it needs."""
     if verb != "compare":  # which needs no torch, except for a suite
         from mcubench._compat import mend_torchvision
 
         mend_torchvision()
-    name = "seeds" if "--seeds" in several else "folds" if several else verb
-    if name in _OF_THEIR_OWN:
+    several = next((each for each in ("seeds", "folds") if f"--{each}" in options), None)
+    if several is not None or verb not in _LIGHTNINGS:
+        room, name = ("verbs", verb) if several is None else ("fitting", several)
         run: Callable[[list[str]], int | None]
-        run = getattr(importlib.import_module(f"mcubench.cli.{name}"), f"run_{name}")
+        run = getattr(importlib.import_module(f"mcubench.cli.{room}.{name}"), f"run_{name}")
         return run
-    from mcubench.cli.lightning import run_verb
+    from mcubench.cli.fitting.lightning import run_verb
 
     return functools.partial(run_verb, verb)

@@ -74,12 +74,14 @@ class Fit:
         flash: What the model's weights take, in bytes.
         ram: What its activations take at their peak, in bytes.
         macs: Multiply-accumulates of one inference; ``None`` if it does much else, which cycles per MAC say nothing of.
+        cycles: Of one inference on the core at zero wait states, at least and at most, where they were counted.
     """
 
     device: Device
     flash: int
     ram: int
     macs: int | None
+    cycles: tuple[float, float] | None = None
 
     @property
     def fits(self) -> bool:
@@ -99,6 +101,8 @@ class Fit:
     @property
     def latency(self) -> tuple[float, float] | None:
         """The range for one int8 inference in seconds; None without published figures or MACs that say it."""
+        if self.cycles is not None:
+            return self.cycles[0] / self.device.clock_hz, self.cycles[1] / self.device.clock_hz
         return None if self.macs is None else self.device.latency(self.macs)
 
     def describe(self) -> str:
@@ -114,6 +118,9 @@ class Fit:
 
     def _latency_text(self) -> str:
         cycles, seconds = self.device.cycles_per_mac, self.latency
+        if self.cycles is not None and seconds is not None:
+            clock = f"{self.device.clock_hz / 1e6:g} MHz"
+            return f"at least {_span(*seconds)} at {clock} (emulated; a bound at zero wait states)"
         if self.macs is None:
             return "latency ? (cycles per MAC say nothing of comparisons and functions)"
         if cycles is None or seconds is None:

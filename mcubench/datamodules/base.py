@@ -70,12 +70,14 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         num_classes: Number of classes.
         class_names: Their names, in order.
         units: What the numbers of a sample are before they are scaled; ``None`` where nobody has said it.
+        raw_dtype: What a sensor gives them as: ``uint8``, else ``float32``.
     """
 
     input_shape: tuple[int, ...]
     num_classes: int
     class_names: tuple[str, ...]
     units: str | None = None
+    raw_dtype: Literal["uint8", "float32"] = "float32"
 
     def __init__(
         self,

@@ -50,6 +50,7 @@ class Digits(TensorDataModule):
         self.num_classes = 10
         self.class_names = tuple("0123456789")
         self.units = "brightness of pixels, 0 (paper) to 16 (ink)"
+        self.raw_dtype = "uint8" if size == 8 else "float32"  # what was resized is no whole number
 
     def load(self) -> tuple[Arrays, Arrays]:
         """Reads and resizes the digits."""

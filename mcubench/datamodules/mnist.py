@@ -45,6 +45,7 @@ class MNIST(TensorDataModule):
         self.num_classes = 10
         self.class_names = tuple("0123456789")
         self.units = "brightness of pixels, 0 (paper) to 255 (ink)"
+        self.raw_dtype = "uint8"
 
     def prepare_data(self) -> None:
         """Downloads what is missing.

@@ -19,7 +19,9 @@ __all__ = [
     "SCHEMA_VERSION",
     "SCORES",
     "Result",
+    "add_measured",
     "git_commit",
+    "measured_of",
     "package_versions",
     "read_finished",
     "read_result",
@@ -74,6 +76,7 @@ class Result:
         form: What ``accuracy`` and ``macro_f1`` are of: ``float``, ``8-bit``, ``16-bit`` or both widths in words.
         other_form: The same model otherwise: its ``form``, ``how`` it came about, ``accuracy`` and ``macro_f1`` of
             ``val`` and ``test``; ``null`` where there is no other one or it is not known.
+        measured: What ``emulate`` measured last: ``core``, ``instructions``, ``code_bytes`` and so on; ``null`` before.
     """
 
     model: dict[str, Any]
@@ -101,6 +104,7 @@ class Result:
     threads: int | None = None
     form: str = FLOAT
     other_form: dict[str, Any] | None = None
+    measured: dict[str, Any] | None = None
     schema_version: int = SCHEMA_VERSION
 
     def save(self, folder: Path) -> Path:
@@ -115,6 +119,40 @@ def read_result(folder: Path) -> dict[str, Any]:
     """The ``result.json`` that a fit has just written into a folder."""
     row: dict[str, Any] = json.loads((folder / "result.json").read_text("utf-8"))
     return row
+
+
+def measured_of(checkpoint: Path) -> dict[str, Any] | None:
+    """What ``emulate`` measured of the model in a checkpoint, if it is the one that its run was scored with."""
+    row = _row_of(checkpoint)
+    return None if row is None else row.get("measured")
+
+
+def _row_of(checkpoint: Path) -> dict[str, Any] | None:
+    """The result of a run, if it is of this checkpoint."""
+    folder = checkpoint.parents[1]
+    if not (folder / "result.json").is_file():
+        return None
+    row = read_result(folder)
+    return row if folder / row["checkpoint"]["path"] == checkpoint else None
+
+
+def add_measured(checkpoint: Path, measured: Mapping[str, Any]) -> Path | None:
+    """Adds what was measured of a run's model to its ``result.json``.
+
+    Args:
+        checkpoint: The file whose weights were measured.
+        measured: The figures.
+
+    Returns:
+        The file; ``None`` where the checkpoint is not the one that the run was scored with.
+    """
+    row = _row_of(checkpoint)
+    if row is None:
+        return None
+    path = checkpoint.parents[1] / "result.json"
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps({**row, "measured": dict(measured)}, indent=2, allow_nan=False) + "\n", "utf-8")
+    return path
 
 
 def read_finished(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Every baseline and every net with options that make it quick, and scikit-learn's own estimator beside each baseline.
 
-A new name in `mcubench.cli.names` is tested as it is; a baseline also needs a row here, for what it must agree with.
+A new name in `mcubench.cli.options.names` is tested as it is; a baseline also needs a row here, for what it must agree
+with.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from mcubench import baselines, models
 from mcubench.baselines import Baseline
 from mcubench.baselines.numpy_mlp import NumpyNetwork
 from mcubench.cli.main import main
-from mcubench.cli.names import BASELINES, MODELS
+from mcubench.cli.options.names import BASELINES, MODELS
 from mcubench.datamodules import Arrays, Digits, TensorDataModule
 from mcubench.datamodules.base import Part
 

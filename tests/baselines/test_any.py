@@ -19,8 +19,8 @@ from sklearn.preprocessing import StandardScaler
 
 from mcubench.baselines import Sklearn
 from mcubench.cli.main import main
-from mcubench.cli.names import BASELINES
-from mcubench.cli.parsing import class_options
+from mcubench.cli.options.names import BASELINES
+from mcubench.cli.options.parsing import class_options
 from mcubench.datamodules.base import Part
 from mcubench.errors import UserError
 from tests.baselines.cases import HIST, digits, failure

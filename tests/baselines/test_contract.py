@@ -22,7 +22,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from mcubench import baselines
 from mcubench.baselines import Baseline
 from mcubench.cli.main import main
-from mcubench.cli.names import BASELINES, MODELS
+from mcubench.cli.options.names import BASELINES, MODELS
 from mcubench.cost import BitWidths, profile
 from tests import forked
 from tests.baselines.cases import CASES, ESTIMATORS, NETS, Case

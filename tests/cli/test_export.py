@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from mcubench.cli import export
 from mcubench.cli.main import main
+from mcubench.cli.verbs import export
 from mcubench.datamodules import Digits
 from mcubench.errors import UserError
 from mcubench.export import backend, interpreters
@@ -132,7 +132,8 @@ def test_what_is_written_by_default(digits_run: Path, workplace: Path, capsys: p
     data = Digits(size=8)
     data.setup()
     scaling = data.describe()["inputs"]["scaling"]
-    assert card["sample"] == {"shape": [1, 8, 8], "units": data.units, "scaling": {"kind": "standardise", **scaling}}
+    described = {"shape": [1, 8, 8], "units": data.units, "dtype": "uint8"}
+    assert card["sample"] == {**described, "scaling": {"kind": "standardise", **scaling}}
     assert card["class_names"] == list("0123456789")
     assert (card["model"], card["data"]) == ("CNN", "Digits")
     assert (card["run"], card["checkpoint"]) == (digits_run.name, "last.ckpt")
@@ -225,9 +226,9 @@ def test_keras_gets_the_float_model(digits_run: Path, workplace: Path) -> None:
 
 def test_all_formats_in_one_folder(digits_run: Path, workplace: Path) -> None:
     pytest.importorskip("onnxscript")
-    assert exported(digits_run, "--format", "c", "onnx", "tflite", "--output", "made") == 0
+    assert exported(digits_run, "--format", "tflm", "onnx", "tflite", "--output", "made") == 0
     card = manifest(Path("made/model.json"))
-    assert list(card["files"]) == ["c", "onnx", "tflite"]
+    assert list(card["files"]) == ["tflm", "onnx", "tflite"]
     for each in card["files"].values():
         assert each["sha256"] == hashlib.sha256(Path("made", each["name"]).read_bytes()).hexdigest()
     source = Path("made/model.c").read_text()
@@ -245,7 +246,7 @@ def test_all_formats_in_one_folder(digits_run: Path, workplace: Path) -> None:
 
 def test_without_tflite_micro(digits_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "installed", lambda package: False)
-    assert exported(digits_run, "--format", "tflite", "c", "--output", "made") == 0
+    assert exported(digits_run, "--format", "tflite", "tflm", "--output", "made") == 0
     assert manifest(Path("made/model.json"))["arena"]["recorded"] is None
     assert "ARENA_BYTES" not in Path("made/model.h").read_text().replace("ARENA_HEAD_BYTES", "")
 
@@ -308,7 +309,7 @@ def test_a_failed_write_leaves_what_was_there(
         (["--calibration_samples", "0"], "--calibration_samples must be at least 1; got 0"),
         (["--format", "tflight"], "tflight"),
         (["--output", "net.tflite", "--format", "c"], "--output net.tflite is a file of format tflite, asked for is c"),
-        (["--output", "net.c", "--format", "c", "onnx"], "asked for is c onnx: give a folder"),
+        (["--output", "net.c", "--format", "tflm", "onnx"], "asked for is tflm onnx: give a folder"),
         (["--output", "taken.txt"], "--output taken.txt is a file, and its name is of no format"),
         (["--output", "folder.json/net.c", "--format", "c"], "folder.json"),
         (["--output", "/proc/nowhere"], "/proc/nowhere can't be written to"),
@@ -350,7 +351,7 @@ def test_several_outputs_in_every_format(my_file: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     run = trained(Path("runs"), "--model", f"{my_file}.TwoOutputs", "--data", "Digits", "--data.size", "8")
-    assert exported(run, "--format", "tflite", "c", "onnx", "--output", "made") == 0
+    assert exported(run, "--format", "tflite", "tflm", "onnx", "--output", "made") == 0
     files = manifest(Path("made/model.json"))["files"]
     content = Path("made/model.tflite").read_bytes()
     interpreter = backend.load("ai_edge_litert.interpreter").Interpreter(model_content=content)
@@ -374,7 +375,7 @@ def test_several_inputs_in_every_format(my_file: str, workplace: Path) -> None:
     pytest.importorskip("onnxscript")
     options = ["--model", f"{my_file}.TwoInputs", "--data", f"{my_file}.Pairs"]
     run = trained(Path("runs"), *options)
-    assert exported(run, "--format", "tflite", "c", "onnx", "--output", "made") == 0
+    assert exported(run, "--format", "tflite", "tflm", "onnx", "--output", "made") == 0
     card = manifest(Path("made/model.json"))
     assert card["sample"]["shape"] == [[6], [2, 9]]
     assert [each["shape"] for each in card["files"]["onnx"]["inputs"]] == [[None, 6], [None, 2, 9]]

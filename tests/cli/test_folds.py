@@ -17,7 +17,7 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold, cross_val
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
-from mcubench.cli import several
+from mcubench.cli.fitting import several
 from mcubench.cli.main import main
 from mcubench.datamodules import Arrays, Digits, TensorDataModule
 from mcubench.datamodules.scaling import Standardised

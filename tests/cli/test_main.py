@@ -12,8 +12,9 @@ import yaml
 
 import mcubench
 from mcubench import datamodules, models
-from mcubench.cli import names
+from mcubench.cli.help import OVERVIEW
 from mcubench.cli.main import main
+from mcubench.cli.options import names
 from mcubench.errors import did_you_mean
 
 HEAVY = ("torch", "lightning", "tensorflow", "keras", "numpy", "scipy", "sklearn", "pandas", "matplotlib")
@@ -200,3 +201,8 @@ def test_classes_have_their_own_defaults(
             if parameter.kind is not parameter.VAR_KEYWORD and name not in ("input_shape", "num_classes"):
                 given = config[key]["init_args"][name]
                 assert given == (list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default)
+
+
+def test_the_overview_fits_a_terminal() -> None:
+    """80 columns, and one to spare."""
+    assert [line for line in OVERVIEW.splitlines() if len(line) > 79] == []

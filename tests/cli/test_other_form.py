@@ -80,7 +80,7 @@ def test_what_has_no_kernels_says_so_and_compare_marks_it(tmp_path: Path, capsys
 
 
 def test_large_networks_are_left_to_quantize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcubench.cli.other_form.MOST_MACS", 1000)
+    monkeypatch.setattr("mcubench.cli.fitting.other_form.MOST_MACS", 1000)
     row = row_of(trained(tmp_path, "--model", "MLP", *DIGITS))
     assert row["other_form"] is None
     assert (

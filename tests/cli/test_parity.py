@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from mcubench.cli.main import main
-from mcubench.cli.names import MODELS
+from mcubench.cli.options.names import MODELS
 from mcubench.datamodules import Digits
 from mcubench.models import CNN
 from mcubench.parity import ParityReport, load_keras

@@ -13,10 +13,10 @@ import torch
 from sklearn import metrics
 
 from mcubench.cli.main import main
-from mcubench.cli.quantize_table import print_quantization
 from mcubench.datamodules import Digits
 from mcubench.export import measure
 from mcubench.export.report import changes
+from mcubench.export.table import print_quantization
 from mcubench.models import CNN
 from mcubench.quant.integer import predict
 from mcubench.results.checkpoint_io import load_checkpoint
@@ -139,10 +139,10 @@ def test_changes_by_hand() -> None:
 def test_only_a_few_kinds_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    from mcubench.cli import quantize_table
+    from mcubench.export import table
 
     everything = changes(np.zeros(8, int), np.arange(8), np.arange(8)[::-1].copy(), {})
-    quantize_table._print_changes(everything, 8, Console())
+    table._print_changes(everything, 8, Console())
     printed = capsys.readouterr().out
     assert "8 of 8 samples change their class" in printed
     assert "and 3 other kinds" in printed

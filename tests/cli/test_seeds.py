@@ -19,9 +19,9 @@ from jsonargparse import Namespace
 from scipy import stats
 
 from mcubench.callbacks import LastCheckpoint
-from mcubench.cli import several
+from mcubench.cli.fitting import several
+from mcubench.cli.fitting.stacked_fit import obstacle_in_options
 from mcubench.cli.main import main
-from mcubench.cli.stacked_fit import obstacle_in_options
 from mcubench.errors import UserError
 from mcubench.results.result import read_result
 from mcubench.results.run_folder import resolve_checkpoint

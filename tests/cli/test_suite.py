@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mcubench.cli import lightning as cli_lightning
+from mcubench.cli.fitting import lightning as cli_lightning
 from mcubench.cli.main import main
 from mcubench.datamodules import Arrays, TensorDataModule
 from mcubench.errors import MissingDataError

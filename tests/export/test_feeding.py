@@ -15,9 +15,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mcubench.cli import export
 from mcubench.cli.main import main
-from mcubench.cli.quantized import Quantized
+from mcubench.cli.options.quantization import Quantized
+from mcubench.cli.verbs import export
 from mcubench.datamodules import HAPT, MNIST, Digits, TensorDataModule
 from mcubench.quant.integer.run import predict
 from tests.conftest import REPOSITORY

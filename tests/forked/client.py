@@ -20,7 +20,7 @@ from tests.forked import wire
 __all__ = ["Process", "run", "start"]
 
 # What most of our processes import, mcubench before all that imports torchvision; and what they import when it is used.
-_MODULES = ("mcubench.callbacks", "mcubench.cli.lightning", "torch.export._trace", "sklearn.model_selection")
+_MODULES = ("mcubench.callbacks", "mcubench.cli.fitting.lightning", "torch.export._trace", "sklearn.model_selection")
 _SERVER = Path(__file__).with_name("server.py")
 
 

@@ -172,3 +172,9 @@ def test_litert_rounds_a_dense_layer_otherwise_here_and_there() -> None:
     difference = np.abs(ours - run_litert(model, codes.numpy())[0])
     assert difference.max() == 1
     assert 0 < (difference > 0).mean() < 0.01
+
+
+def test_sums_of_wide_strides() -> None:
+    """Eight samples of 3 x 5, three taps across with a stride of three: oneDNN's sums of the lower rows are wrong."""
+    torch.manual_seed(0)
+    check(nn.Conv2d(1, 1, (1, 3), stride=(1, 3), bias=False), torch.randn(8, 1, 3, 5))

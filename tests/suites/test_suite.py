@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mcubench.cli.names import BASELINES, MODELS, find_option
+from mcubench.cli.options.names import BASELINES, MODELS, find_option
 from mcubench.errors import UserError
 from mcubench.suites import SUITES, find_suite
 

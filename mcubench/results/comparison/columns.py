@@ -50,6 +50,10 @@ def columns(
     }
     if comparison.has_features:
         found["features MACs"] = lambda row: text(row.features_macs) if row.features_macs else "-"
+    if comparison.is_measured:
+        found["instructions"] = lambda row: text(row.instructions)
+        found["code, constants [B]"] = lambda row: text(row.device_flash_bytes)
+        found["RAM there [B]"] = lambda row: text(row.device_ram_bytes)
     return found
 
 
@@ -75,4 +79,9 @@ def legend(comparison: Comparison, best: str) -> list[str]:
         lines.append("±: half the 95 % interval of the mean over seeds, by Student's t")
     if comparison.has_features:
         lines.append("features MACs: computing the inputs from a sensor's samples, before the model's MACs")
+    if comparison.is_measured:
+        lines.append(
+            "instructions, code and constants, RAM there: of one inference on the core that emulate ran it on, with "
+            "stack, input and output"
+        )
     return lines

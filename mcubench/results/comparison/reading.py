@@ -33,7 +33,12 @@ COSTS = {
     "ram_bytes": ("ram_bytes",),
     "params": ("params",),
     "features_macs": ("preprocessing", "operations", "macs"),
+    "instructions": ("measured", "instructions"),
+    "device_flash_bytes": ("measured", "flash_bytes"),
+    "device_ram_bytes": ("measured", "ram_bytes"),
 }
+
+_LATER = ("preprocessing", "measured")  # fields that old files lack
 
 _RESULT = "result.json"
 _DEPTH = 2  # folders of runs, and folders of such folders, as a suite or a cross-validation writes them
@@ -200,7 +205,7 @@ def _number(row: dict[str, Any], where: tuple[str, ...]) -> float | None:
     """The number at a place in a ``result.json``; ``None`` if it is not known, or nothing is there to have it."""
     found: Any = row
     for key in where:
-        found = found.get(key) if key == "preprocessing" else found[key]  # a field that old files lack
+        found = found.get(key) if key in _LATER else found[key]
         if found is None:
             return None
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found < math.inf:

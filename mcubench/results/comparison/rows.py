@@ -54,6 +54,9 @@ class Row:
         ram_bytes: What the activations occupy.
         params: Numbers that were trained.
         features_macs: What computing the inputs takes on top of `macs`; ``None`` where samples are the inputs.
+        instructions: Of one inference on a core, where ``emulate`` counted them.
+        device_flash_bytes: Code and constants there.
+        device_ram_bytes: Arena, stack, input and output there.
         best_for_flash: No row of the data set has a better test accuracy for no more flash, or the same for less.
         best_for_macs: The same for MACs.
     """
@@ -72,6 +75,9 @@ class Row:
     ram_bytes: Range | None
     params: Range | None
     features_macs: Range | None
+    instructions: Range | None = None
+    device_flash_bytes: Range | None = None
+    device_ram_bytes: Range | None = None
     best_for_flash: bool = False
     best_for_macs: bool = False
 
@@ -100,6 +106,17 @@ class Comparison:
     def has_features(self) -> bool:
         """Whether the inputs of any row have a cost of their own."""
         return any(row.features_macs for row in self.rows)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether any row was run on a core."""
+        return any(row.instructions for row in self.rows)
+
+    def has(self, cost: str) -> bool:
+        """Whether a cost says something: of inputs and of cores only where there are some."""
+        if cost == "features_macs":
+            return self.has_features
+        return self.is_measured or cost not in ("instructions", "device_flash_bytes", "device_ram_bytes")
 
 
 def mean_of(values: Sequence[float]) -> Mean:

@@ -17,7 +17,7 @@ __all__ = ["save_csv", "save_markdown"]
 
 def save_csv(comparison: Comparison, target: Path) -> None:
     """Writes all figures, a row each: shares in 0 .. 1, half-widths of intervals, costs from and to."""
-    costs = [name for name in COSTS if name != "features_macs" or comparison.has_features]
+    costs = [name for name in COSTS if comparison.has(name)]
     header = ["data", "model", "seeds", "form"]
     header += [heading for name in MEANS for heading in (name, f"{name}_ci95")]
     header += [heading for name in costs for heading in (f"{name}_min", f"{name}_max")]

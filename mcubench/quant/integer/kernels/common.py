@@ -10,7 +10,17 @@ from mcubench.quant.fixed_point import multiplier_of, rescaled, round_half_away
 from mcubench.quant.grid import ACTIVATION_MAX, ACTIVATION_MIN, Grid
 from mcubench.quant.integer.ir import Filter
 
-__all__ = ["Pair", "Pairs", "activation_limits", "centred", "clamped", "exact_type", "requantised", "same_padding"]
+__all__ = [
+    "Pair",
+    "Pairs",
+    "activation_limits",
+    "centred",
+    "clamped",
+    "exact_type",
+    "factors",
+    "requantised",
+    "same_padding",
+]
 
 Pair = tuple[int, int]
 Pairs = tuple[Pair, Pair]
@@ -48,27 +58,34 @@ def exact_type(terms: int, largest_weight: int = 127) -> torch.dtype:
     return torch.float32 if terms * largest_weight * 255 < _FLOAT32_EXACT else torch.float64
 
 
-def requantised(
-    sums: Tensor, filter_: Filter, source: Grid, target: Grid, activation: str | None, per_tensor: bool = False
-) -> Tensor:
-    """Codes of sums of products, int64, channels last (``PopulateConvolutionQuantizationParams``).
+def factors(filter_: Filter, source: Grid, target: Grid, per_tensor: bool = False) -> tuple[Tensor, Tensor]:
+    """What sums of products are multiplied with (``PopulateConvolutionQuantizationParams``).
 
     Args:
-        sums: With the bias.
         filter_: The weights that they were made with.
         source: The grid of the input.
         target: That of the output.
-        activation: What is fused.
         per_tensor: The kernel has another formula for a single scale: the product of scales in single precision.
+
+    Returns:
+        Multipliers and exponents, as `multiplier_of` gives them, int64, one for each scale of the filter.
     """
     scales = filter_.scales.double()
     if per_tensor and len(scales) == 1:
         products = (filter_.scales * torch.tensor(source.scale, dtype=torch.float32)).double()
     else:
         products = scales * source.scale
-    factors = [multiplier_of(float(product) / target.scale) for product in products]
-    multipliers, exponents = (torch.tensor(each) for each in zip(*factors, strict=True))
-    return clamped(rescaled(sums, multipliers, exponents) + target.zero_point, target, activation)
+    found = [multiplier_of(float(product) / target.scale) for product in products]
+    multipliers, exponents = (torch.tensor(each) for each in zip(*found, strict=True))
+    return multipliers, exponents
+
+
+def requantised(
+    sums: Tensor, filter_: Filter, source: Grid, target: Grid, activation: str | None, per_tensor: bool = False
+) -> Tensor:
+    """Codes of sums of products with their bias, int64, channels last; the other arguments are those of `factors`."""
+    rounded = rescaled(sums, *factors(filter_, source, target, per_tensor))
+    return clamped(rounded + target.zero_point, target, activation)
 
 
 def same_padding(size: Pair, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Pairs:

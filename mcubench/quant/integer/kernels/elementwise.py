@@ -9,12 +9,13 @@ import numpy as np
 from torch import Tensor
 
 from mcubench.quant.fixed_point import multiplier_of, rescaled
+from mcubench.quant.grid import Grid
 from mcubench.quant.integer.ir import IntegerNode, Kernel
 from mcubench.quant.integer.kernels.common import centred, clamped
 
-__all__ = ["Add", "Multiply", "Subtract"]
+__all__ = ["LEFT_SHIFT", "Add", "Multiply", "Subtract", "product_factor", "sum_factors"]
 
-_LEFT_SHIFT = 20  # room for digits behind the point, in add.cc and sub.cc
+LEFT_SHIFT = 20  # room for digits behind the point, in add.cc and sub.cc
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +26,7 @@ class Add(Kernel):
 
     def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
         """Codes of the sum."""
-        left, right = _aligned(node, inputs)
-        return _shrunk(node, left + right, self.activation)
+        return _combined(node, inputs, 1, self.activation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,7 @@ class Subtract(Kernel):
 
     def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
         """Codes of the difference."""
-        left, right = _aligned(node, inputs)
-        return _shrunk(node, left - right, self.activation)
+        return _combined(node, inputs, -1, self.activation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +51,23 @@ class Multiply(Kernel):
         first, second, target = node.inputs[0].grid, node.inputs[1].grid, node.output.grid
         left, right = _same_rank(inputs)
         products = centred(left, first) * centred(right, second)
-        factor = multiplier_of(first.scale * second.scale / target.scale)
-        return clamped(rescaled(products, *factor) + target.zero_point, target, self.activation)
+        return clamped(
+            rescaled(products, *product_factor(first, second, target)) + target.zero_point, target, self.activation
+        )
 
 
-def _twice_the_larger(node: IntegerNode) -> float:
-    return 2.0 * float(np.float32(max(each.grid.scale for each in node.inputs)))
+def sum_factors(first: Grid, second: Grid, target: Grid) -> list[tuple[int, int]]:
+    """What terms, shifted left, are multiplied with, one after the other, and what their sum is; as `multiplier_of`."""
+    common = 2.0 * float(np.float32(max(first.scale, second.scale)))
+    return [
+        *(multiplier_of(each.scale / common) for each in (first, second)),
+        multiplier_of(common / ((1 << LEFT_SHIFT) * target.scale)),
+    ]
+
+
+def product_factor(first: Grid, second: Grid, target: Grid) -> tuple[int, int]:
+    """What a product is multiplied with."""
+    return multiplier_of(first.scale * second.scale / target.scale)
 
 
 def _same_rank(inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -66,15 +76,12 @@ def _same_rank(inputs: Sequence[Tensor]) -> list[Tensor]:
     return [each.reshape(len(each), *(1,) * (rank - each.ndim), *each.shape[1:]) for each in inputs]
 
 
-def _aligned(node: IntegerNode, inputs: Sequence[Tensor]) -> list[Tensor]:
-    common = _twice_the_larger(node)
-    return [
-        rescaled(centred(each, operand.grid) << _LEFT_SHIFT, *multiplier_of(operand.grid.scale / common))
-        for each, operand in zip(_same_rank(inputs), node.inputs, strict=True)
-    ]
-
-
-def _shrunk(node: IntegerNode, total: Tensor, activation: str | None) -> Tensor:
-    target = node.output.grid
-    factor = multiplier_of(_twice_the_larger(node) / ((1 << _LEFT_SHIFT) * target.scale))
-    return clamped(rescaled(total, *factor) + target.zero_point, target, activation)
+def _combined(node: IntegerNode, inputs: Sequence[Tensor], sign: int, activation: str | None) -> Tensor:
+    """Codes of the first plus or minus the second."""
+    grids, target = [each.grid for each in node.inputs], node.output.grid
+    *each, last = sum_factors(grids[0], grids[1], target)
+    left, right = (
+        rescaled(centred(term, grid) << LEFT_SHIFT, *factor)
+        for term, grid, factor in zip(_same_rank(inputs), grids, each, strict=True)
+    )
+    return clamped(rescaled(left + sign * right, *last) + target.zero_point, target, activation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
@@ -92,7 +93,8 @@ def _convolved(
     kernel: Convolve | DepthwiseConvolve, node: IntegerNode, x: Tensor, weight: Tensor, groups: int
 ) -> Tensor:
     """Sums with biases, int64, (N, height, width, outputs); zeros around, which are codes of 0."""
-    kind = exact_type(weight[0].numel())
+    # In double precision, which oneDNN has not: in single, torch 2.13 has it compute wrong sums where a stride is wide.
+    kind = torch.float64
     (top, bottom), (left, right) = kernel.padding
     padded = F.pad(centred(x, node.inputs[0].grid).to(kind), (0, 0, left, right, top, bottom))
     sums = F.conv2d(

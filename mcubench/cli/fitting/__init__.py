@@ -1,0 +1,1 @@
+"""Fits: one by LightningCLI, several, those of a suite; and what happens when they end."""

@@ -1,0 +1,352 @@
+"""LightningCLI, one verb at a time: classes by name, shapes from the data, run folders, exact resume."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+
+from mcubench.callbacks import EpochTimer, LastCheckpoint, MACs, RandomState, SizeBudget, Threads
+from mcubench.cli.fitting.conclusion import FinishedFit, conclude_fit, write_predictions
+from mcubench.cli.fitting.measured import measure
+from mcubench.cli.fitting.run_callbacks import ProgressBar, SaveRunConfig
+from mcubench.cli.fitting.searched import leave_out_searches
+from mcubench.cli.help import describe
+from mcubench.cli.options.carried import without_other_classes
+from mcubench.cli.options.factories import give_factories_to_hparams
+from mcubench.cli.options.names import expand_names, with_defaults
+from mcubench.cli.options.parse_errors import explain
+from mcubench.cli.options.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
+from mcubench.cli.options.resume import DEFAULT_ROOT, does_not_fit, with_run_options
+from mcubench.cli.options.wording import in_our_words
+from mcubench.console import say
+from mcubench.errors import UserError
+from mcubench.graph.failing import layer_problem
+from mcubench.models.scored import ScoredModule
+from mcubench.results.best_checkpoint import BestCheckpoint
+from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
+from mcubench.results.metrics_log import MetricsLog
+from mcubench.results.run_folder import claim_run, config_of, shown
+from mcubench.training.progress import steps_in
+
+__all__ = ["BenchCLI", "run_verb"]
+
+_TRAINER_DEFAULTS = {
+    "max_epochs": 10,
+    "default_root_dir": DEFAULT_ROOT,
+    "num_sanity_val_steps": 0,
+    "enable_model_summary": False,
+}
+
+
+def run_verb(
+    verb: str, args: Sequence[str], folder: Path | None = None, make: Callable[..., BenchCLI] | None = None
+) -> None:
+    """Runs one verb with its options.
+
+    Args:
+        verb: ``fit``, ``validate``, ``test`` or ``predict``.
+        args: Its options, as the user gave them.
+        folder: Where a new fit writes; not given, a new folder under ``--trainer.default_root_dir``.
+        make: Makes another `BenchCLI` than the plain one.
+
+    Raises:
+        UserError: For every mistake in the options, the data or the configuration.
+        KeyboardInterrupt: After Ctrl-C, when everything is saved.
+    """
+    # The table says what Lightning's notices say; its warnings about loaders with workers do not concern us.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=PossibleUserWarning)
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message=r"`ModelCheckpoint\(monitor=.* could not find")  # a note of ours says it
+    warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # a measuring verb needs none
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    named, checkpoint = with_run_options(verb, expand_names(without_other_classes(args)))
+    if checkpoint is not None and folder is not None:
+        raise UserError("one of several fits starts anew: leave ckpt_path out")
+    complete = with_defaults(named)
+    try:
+        (make or BenchCLI)(verb, complete, checkpoint, command=[verb, *args], folder=folder)
+    except UserError:
+        raise
+    except MisconfigurationException as error:
+        raise UserError(str(error)) from error
+    except (ValueError, RuntimeError, ModuleNotFoundError) as error:
+        if "loading state_dict" in str(error) and checkpoint is not None:
+            raise does_not_fit(checkpoint, error) from error
+        if _raised_by_lightning(error):  # it checks options while it runs, and says what is wrong with them
+            raise UserError(str(error)) from error
+        if (problem := layer_problem(error)) is not None:
+            raise UserError(problem) from error
+        raise
+
+
+class BenchCLI(LightningCLI):
+    """One verb, from the words of the command line to the run's result.
+
+    Args:
+        verb: ``fit``, ``validate``, ``test`` or ``predict``.
+        args: Its options, with classes by full path.
+        checkpoint: The checkpoint that ``--ckpt_path`` means, if it is given.
+        command: What the user typed after the program's name, for the result.
+        folder: Where a new fit writes, if that is settled.
+    """
+
+    def __init__(
+        self, verb: str, args: Sequence[str], checkpoint: Path | None, command: Sequence[str], folder: Path | None
+    ) -> None:
+        self.started = time.perf_counter()
+        self.verb = verb
+        self.args = list(args)
+        self.checkpoint = checkpoint
+        self.command = list(command)
+        self.console = Console()
+        self.timer = EpochTimer()
+        self.costs = MACs()
+        self.threads = Threads()
+        self.last: LastCheckpoint | None = None
+        self.best: BestCheckpoint | None = None
+        self.resumed_at: int | None = None
+        self.given_folder = folder
+        self.folder = Path()
+        try:
+            super().__init__(
+                args=self.args,
+                save_config_callback=SaveRunConfig if verb == "fit" else None,
+                trainer_defaults=_TRAINER_DEFAULTS,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                parser_kwargs={
+                    "prog": "python -m mcubench",
+                    "formatter_class": HelpFormatter,
+                    "exit_on_error": False,
+                    verb: {
+                        "description": describe(verb),
+                        "exit_on_error": False,
+                        "usage": f"python -m mcubench {verb} [options]",
+                    },
+                },
+            )
+        finally:
+            if self.folder != Path():
+                with contextlib.suppress(OSError):  # the run's folder is kept if anything was written there
+                    self.folder.rmdir()
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Only the verb that is run: parsers of the others would be built for nothing."""
+        return {self.verb: {*super().subcommands()[self.verb], "weights_only"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the links from data to model, and the options of checkpoints."""
+        link_data_to_model(parser, self.args)
+        if self.verb == "fit":
+            parser.add_function_arguments(checkpoint_options, "checkpoint")
+            parser.add_class_arguments(SizeBudget, "budget")
+            parser.add_argument(
+                "--threads",
+                type=int | None,
+                default=None,
+                help="Threads to train with on the CPU; not given, the fastest number is measured first.",
+            )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, and says in one line what is wrong."""
+        in_our_words(self._subcommand_parsers[self.verb])
+        try:
+            self.config = parser.parse_args([self.verb, *args])
+        except argparse.ArgumentError as error:
+            options = self._subcommand_parsers[self.verb]._option_string_actions
+            raise UserError(explain(str(error), options, class_options)) from error
+
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: the options of the checkpoint's run are in the arguments already."""
+
+    def instantiate_classes(self) -> None:
+        """Makes data, model and trainer."""
+        with plain_init_errors():
+            super().instantiate_classes()
+        give_factories_to_hparams(self.model)
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Adds what makes a run folder and exact resume, for ``fit``."""
+        config = self.config_init[self.verb]
+        bar = config.trainer.get("enable_progress_bar") is not False
+        callbacks: list[Callback] = [ProgressBar(refresh_rate=20)] if bar else []
+        kwargs["plugins"] = [*_as_list(config.trainer.plugins), AtomicCheckpointIO()]
+        if self.verb == "fit":
+            metrics = self._metrics_log(config.trainer)
+            self.folder = Path(metrics.log_dir)
+            self.save_config_kwargs = {"folder": self.folder}
+            metrics.beside = _as_list(config.trainer.logger)
+            kwargs["logger"] = [metrics, *metrics.beside]
+            given = {type(callback): callback for callback in _as_list(config.trainer.callbacks)}
+            self.threads = Threads(config.threads, lambda text: self.console.print(text, highlight=False))
+            ours = [self.timer, RandomState(), self.threads, *self._costs(config.budget)]
+            callbacks += [callback for callback in ours if type(callback) not in given]
+            self.timer, self.costs = given.get(EpochTimer, self.timer), given.get(MACs, self.costs)
+            self.threads = given.get(Threads, self.threads)
+            if config.trainer.enable_checkpointing is not False:
+                callbacks += self._checkpoints(config.checkpoint)
+        else:
+            kwargs["logger"] = DummyLogger()  # a module may ask for self.logger.experiment
+            kwargs["enable_checkpointing"] = False
+        self.trainer_defaults = {**self.trainer_defaults, "callbacks": callbacks}
+        trainer: pl.Trainer = super().instantiate_trainer(**kwargs)
+        if self.checkpoint is not None:  # its options were found when the run began
+            for each in leave_out_searches(trainer):
+                self.console.print(f"{each} is left out: the run that goes on has what it found", highlight=False)
+        if self.given_folder is not None and trainer.world_size > 1:
+            raise UserError("several fits in one process can't share devices: use --trainer.devices 1")
+        return trainer
+
+    def _metrics_log(self, trainer: Namespace) -> MetricsLog:
+        """The log of a new run, or of the run that goes on; a checkpoint from elsewhere starts a new one."""
+        if self.checkpoint is not None:
+            self.resumed_at = steps_in(load_checkpoint(self.checkpoint))
+            if config_of(self.checkpoint) is not None:
+                run = self.checkpoint.parents[1]
+                metrics = MetricsLog(run.parent, run.name)
+                metrics.resume_at(self.resumed_at)
+                return metrics
+        if self.given_folder is not None:
+            return MetricsLog(self.given_folder.parent, self.given_folder.name)
+        root, title = Path(trainer.default_root_dir), "-".join(self._names())
+        first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+        # Other processes get the first one's name by broadcast, where it matters.
+        folder = claim_run(root, title) if first and not trainer.fast_dev_run else root / title
+        return MetricsLog(folder.parent, folder.name)
+
+    def _costs(self, budget: SizeBudget) -> list[Callback]:
+        """The table of costs, at the widths of the budget; and the budget, if there is one."""
+        widths = budget.widths
+        self.costs = MACs(widths.weight, widths.activation, dict(widths.per_layer))
+        return [self.costs, budget] if any(budget.limits.values()) else [self.costs]
+
+    def _checkpoints(self, options: Any) -> list[Callback]:
+        monitor = options.monitor or ("val/accuracy" if isinstance(self.model, ScoredModule) else None)
+        self.last = LastCheckpoint(options.every_n_train_steps)
+        if monitor is None:
+            return [self.last]
+        self.best = BestCheckpoint(self.folder / "checkpoints", monitor, options.mode)
+        return [self.best, self.last]
+
+    def _data(self) -> object:
+        return self.model if self.datamodule is None else self.datamodule
+
+    def _names(self) -> tuple[str, str]:
+        return type(self.model).__name__, type(self._data()).__name__
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs the verb; Ctrl-C, which Lightning turns into an exit, says what was saved."""
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit:
+            if not self.trainer.interrupted or self.trainer.received_sigterm:
+                raise
+            if self.last is not None and self.last.path is not None:
+                say(self.console, f"Stopped; {self._saved(self.last.path)}")
+            raise KeyboardInterrupt from None
+
+    def _saved(self, path: Path) -> str:
+        """Says what Ctrl-C has left, and how to go on."""
+        return f"saved {shown(path)}. Go on with: python -m mcubench fit --ckpt_path {shown(self.folder)}"
+
+    def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Trains, after a line that says what and where."""
+        what = "goes on" if self.checkpoint else "starts"
+        if self.trainer.is_global_zero:
+            seed, device = self.config[self.verb].seed_everything, self.trainer.strategy.root_device
+            title = " on ".join(self._names())
+            say(self.console, f"{title} {what}: seed {seed}, {device}, {shown(self.folder)}")
+        self.trainer.fit(model, weights_only=True, **kwargs)
+
+    def after_fit(self) -> None:
+        """Scores the model and writes the run's result."""
+        if self.trainer.is_global_zero and not getattr(self.trainer, "fast_dev_run", False):
+            finished = FinishedFit(
+                trainer=self.trainer,
+                model=self.model,
+                datamodule=self.datamodule,
+                config=self.config_dump,
+                folder=self.folder,
+                best=self.best,
+                timer=self.timer,
+                costs=self.costs,
+                threads=self.threads,
+                budget=self.config_init[self.verb].budget.problem,
+                resumed_at=self.resumed_at,
+                command=self.command,
+                started=self.started,
+            )
+            conclude_fit(finished, self.console)
+
+    def predict(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Predicts the test set and writes predictions.csv beside the checkpoint's run."""
+        if self.trainer.world_size > 1:
+            raise UserError("predict writes one file in order: use --trainer.devices 1")
+        if not isinstance(model, ScoredModule) and type(model).predict_step is pl.LightningModule.predict_step:
+            raise UserError(
+                f"predict needs {type(model).__name__}.predict_step, which says what is predicted of a batch"
+            )
+        outputs = self.trainer.predict(model, weights_only=True, **{**kwargs, "return_predictions": True})
+        assert self.checkpoint is not None
+        path = write_predictions(outputs, self._data(), self.checkpoint)
+        say(self.console, f"wrote {shown(path)}")
+
+    def _say_which(self) -> None:
+        if self.trainer.is_global_zero and self.checkpoint is not None:
+            title = " on ".join(self._names())
+            say(self.console, f"{title}: {shown(self.checkpoint)}")
+
+    def validate(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Measures the validation part."""
+        self._say_which()
+        measure(self.trainer, model, "val", self.console, **kwargs)
+
+    def test(self, model: pl.LightningModule, **kwargs: Any) -> None:
+        """Measures the test set."""
+        self._say_which()
+        measure(self.trainer, model, "test", self.console, **kwargs)
+
+
+def checkpoint_options(
+    monitor: str | None = None, mode: Literal["min", "max"] | None = None, every_n_train_steps: int | None = None
+) -> None:
+    """Which checkpoints are kept beside ``last.ckpt``, which is written after every epoch.
+
+    Args:
+        monitor: The logged metric that ``best.ckpt`` is chosen by; by default ``val/accuracy`` for models of mcubench,
+            and none for others, whose last checkpoint is scored.
+        mode: Whether the metric should be small or large; if it is not given, its name tells.
+        every_n_train_steps: Also write ``last.ckpt`` after every so many optimiser steps.
+    """
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _raised_by_lightning(error: BaseException) -> bool:
+    """Whether the innermost frame of an error's traceback is Lightning's: its own check, not a failing computation."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("lightning.")

@@ -1,0 +1,136 @@
+"""What ``fit --folds`` and ``fit --seeds`` share: several fits in one process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from mcubench.cli.fitting.lightning import run_verb
+from mcubench.cli.fitting.run_log import RUN_LOG, printing_to
+from mcubench.console import say
+from mcubench.errors import UserError
+from mcubench.results.remarks import Remarks
+from mcubench.results.result import read_result
+from mcubench.results.run_folder import shown
+
+__all__ = ["fit_each", "only_asks", "short_name", "without_option"]
+
+
+def without_option(args: Sequence[str], name: str) -> tuple[list[str], str]:
+    """The other words, and the option's last value; empty if it has none."""
+    rest, value, pending = [], "", False
+    for arg in args:
+        option, equals, given = arg.partition("=")
+        if pending or option == name:
+            value = arg if pending else given
+            pending = not pending and not equals
+        else:
+            rest.append(arg)
+    return rest, value
+
+
+def only_asks(args: Sequence[str]) -> bool:
+    """Whether the words ask for help or the configuration, so that nothing is trained."""
+    return any(arg.endswith("help") or arg == "-h" or arg.startswith("--print_config") for arg in args)
+
+
+def short_name(path: str) -> str:
+    """The name of a class, of its full path."""
+    return path.rpartition(".")[2]
+
+
+def fit_each(
+    words: Mapping[int, list[str]],
+    folder: Path,
+    remarks: Remarks,
+    told: Callable[[Path, int], str],
+    console: Console,
+) -> None:
+    """Runs one fit after the other, each in a folder of its own in `folder`, which goes if nothing is left in it.
+
+    Args:
+        words: The words after ``fit`` of each, by its number.
+        folder: Where the runs go, each named by `remarks` and its number, as in ``fold-0``.
+        remarks: Takes what the fits warn of, and the notes of their results.
+        told: Takes the folder and the number of a finished fit, and gives the line that is printed of it.
+        console: Where to print; it must hold its stream, for standard output is the log's while a fit runs.
+
+    Raises:
+        UserError: If a fit can't be run; those that are finished are kept.
+        KeyboardInterrupt: After Ctrl-C, with finished fits kept, too.
+    """
+    what, done = remarks.what, list[int]()
+    try:
+        for place, (number, each) in enumerate(words.items(), 1):
+            if console.is_terminal:
+                console.print(f"{what} {number}, {place} of {len(words)} ...", end="\r", highlight=False)
+            run = folder / f"{what}-{number}"
+            _fit_into(run, each, number, remarks)
+            say(console, told(run, number))
+            done.append(number)
+    except UserError as error:
+        if not done:
+            raise
+        raise UserError(
+            f"{what} {number} of {len(words)}: {error} (finished {what}s are kept in {shown(folder)})"
+        ) from error
+    except KeyboardInterrupt:
+        before = ", ".join(map(str, done))
+        kept = f"; finished before it, and kept: {what} {before} in {shown(folder)}" if done else ""
+        say(console, f"Stopped in {what} {number} of {len(words)}{kept}")
+        raise
+    finally:
+        with contextlib.suppress(OSError):  # the folder is kept if anything was written there
+            folder.rmdir()
+
+
+def _fit_into(run: Path, args: list[str], number: int, remarks: Remarks) -> None:
+    """Runs one fit; what it prints goes to the log in its folder, what it warns of to the remarks, too.
+
+    Args:
+        run: The folder, which is made; it is kept if anything was trained.
+        args: The words after ``fit``.
+        number: Which of the fits it is.
+        remarks: Takes what it warns of, and the notes of its result.
+    """
+    run.mkdir()
+    try:
+        with printing_to(run), _remarked(number, remarks):
+            run_verb("fit", args, run)
+    finally:
+        if [path.name for path in run.iterdir()] == [RUN_LOG]:  # it was refused before anything was trained
+            (run / RUN_LOG).unlink()
+            run.rmdir()
+    with contextlib.suppress(OSError):
+        for note in read_result(run)["notes"]:
+            remarks.add(number, note)
+
+
+@contextlib.contextmanager
+def _remarked(number: int, remarks: Remarks) -> Iterator[None]:
+    """Takes down what is warned of and logged, which k fits would say k times."""
+
+    class Listener(logging.StreamHandler):  # type: ignore[type-arg]
+        def emit(self, record: logging.LogRecord) -> None:
+            super().emit(record)
+            remarks.add(number, record.getMessage(), str(record.msg))
+
+    logger, listener = logging.getLogger("mcubench"), Listener()
+    logger.addHandler(listener)
+    try:
+        with warnings.catch_warnings():
+            show = warnings.showwarning
+
+            def listen(message: Warning | str, *rest: object) -> None:
+                show(message, *rest)  # type: ignore[arg-type]
+                remarks.add(number, str(message))
+
+            warnings.showwarning = listen  # type: ignore[assignment]
+            yield
+    finally:
+        logger.removeHandler(listener)

@@ -1,0 +1,156 @@
+"""``emulate``: a trained model in C, compiled and run on an emulated core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import lightning.pytorch as pl
+import numpy as np
+from jsonargparse import ArgumentParser, Namespace
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from mcubench.cli.options.c_project import add_dialect_option, c_project
+from mcubench.cli.options.quantization import (
+    Quantized,
+    add_quantization_options,
+    check_one_input,
+    check_quantization,
+    quantized,
+    refuse_classical,
+)
+from mcubench.cli.options.samples import labelled_test_samples
+from mcubench.cli.options.subject import check_targets, read_subject, write_targets
+from mcubench.console import say
+from mcubench.cost import find_device, profile_graph
+from mcubench.cost.devices import Device
+from mcubench.errors import UserError
+from mcubench.export.sample import describe_sample
+from mcubench.quant.integer.memory import plan_arena
+from mcubench.quant.integer.run import predict
+from mcubench.results.result import add_measured
+from mcubench.results.run_folder import shown
+from mcubench.target import CORES, CompileError, Core, EmulationError, find_core
+from mcubench.target.measure import measure
+from mcubench.target.packages import PACKAGES, load
+from mcubench.target.report import DeviceReport
+from mcubench.target.table import print_device
+
+__all__ = ["run_emulate"]
+
+_SAMPLES = 1000
+_DIFFERS = 1  # exit code
+
+
+def run_emulate(args: Sequence[str]) -> int:
+    """Compiles a trained model for a core, runs it there on test samples, and prints what it takes.
+
+    Args:
+        args: The words after ``emulate``.
+
+    Returns:
+        0, or 1 if a byte differs from the integer graph's.
+
+    Raises:
+        UserError: For every mistake in the options, a package that is missing, and a model that has no integer form.
+    """
+    subject = read_subject("emulate", args, _add_options)
+    config = subject.config
+    check_targets(config, {"json": None})
+    check_quantization(config)
+    device, core = _where(config)
+    count = _count(config.samples)
+    for package in PACKAGES:
+        load(package)  # now, not after the work
+    pl.seed_everything(config.seed_everything or 0, verbose=False)
+    model, data = subject.instantiate()
+    refuse_classical("emulate", model)
+    if data is None:
+        raise UserError("emulate runs test samples: name the data with --data")
+    found = quantized(subject, model, data)
+    check_one_input("emulate", found)
+    samples, classes = labelled_test_samples(data, count)
+    name, source = type(model).__name__, type(data).__name__
+    project = c_project(
+        found.integer,
+        data,
+        describe_sample(data, samples.shape[1:]),
+        [str(each) for each in getattr(data, "class_names", ())] or None,
+        f"{name} on {source}",
+        "model",
+        config.dialect or core.dialect,
+    )
+    codes = found.integer.encode(samples)[0]
+    (expected,) = predict(found.integer, codes)
+    console = Console()
+
+    def progress(steps: Iterable[int]) -> Iterable[int]:
+        return track(list(steps), description=f"on {core.name}", console=console, transient=True)
+
+    try:
+        on_core = measure(project, core, codes.numpy(), expected.numpy(), progress)
+    except (CompileError, EmulationError) as error:
+        raise UserError(str(error)) from error
+    report = DeviceReport(
+        model=name,
+        data=source,
+        found=on_core,
+        accuracy=_accuracy(on_core.outputs, classes),
+        device=device,
+        macs=_macs(found),
+        input_bytes=found.integer.inputs[0].size,
+        output_bytes=found.integer.outputs[0].size,
+        flash_estimate=profile_graph(found.graph, name, found.widths).flash_bytes,
+        ram_planned=plan_arena(found.integer).peak,
+    )
+    print_device(report, console)
+    if subject.checkpoint is not None and (result := add_measured(subject.checkpoint, report.as_dict())) is not None:
+        say(console, f"added to {shown(result)}")
+    for target in write_targets(config, {"json": report.save_json}):
+        say(console, f"wrote {shown(target)}")
+    return _DIFFERS if on_core.different else 0
+
+
+def _add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--device", type=str | None, help="the microcontroller, as in stm32f446; profile lists them")
+    parser.add_argument("--core", type=str | None, help=f"or its core alone: {', '.join(CORES)}; not set, cortex-m4")
+    parser.add_argument(
+        "--samples", type=str | None, metavar="N", help=f"how many test samples to run, or all; not set, {_SAMPLES:,}"
+    )
+    add_dialect_option(parser, "the core's")
+    add_quantization_options(parser)
+    parser.add_argument("--json", type=str | None, metavar="FILE", help="write all figures to this file")
+
+
+def _where(config: Namespace) -> tuple[Device | None, Core]:
+    """The device, if one is named, and the core."""
+    if config.device is None:
+        return None, find_core(config.core or "cortex-m4")
+    device = find_device(config.device)
+    if config.core not in (None, device.core):
+        raise UserError(f"{device.name} has a {device.core}: leave out --core {config.core}, or --device")
+    if device.core not in CORES:
+        raise UserError(f"{device.name} has a {device.core}, which is not emulated; there are {', '.join(CORES)}")
+    return device, CORES[device.core]
+
+
+def _count(given: str | None) -> int | None:
+    if given is None:
+        return _SAMPLES
+    if given == "all":
+        return None
+    if not given.isascii() or not given.isdigit() or int(given) < 1:
+        raise UserError(f"--samples must be a number from 1 on, or all; got {given}")
+    return int(given)
+
+
+def _accuracy(outputs: NDArray[np.int8], classes: Tensor) -> float:
+    return float((outputs.argmax(1) == classes.numpy()).mean())
+
+
+def _macs(found: Quantized) -> dict[str, int]:
+    """Multiply-accumulates by layer."""
+    layers = profile_graph(found.graph, "", found.widths).layers
+    return {layer.path: layer.macs for layer in layers if layer.macs}

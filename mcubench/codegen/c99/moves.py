@@ -1,0 +1,78 @@
+"""Kernels that move codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mcubench.codegen.c99.table import EMITTERS
+from mcubench.codegen.loops import Walk, contiguous, nest
+from mcubench.codegen.operands import pointers
+from mcubench.codegen.program import Step
+from mcubench.codegen.unit import Function, Unit
+
+if TYPE_CHECKING:
+    from mcubench.quant.integer import kernels
+
+__all__: list[str] = []
+
+_COPY = "{0} = {1}"
+
+
+@EMITTERS.register("Reshape")
+def reshape(step: Step, unit: Unit) -> Function:
+    """A copy, where the bytes can't stay where they are."""
+    return Function(nest((step.output.size,), [Walk("y", (1,)), Walk("x", (1,))], _COPY), lead=0)
+
+
+@EMITTERS.register("Transpose")
+def transpose(step: Step, unit: Unit) -> Function:
+    """Output axis i is input axis axes[i]."""
+    kernel: kernels.Transpose = step.kernel  # type: ignore[assignment]
+    steps = contiguous(step.x.shape)
+    walks = [Walk("y", contiguous(step.output.shape)), Walk("x", tuple(steps[axis] for axis in kernel.axes))]
+    return Function(nest(step.output.shape, walks, _COPY))
+
+
+@EMITTERS.register("StridedSlice")
+def strided_slice(step: Step, unit: Unit) -> Function:
+    """Every step-th along one axis; what is written never overtakes what is read."""
+    kernel: kernels.StridedSlice = step.kernel  # type: ignore[assignment]
+    shape, steps = list(step.x.shape), list(contiguous(step.x.shape))
+    start = kernel.start * steps[kernel.axis]
+    shape[kernel.axis] = len(range(kernel.start, kernel.stop, kernel.step))
+    steps[kernel.axis] *= kernel.step
+    walks = [Walk("y", contiguous(shape)), Walk("x", tuple(steps), start)]
+    return Function(nest(shape, walks, _COPY), lead=0)
+
+
+@EMITTERS.register("Concatenate")
+def concatenate(step: Step, unit: Unit) -> Function:
+    """One part after the other."""
+    kernel: kernels.Concatenate = step.kernel  # type: ignore[assignment]
+    steps, at, parts = contiguous(step.output.shape), 0, []
+    for pointer, operand in zip(pointers(step, unit), step.inputs, strict=True):
+        walks = [Walk("y", steps, at * steps[kernel.axis]), Walk(pointer, contiguous(operand.shape))]
+        parts.append(_block(nest(operand.shape, walks, _COPY)))
+        at += operand.shape[kernel.axis]
+    return Function("".join(parts))
+
+
+@EMITTERS.register("Pad")
+def pad(step: Step, unit: Unit) -> Function:
+    """The codes around, and those in the middle."""
+    from mcubench.quant.grid import ACTIVATION_MIN
+
+    kernel: kernels.Pad = step.kernel  # type: ignore[assignment]
+    steps = contiguous(step.output.shape)
+    around = ACTIVATION_MIN if kernel.lowest else step.output.grid.zero_point
+    start = sum(before * each for (before, _), each in zip(kernel.padding, steps, strict=True))
+    filled = nest((step.output.size,), [Walk("y", (1,))], f"{{0}} = {around}")
+    walks = [Walk("y", steps, start), Walk("x", contiguous(step.x.shape))]
+    return Function(_block(filled) + _block(nest(step.x.shape, walks, _COPY)))
+
+
+def _block(body: str) -> str:
+    """Statements with names of their own."""
+    lines: Sequence[str] = body.splitlines()
+    return "\n".join(["    {", *(f"    {line}" for line in lines), "    }"]) + "\n"

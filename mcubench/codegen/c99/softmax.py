@@ -1,0 +1,39 @@
+"""Softmax in fixed point."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcubench.codegen.c99.table import EMITTERS
+from mcubench.codegen.program import Step
+from mcubench.codegen.text import fill
+from mcubench.codegen.unit import Function, Unit
+
+if TYPE_CHECKING:
+    from mcubench.quant.integer.kernels import Softmax
+
+__all__: list[str] = []
+
+_BODY = """
+    int32_t row;
+    for (row = 0; row < $rows; row++)
+        softmax_of(x + $length * row, y + $length * row, $length, $powers, $count, $zero_point);
+"""
+
+
+@EMITTERS.register("Softmax")
+def softmax(step: Step, unit: Unit) -> Function:
+    """Powers come from a table, by the difference to the largest code."""
+    kernel: Softmax = step.kernel  # type: ignore[assignment]
+    powers = kernel.powers(step.x.grid).numpy()
+    length = step.output.shape[-1]
+    unit.use("softmax")
+    body = fill(
+        _BODY,
+        rows=step.output.size // length,
+        length=length,
+        powers=unit.array("int32_t", powers, "powers"),
+        count=len(powers),
+        zero_point=step.output.grid.zero_point,
+    )
+    return Function(body, lead=0)

@@ -1,0 +1,184 @@
+"""Runs a model in C on a core, sample by sample, and holds every byte against the integer graph."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcubench.target.alignment import faults
+from mcubench.target.cores import Core
+from mcubench.target.counting import Disassembler
+from mcubench.target.cycles import Range
+from mcubench.target.image import read_image
+from mcubench.target.machine import INPUT, OUTPUT, EmulationError, Machine
+from mcubench.target.toolchain import compile_for
+
+if TYPE_CHECKING:
+    from mcubench.codegen import Project
+
+__all__ = ["LayerCount", "OnCore", "measure"]
+
+_COUNTED = 3  # samples whose instructions are counted, at most
+_REST = "(between layers)"
+
+Codes = NDArray[np.int8]
+Progress = Callable[[Iterable[int]], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class LayerCount:
+    """What one layer takes, with all that it calls.
+
+    Attributes:
+        path: Path of the module; that of what is between them is in brackets.
+        kind: Name of the kernel.
+        instructions: Mean over the samples that were counted.
+        cycles: At least and at most, likewise; ``None`` where the core's maker publishes none.
+    """
+
+    path: str
+    kind: str
+    instructions: float
+    cycles: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class OnCore:
+    """A model on a core.
+
+    Attributes:
+        core: Which one.
+        dialect: Which C.
+        samples: How many were run.
+        different: Bytes of their outputs that are not those of the integer graph.
+        outputs: Codes, int8, shape (samples, outputs).
+        counted: How many of them were counted.
+        layers: By layer.
+        code_bytes: Flash that instructions take.
+        constant_bytes: Flash that constants take.
+        arena_bytes: RAM that the caller lends.
+        stack_bytes: RAM on the stack, the most of the samples that were counted.
+    """
+
+    core: Core
+    dialect: str
+    samples: int
+    different: int
+    outputs: Codes
+    counted: int
+    layers: tuple[LayerCount, ...]
+    code_bytes: int
+    constant_bytes: int
+    arena_bytes: int
+    stack_bytes: int
+
+    @property
+    def instructions(self) -> float:
+        """Of one inference."""
+        return sum(layer.instructions for layer in self.layers)
+
+    @property
+    def cycles(self) -> tuple[float, float] | None:
+        """Of one inference, at least and at most."""
+        found = [layer.cycles for layer in self.layers]
+        if any(each is None for each in found):
+            return None
+        return sum(each[0] for each in found if each), sum(each[1] for each in found if each)
+
+
+def measure(
+    project: Project,
+    core: Core,
+    inputs: Codes,
+    expected: Codes,
+    progress: Progress = iter,
+    flags: Sequence[str] = (),
+) -> OnCore:
+    """Compiles a model for a core and runs samples on it.
+
+    Args:
+        project: The model in C, with one input and one output.
+        core: The core.
+        inputs: Codes, int8, shape (N, ...), as the model reads them.
+        expected: What the integer graph makes of them, int8, shape (N, ...).
+        progress: Wraps the loop over samples.
+        flags: More for the compiler.
+
+    Raises:
+        CompileError: If the compiler refuses the C.
+        EmulationError: If the code reaches beyond its memory, is not aligned, or fails.
+        UserError: If a package is missing.
+    """
+    inputs, expected = inputs.reshape(len(inputs), -1), expected.reshape(len(expected), -1)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (project.header, project.source):
+            (Path(folder) / Path(name).name).write_text(project.files[name], "utf-8")
+        entry = f"{project.name}_run"
+        elf = compile_for(core, [Path(folder) / Path(project.source).name], entry, Path(folder) / "model.elf", flags)
+        image = read_image(elf)
+    if image.written_bytes:
+        raise EmulationError(f"{core.name}: the model has {image.written_bytes} bytes of globals that can be written")
+    machine = Machine(core, image)
+    arena = machine.lend(project.arena)
+    machine.map_buffers(inputs.shape[1], expected.shape[1])
+    outputs = np.empty_like(expected)
+
+    def run(index: int) -> None:
+        machine.write(INPUT, inputs[index].tobytes())
+        if machine.call(entry, arena, INPUT, OUTPUT) != 0:
+            raise EmulationError(f"{core.name}: {entry} failed")
+        outputs[index] = np.frombuffer(machine.read(OUTPUT, expected.shape[1]), np.int8)
+
+    for index in progress(range(len(inputs))):
+        run(index)
+    counted = min(_COUNTED, len(inputs))
+    with machine.stack_painted() as used:
+        for index in range(counted):
+            run(index)
+        stack = used()
+    layers = _counted(machine, project, run, counted)
+    return OnCore(
+        core=core,
+        dialect=project.dialect,
+        samples=len(inputs),
+        different=int((outputs != expected).sum()),
+        outputs=outputs,
+        counted=counted,
+        layers=layers,
+        code_bytes=image.code_bytes,
+        constant_bytes=image.constant_bytes,
+        arena_bytes=project.arena,
+        stack_bytes=stack,
+    )
+
+
+def _counted(machine: Machine, project: Project, run: Callable[[int], None], samples: int) -> tuple[LayerCount, ...]:
+    """Instructions and cycles by layer, mean of the first samples."""
+    disassembler = Disassembler(machine)
+    names = {layer.name: layer for layer in project.layers}
+    starts = machine.addresses([*names, f"{project.name}_run"])
+    with machine.traced(starts) as trace:
+        for index in range(samples):
+            run(index)
+    if unaligned := faults(machine, disassembler, trace, lambda: run(0)):
+        raise EmulationError(f"{machine.core.name} would fault: {'; '.join(unaligned)}")
+    instructions, cycles = disassembler.instructions(trace), disassembler.cycles(trace, machine.core)
+    found = [
+        LayerCount(layer.path, layer.kind, instructions[name] / samples, _mean(cycles, name, samples))
+        for name, layer in names.items()
+    ]
+    rest = f"{project.name}_run"
+    return (*found, LayerCount(_REST, "", instructions[rest] / samples, _mean(cycles, rest, samples)))
+
+
+def _mean(cycles: dict[str, Range] | None, layer: str, samples: int) -> tuple[float, float] | None:
+    if cycles is None:
+        return None
+    low, high = cycles.get(layer, (0, 0))
+    return low / samples, high / samples

@@ -1,0 +1,114 @@
+"""What a model does on a core, for people and programs: beside what was estimated without running it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcubench.cost.devices import Device
+from mcubench.files import atomic_path
+from mcubench.target.measure import OnCore
+
+__all__ = ["DeviceReport"]
+
+
+@dataclass(frozen=True)
+class DeviceReport:
+    """A model on a core of a microcontroller.
+
+    Attributes:
+        model: Name of the model.
+        data: Name of the data; ``None`` where samples were made up.
+        found: What was measured.
+        accuracy: Share of samples that the core classified rightly; ``None`` without classes.
+        device: The microcontroller; ``None`` for a core alone.
+        macs: Multiply-accumulates of each layer, by its path.
+        input_bytes: What the caller lends for the input.
+        output_bytes: The same for the output.
+        flash_estimate: What ``profile`` says that weights take.
+        ram_planned: The arena that was planned for TFLite Micro's kernels, input and output included.
+    """
+
+    model: str
+    data: str | None
+    found: OnCore
+    accuracy: float | None
+    device: Device | None
+    macs: Mapping[str, int]
+    input_bytes: int
+    output_bytes: int
+    flash_estimate: int | None
+    ram_planned: int
+
+    @property
+    def total_macs(self) -> int:
+        """Of one inference."""
+        return sum(self.macs.values())
+
+    @property
+    def flash_bytes(self) -> int:
+        """Code and constants."""
+        return self.found.code_bytes + self.found.constant_bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """Arena, stack, input and output."""
+        return self.found.arena_bytes + self.found.stack_bytes + self.input_bytes + self.output_bytes
+
+    @property
+    def seconds(self) -> tuple[float, float] | None:
+        """Of one inference at the device's clock, at least and at most, if its memories never made the core wait."""
+        if self.device is None or self.found.cycles is None:
+            return None
+        low, high = self.found.cycles
+        return low / self.device.clock_hz, high / self.device.clock_hz
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether flash and RAM of the device hold the model; ``None`` for a core alone."""
+        if self.device is None:
+            return None
+        return self.flash_bytes <= self.device.flash and self.ram_bytes <= self.device.ram
+
+    def as_dict(self) -> dict[str, Any]:
+        """All figures as plain values: ``measured`` of ``result.json``, and what ``--json`` writes."""
+        found = self.found
+        return {
+            "core": found.core.key,
+            "device": None if self.device is None else self.device.key,
+            "dialect": found.dialect,
+            "samples": found.samples,
+            "different_bytes": found.different,
+            "accuracy": self.accuracy,
+            "macs": self.total_macs,
+            "instructions": round(found.instructions),
+            "cycles": None if found.cycles is None else list(found.cycles),
+            "seconds": None if self.seconds is None else list(self.seconds),
+            "code_bytes": found.code_bytes,
+            "constant_bytes": found.constant_bytes,
+            "arena_bytes": found.arena_bytes,
+            "stack_bytes": found.stack_bytes,
+            "input_bytes": self.input_bytes,
+            "output_bytes": self.output_bytes,
+            "flash_bytes": self.flash_bytes,
+            "ram_bytes": self.ram_bytes,
+            "layers": [
+                {
+                    "path": layer.path,
+                    "kernel": layer.kind or None,
+                    "macs": self.macs.get(layer.path),
+                    "instructions": layer.instructions,
+                    "cycles": None if layer.cycles is None else list(layer.cycles),
+                }
+                for layer in found.layers
+            ],
+        }
+
+    def save_json(self, target: Path) -> None:
+        """Writes all figures to a file."""
+        content = {"model": self.model, "data": self.data, **self.as_dict()}
+        with atomic_path(target) as temporary:
+            temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8")

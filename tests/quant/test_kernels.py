@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mcubench.export.interpreters import run_litert, run_tflm
 from mcubench.export.tflite import operators_of, to_tflite
-from mcubench.quant import Grid, IntegerGraph
+from mcubench.quant import Grid, IntegerGraph, NotInIntegersError
 from mcubench.quant.integer import IntegerNode, IntegerTensor, kernels, predict
 from mcubench.quant.integer.ir import Kernel
 from tests.graph.compare import Forward, randomised
@@ -129,8 +129,8 @@ FUNCTIONS: dict[str, tuple[Callable[[], Kernel], Grid | None]] = {
 }
 
 
-def function(make: Callable[[], Kernel], source: Grid, target: Grid) -> IntegerGraph:
-    x, y = IntegerTensor("x", (1, 256), source), IntegerTensor("y", (1, 256), target)
+def function(make: Callable[[], Kernel], source: Grid, target: Grid, width: int = 256) -> IntegerGraph:
+    x, y = IntegerTensor("x", (1, width), source), IntegerTensor("y", (1, width), target)
     return IntegerGraph((IntegerNode("f", "", make(), (x,), y),), (x,), (y,), (0,), (0,))
 
 
@@ -159,6 +159,18 @@ def test_fixed_point_functions_are_near_the_real_ones(name: str, exact: Callable
     (found,) = predict(function(make, source, fixed), codes)
     wanted = fixed.codes(exact(source.values(codes)))
     assert int((found.int() - wanted.int()).abs().max()) <= 1
+
+
+def test_the_widest_softmax_of_equal_values() -> None:
+    """One value more, all equal, and TFLite Micro's last shift would be by 32 bits; such are refused."""
+    graph = function(kernels.Softmax, Grid(1 / 16, 3), Grid(1 / 256, -128), width=kernels.Softmax.LARGEST)
+    codes = torch.zeros(1, kernels.Softmax.LARGEST, dtype=torch.int8)
+    (theirs,) = run_tflm(to_tflite(graph), codes.numpy())
+    (ours,) = predict(graph, codes)
+    assert (ours.numpy() != theirs).sum() == 0
+    refused = nn.Sequential(nn.Linear(12, kernels.Softmax.LARGEST + 1), nn.Softmax(1))
+    with pytest.raises(NotInIntegersError, match="it is over 512 values; TFLite Micro's is defined for at most 511"):
+        quantized(refused, seeded(4, 12))
 
 
 def test_litert_rounds_a_dense_layer_otherwise_here_and_there() -> None:

@@ -26,7 +26,7 @@ REFUSED = re.compile(
     r"|Pad can't be computed in int8: only padding with zeros"
     r"|Average\w* [^:]+ can't be computed in int8: an average "
     r"|AdaptivePool can't be computed in int8: its windows are not all alike"
-    r"|Softmax can't be computed in int8: only softmax over the last axis"
+    r"|Softmax can't be computed in int8: (only softmax over the last axis|it is over \d+ values)"
     r"|Reduce mean can't be computed in int8: it is over "
     r"|BatchNorm can't be computed in int8: its input has shape"
 )

@@ -1,23 +1,19 @@
-"""1,000 random architectures at 8, 4 and 2 bits: TFLite Micro computes the same bytes in the arena that was planned.
-
-In a process of its own (`tflm_architectures.py`): native code of all kinds has run in the one that this test is in, and
-what is wrong there must not be taken for an answer of TFLite Micro's.
-"""
+"""1,000 random architectures at 8, 4 and 2 bits: TFLite Micro computes the same bytes in the arena that was planned."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
-from tests import forked
-from tests.conftest import REPOSITORY
+from tests.graph.test_random_architectures import architectures
+from tests.quant.test_random_architectures import examine
 
-SWEEP = Path(__file__).with_name("tflm_architectures.py")
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same.:UserWarning")
 
 
-def test_a_thousand_random_architectures() -> None:
-    words = ["-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(SWEEP)]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    found = forked.run(words, cwd=REPOSITORY, env=environment, timeout=1800)
-    assert found.returncode == 0, f"{found.stdout[-6000:]}\n{found.stderr[-2000:]}"
-    assert "1 passed" in found.stdout
+@settings(max_examples=1000)
+@given(architectures(int8=True), st.sampled_from([8, 8, 4, 2]))
+def test_a_thousand_random_architectures(drawn: tuple[nn.Module, Tensor], bits: int) -> None:
+    examine(*drawn, bits)

@@ -50,6 +50,12 @@ def _(op: ops.Softmax, at: Builder) -> None:
         raise NotInIntegersError("no kernel of log-softmax is used here; softmax, or none, gives the same class")
     if op.causal or op.axis != len(at.node.output.shape) - 1:
         raise NotInIntegersError("only softmax over the last axis, or over the channels, is supported")
+    if (terms := at.node.output.shape[-1]) > kernels.Softmax.LARGEST:
+        largest = kernels.Softmax.LARGEST
+        raise NotInIntegersError(
+            f"it is over {terms} values; TFLite Micro's is defined for at most {largest}, as all may be equal; "
+            "without it the largest value is at the same place"
+        )
     at.emit(kernels.Softmax(), [at.x])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,10 @@ _LEVELS = ACTIVATION_MAX - ACTIVATION_MIN + 1
 @dataclass(frozen=True, eq=False)
 class Softmax(Kernel):
     """SOFTMAX over the last axis, on the grid that TFLite prescribes for it (``reference_ops::Softmax``)."""
+
+    # A term is at most 2^19. From a sum of 2^28 on, the last shift is by 32 bits: TFLite Micro is built to stop there
+    # or, without its assertions, computes what C leaves undefined.
+    LARGEST: ClassVar[int] = 2**28 // 2**19 - 1
 
     def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
         """Codes of the shares."""

@@ -19,6 +19,8 @@ __all__ = [
     "Positions",
     "Rescaling",
     "biases",
+    "bounds_of",
+    "by_output",
     "is_plain",
     "lead",
     "packed_in_order",
@@ -56,6 +58,21 @@ def weights(step: Step) -> Integers:
     return layer.filter.codes.numpy().astype(np.int64)
 
 
+def by_output(step: Step) -> Integers:
+    """Codes of weights, shape (outputs, taps): all that are summed for one output."""
+    codes = weights(step)
+    if step.kind == "DepthwiseConvolve":
+        by_channel: Integers = codes[0].reshape(-1, codes.shape[3]).T
+        return by_channel
+    return codes.reshape(len(codes), -1)
+
+
+def bounds_of(codes: Integers, sums: Integers) -> Integers:
+    """What sums of outputs can't exceed, given their weights, (outputs, taps), and what they start with."""
+    found: Integers = 128 * abs(codes).sum(1) + abs(sums)
+    return found
+
+
 def biases(step: Step, sums: Integers, chosen: slice = slice(None)) -> Integers:
     """What is added to sums of codes times weights: the bias, and what the zero point of the input makes.
 
@@ -85,9 +102,11 @@ def rescaling(step: Step) -> Rescaling:
 
 
 def is_plain(step: Step) -> bool:
-    """Whether every sum of a layer is divided, and no code is cut off."""
-    factors = rescaling(step)
-    return bool((factors.low, factors.high) == (-128, 127) and (factors.exponents < 0).all())
+    """Whether every sum of a layer is divided and can be doubled before, and no code is cut off."""
+    factors, codes = rescaling(step), by_output(step)
+    bounds = bounds_of(2 * codes, biases(step, np.zeros(len(codes), np.int64)))  # codes lie within 2^8 of a zero point
+    divided = (factors.exponents < 0).all() and (bounds < 1 << 30).all()
+    return bool(divided and (factors.low, factors.high) == (-128, 127))
 
 
 def packed_in_pairs(codes: Integers, bits: int) -> NDArray[np.uint32]:

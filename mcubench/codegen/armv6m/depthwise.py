@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from mcubench.codegen.armv6m.codes import Rule
-from mcubench.codegen.armv6m.factors import factors_of, products_first
+from mcubench.codegen.armv6m.factors import factors_of
 from mcubench.codegen.armv6m.lines import LIFT, LineKernel
 from mcubench.codegen.armv6m.order import lead_of
 from mcubench.codegen.armv6m.table import EMITTERS
 from mcubench.codegen.armv6m.tiles import packed
-from mcubench.codegen.layers import Integers, Positions, biases, positions
+from mcubench.codegen.layers import Integers, Positions, biases, by_output, positions
 from mcubench.codegen.program import Step
 from mcubench.codegen.text import fill
 from mcubench.codegen.unit import Function, Unit
@@ -86,7 +86,7 @@ def depthwise(step: Step, unit: Unit) -> Function:
     distance = together - pairs
     length = (pairs - 1) * found.stride[1] + (found.window[1] - 1) * found.step[1] + 1
     kernel = LineKernel(bits, *found.window, length, found.step[1], found.stride[1], Rule.of(factors, 1))
-    codes = products_first(step)
+    codes = by_output(step)
     fields = (codes & ((1 << bits) - 1)) - (1 << (bits - 1))
     stored = np.concatenate([packed(fields, bits), _biases(step, codes), factors.words], 1)
     unit.use("lifted_at", "line_copied", "line_codes")

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mcubench.codegen.layers import Integers, Rescaling, biases, rescaling, weights
+from mcubench.codegen.layers import Integers, Rescaling, biases, by_output, rescaling
 from mcubench.codegen.program import Step
 
-__all__ = ["Factors", "factors_of", "products_first"]
+__all__ = ["Factors", "factors_of"]
 
 _TRIES = (0, 1, -1, 2, -2, 3, -3, 4, -4, 6, -6, 8, -8)  # of a multiplier, beside the nearest
 _COMMON = ((14, 21), (14, 22), (15, 21))  # splits and shifts that many layers can have, so that they share functions
@@ -50,18 +50,9 @@ class Factors:
         return self.rescaling.low == self.rescaling.zero_point
 
 
-def products_first(step: Step) -> Integers:
-    """Codes of weights, shape (outputs, taps): all that are summed for one output."""
-    codes = weights(step)
-    if step.kind == "DepthwiseConvolve":
-        by_channel: Integers = codes[0].reshape(-1, codes.shape[3]).T
-        return by_channel
-    return codes.reshape(len(codes), -1)
-
-
 def factors_of(step: Step) -> Factors | None:
     """The factors of a layer; ``None`` if there are none of this kind."""
-    codes, scaling = products_first(step), rescaling(step)
+    codes, scaling = by_output(step), rescaling(step)
     if (scaling.exponents > 0).any():
         return None
     offsets = biases(step, codes.sum(1))

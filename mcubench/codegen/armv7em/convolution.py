@@ -10,12 +10,12 @@ from mcubench.codegen.armv7em.dense import is_dense
 from mcubench.codegen.armv7em.first import is_first
 from mcubench.codegen.armv7em.narrow import totals
 from mcubench.codegen.armv7em.pairs import Pairs, in_order, pair_words
-from mcubench.codegen.armv7em.requantise import PairCodes, bounds_of, pair_codes
+from mcubench.codegen.armv7em.requantise import PairCodes, pair_codes
 from mcubench.codegen.armv7em.sums import kept_codes
 from mcubench.codegen.armv7em.table import EMITTERS
 from mcubench.codegen.armv7em.windows import Window
 from mcubench.codegen.c99.convolution import window_table
-from mcubench.codegen.layers import Integers, Positions, biases, positions, weights
+from mcubench.codegen.layers import Integers, Positions, biases, bounds_of, positions, weights
 from mcubench.codegen.program import Step
 from mcubench.codegen.text import fill
 from mcubench.codegen.unit import Function, Unit

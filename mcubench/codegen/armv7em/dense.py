@@ -9,10 +9,10 @@ import numpy as np
 from mcubench.codegen.armv7em.assembly import SAVED, function, listed, number, repeated
 from mcubench.codegen.armv7em.narrow import mask, packed_pairs, unpacked, unpacked_c
 from mcubench.codegen.armv7em.pairs import joined_bytes, joined_sums
-from mcubench.codegen.armv7em.requantise import PairCodes, bounds_of, pair_codes
+from mcubench.codegen.armv7em.requantise import PairCodes, pair_codes
 from mcubench.codegen.armv7em.sums import kept_codes
 from mcubench.codegen.armv7em.table import EMITTERS
-from mcubench.codegen.layers import Integers, biases, positions, weights
+from mcubench.codegen.layers import Integers, biases, bounds_of, positions, weights
 from mcubench.codegen.program import Step
 from mcubench.codegen.text import fill
 from mcubench.codegen.unit import Function, Unit

@@ -20,7 +20,7 @@ import numpy as np
 from mcubench.codegen.layers import Integers, Rescaling, rescaling
 from mcubench.codegen.program import Step
 
-__all__ = ["Lifted", "PairCodes", "bounds_of", "lifted", "pair_codes", "plain_range"]
+__all__ = ["Lifted", "PairCodes", "lifted", "pair_codes", "plain_range"]
 
 _ROOM = 7  # bits that a weight of 8 can be lifted by, and one more, within 16
 _WORD = 1 << 31  # sums lie below it
@@ -31,12 +31,6 @@ _OUTPUTS = 1 << 12  # of a layer for which a function of its own pays, with the 
 def plain_range(factors: Rescaling) -> bool:
     """Whether codes are saturated to int8, and nothing else."""
     return factors.low == -128 and factors.high == 127
-
-
-def bounds_of(codes: Integers, sums: Integers) -> Integers:
-    """What sums of outputs don't exceed, given their weights, (outputs, taps), and what they start with."""
-    found: Integers = 128 * abs(codes).sum(1) + abs(sums)
-    return found
 
 
 def _constants(factors: Rescaling, lifts: Integers) -> Integers:

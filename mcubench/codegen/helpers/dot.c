@@ -37,30 +37,42 @@ INLINE void dot(const uint32_t *w, const int8_t *x, int32_t taps, int32_t *sums,
     }
 }
 #else
-/* Fields are cut out where they lie: small cores have no rotation by a constant. */
-INLINE int32_t signed_field(uint32_t word, int32_t first, int32_t bits)
+/* Fields are cut out where they lie, bytes are loaded: small cores have no rotation by a constant, and few registers. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define LOADED(bits) ((bits) == 8)
+#else
+#define LOADED(bits) 0
+#endif
+
+INLINE int32_t lifted_field(const uint32_t *word, int32_t first, int32_t bits)
 {
-    return (int32_t)(word << (32 - bits - first)) >> (32 - bits);
+    return LOADED(bits) ? ((const uint8_t *)word)[first / 8] : (int32_t)((*word >> first) & ((1u << bits) - 1u));
 }
 
-INLINE void pair_products(uint32_t word, const int8_t *x, int32_t taps, int32_t *sums, int32_t bits, int32_t pairs)
+INLINE int32_t signed_field(const uint32_t *word, int32_t first, int32_t bits)
+{
+    return LOADED(bits) ? ((const int8_t *)word)[first / 8] : (int32_t)(*word << (32 - bits - first)) >> (32 - bits);
+}
+
+INLINE void pair_products(const uint32_t *word, const int8_t *x, int32_t taps, int32_t *sums, int32_t bits, int32_t pairs)
 {
     int32_t i;
     for (i = 0; i < taps * pairs; i++) {
         const int32_t value = x[i / pairs], turn = 2 * bits * i;
-        sums[i % pairs * 2] += value * (int32_t)((word >> turn) & ((1u << bits) - 1u));
+        sums[i % pairs * 2] += value * lifted_field(word, turn, bits);
         sums[i % pairs * 2 + 1] += value * signed_field(word, (turn - bits) & 31, bits);
     }
 }
 
 INLINE void dot(const uint32_t *w, const int8_t *x, int32_t taps, int32_t *sums, int32_t bits, int32_t pairs)
 {
-    const int32_t each = 16 / bits / pairs;
+    const int32_t each = 16 / bits / pairs, left = taps % each;
+    const int8_t *const end = x + (taps - left);
     int32_t own[4] = { sums[0], sums[1], pairs > 1 ? sums[2] : 0, pairs > 1 ? sums[3] : 0 }, i;
-    for (; taps >= each; taps -= each, x += each)
-        pair_products(*w++, x, each, own, bits, pairs);
-    if (taps > 0)
-        pair_products(*w, x, taps, own, bits, pairs);
+    for (; x != end; x += each)
+        pair_products(w++, x, each, own, bits, pairs);
+    if (left > 0)
+        pair_products(w, x, left, own, bits, pairs);
     for (i = 0; i < 2 * pairs; i++)
         sums[i] = own[i];
 }

@@ -30,6 +30,7 @@ class DeviceReport:
         output_bytes: The same for the output.
         flash_estimate: What ``profile`` says that weights take.
         ram_planned: The arena that was planned for TFLite Micro's kernels, input and output included.
+        limits: Bytes that ``flash`` and ``ram`` may take, of those that are limited.
     """
 
     model: str
@@ -42,6 +43,7 @@ class DeviceReport:
     output_bytes: int
     flash_estimate: int | None
     ram_planned: int
+    limits: Mapping[str, int]
 
     @property
     def total_macs(self) -> int:
@@ -73,6 +75,12 @@ class DeviceReport:
             return None
         return self.flash_bytes <= self.device.flash and self.ram_bytes <= self.device.ram
 
+    @property
+    def over_budget(self) -> dict[str, int]:
+        """By how many bytes ``flash`` and ``ram`` are over budget, of those that are."""
+        taken = {"flash": self.flash_bytes, "ram": self.ram_bytes}
+        return {name: taken[name] - limit for name, limit in self.limits.items() if taken[name] > limit}
+
     def as_dict(self) -> dict[str, Any]:
         """All figures as plain values: ``measured`` of ``result.json``, and what ``--json`` writes."""
         found = self.found
@@ -95,6 +103,7 @@ class DeviceReport:
             "output_bytes": self.output_bytes,
             "flash_bytes": self.flash_bytes,
             "ram_bytes": self.ram_bytes,
+            "limits": dict(self.limits),
             "layers": [
                 {
                     "path": layer.path,

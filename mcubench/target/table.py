@@ -72,8 +72,18 @@ def _print_totals(report: DeviceReport, console: Console) -> None:
     )
     if report.device is not None:
         _print_device(report, report.device, console)
+    for name, limit in report.limits.items():
+        _print_budget(report, name, limit, console)
     say(console, f"instructions: exact, mean of {found.counted} samples", style="dim")
     say(console, _cycles_note(report), style="dim")
+
+
+def _print_budget(report: DeviceReport, name: str, limit: int, console: Console) -> None:
+    over = report.over_budget.get(name)
+    label = "RAM" if name == "ram" else name
+    verdict = "held" if over is None else f"OVER by {over:,} B"
+    what = f"budget of {label}, {bytes_text(limit)}: {verdict}, as measured"
+    say(console, what, style="green" if over is None else "bold red")
 
 
 def _estimated(report: DeviceReport) -> str:

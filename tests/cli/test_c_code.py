@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mcubench.cli.main import main
 from mcubench.cli.verbs import emulate
@@ -99,6 +100,32 @@ def test_a_run_on_a_device(digits_run: Path, tmp_path: Path, capsys: pytest.Capt
     assert f"added to {run / 'result.json'}" in printed.replace("\n", "")
 
 
+@pytest.mark.parametrize("source", ["options", "the run"])
+def test_budgets_hold_for_what_was_measured(
+    digits_run: Path, tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights fit into the budget, code and weights do not: flash that `profile` estimates has no code in it."""
+    run = tmp_path / "run"
+    shutil.copytree(digits_run, run)
+    row = read_result(run)
+    limit = row["flash_bytes"] + 512
+    options = ["--budget.flash", str(limit), "--budget.ram", "64 KiB"]
+    if source == "the run":
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["budget"] = {**config["budget"], "flash": limit, "ram": "64 KiB"}
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+        options = []
+    scored = run / row["checkpoint"]["path"]
+    assert emulated(scored, "--samples", "1", *options) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    measured = read_result(run)["measured"]
+    assert measured["limits"] == {"flash": limit, "ram": 65536}
+    assert f"OVER by {measured['flash_bytes'] - limit:,} B, as measured" in printed
+    assert "budget of RAM, 64.0 KiB: held, as measured" in printed
+    larger = ["--budget.flash", str(measured["flash_bytes"])]
+    assert emulated(scored, "--samples", "1", *larger) == 0, "an option wins over the run's"
+
+
 def test_a_byte_that_differs_is_exit_code_1(
     digits_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +143,7 @@ def test_a_byte_that_differs_is_exit_code_1(
         (["--device", "stm32f446", "--core", "cortex-m0"], "STM32F446RE has a cortex-m4: leave out --core cortex-m0"),
         (["--samples", "none"], "--samples must be a number from 1 on, or all; got none"),
         (["--samples", "0"], "--samples must be a number from 1 on, or all; got 0"),
+        (["--budget.flash", "much"], "much"),
         (["--dialect", "c89"], "--dialect must be one of c99"),
         (["--json", "."], "--json . is a folder; give a file"),
     ],

@@ -13,6 +13,7 @@ from rich.progress import track
 from torch import Tensor
 
 from mcubench.cli.options.c_project import add_dialect_option, c_project
+from mcubench.cli.options.measured_budget import add_budget_options, measured_limits
 from mcubench.cli.options.quantization import (
     Quantized,
     add_quantization_options,
@@ -41,7 +42,7 @@ from mcubench.target.table import print_device
 __all__ = ["run_emulate"]
 
 _SAMPLES = 1000
-_DIFFERS = 1  # exit code
+_FAILED = 1  # exit code
 
 
 def run_emulate(args: Sequence[str]) -> int:
@@ -51,7 +52,7 @@ def run_emulate(args: Sequence[str]) -> int:
         args: The words after ``emulate``.
 
     Returns:
-        0, or 1 if a byte differs from the integer graph's.
+        0, or 1 if a byte differs from the integer graph's or what was measured is over budget.
 
     Raises:
         UserError: For every mistake in the options, a package that is missing, and a model that has no integer form.
@@ -62,6 +63,7 @@ def run_emulate(args: Sequence[str]) -> int:
     check_quantization(config)
     device, core = _where(config)
     count = _count(config.samples)
+    limits = measured_limits(config, subject.checkpoint)
     for package in PACKAGES:
         load(package)  # now, not after the work
     pl.seed_everything(config.seed_everything or 0, verbose=False)
@@ -104,13 +106,14 @@ def run_emulate(args: Sequence[str]) -> int:
         output_bytes=found.integer.outputs[0].size,
         flash_estimate=profile_graph(found.graph, name, found.widths).flash_bytes,
         ram_planned=plan_arena(found.integer).peak,
+        limits=limits,
     )
     print_device(report, console)
     if subject.checkpoint is not None and (result := add_measured(subject.checkpoint, report.as_dict())) is not None:
         say(console, f"added to {shown(result)}")
     for target in write_targets(config, {"json": report.save_json}):
         say(console, f"wrote {shown(target)}")
-    return _DIFFERS if on_core.different else 0
+    return _FAILED if on_core.different or report.over_budget else 0
 
 
 def _add_options(parser: ArgumentParser) -> None:
@@ -120,6 +123,7 @@ def _add_options(parser: ArgumentParser) -> None:
         "--samples", type=str | None, metavar="N", help=f"how many test samples to run, or all; not set, {_SAMPLES:,}"
     )
     add_dialect_option(parser, "the core's")
+    add_budget_options(parser)
     add_quantization_options(parser)
     parser.add_argument("--json", type=str | None, metavar="FILE", help="write all figures to this file")
 

@@ -40,6 +40,7 @@ def compile_for(
     output: Path,
     flags: Sequence[str] = (),
     compiler: Compiler = "zig",
+    layout: Path | None = None,
 ) -> Path:
     """Compiles and links a program that starts by itself nowhere.
 
@@ -50,6 +51,7 @@ def compile_for(
         output: The ELF file to write.
         flags: More for the compiler.
         compiler: ``zig`` has no C library, and gets functions for copies; ``gcc`` takes newlib's.
+        layout: The linker's script; ``None`` for that of the emulator's memory.
 
     Returns:
         `output`.
@@ -61,10 +63,10 @@ def compile_for(
     here = resources.files("mcubench.target")
     with (
         resources.as_file(here.joinpath("runtime.c")) as runtime,
-        resources.as_file(here.joinpath("layout.ld")) as layout,
+        resources.as_file(here.joinpath("layout.ld")) as own,
     ):
         start, behind = _zig(core, runtime) if compiler == "zig" else _gcc(core)
-        linked = [f"-Wl,-e,{entry}", f"-Wl,-T,{layout}"]
+        linked = [f"-Wl,-e,{entry}", f"-Wl,-T,{layout or own}"]
         command = [*start, *_FLAGS, *linked, *flags, *map(str, sources), *behind, "-o", str(output)]
         done = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)  # noqa: S603
     if done.returncode:

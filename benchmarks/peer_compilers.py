@@ -2,8 +2,8 @@
 
     python -m benchmarks.peer_compilers [--write docs/target.md]
 
-BakeNN (PyPI, Apache-2.0) is installed in a temporary environment. It reads the files that `export --format tflite` writes, and
-is asked for its fastest kernels for the Cortex-M4; what it writes is compiled as ours is.
+BakeNN (PyPI, Apache-2.0) is installed in a temporary environment. It reads the files that `export --format tflite`
+writes, and is asked for its fastest kernels for the Cortex-M4; what it writes is compiled as ours is.
 """
 
 from __future__ import annotations

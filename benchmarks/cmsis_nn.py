@@ -87,7 +87,7 @@ class _Writer:
             target = self.places.setdefault(step.output, f"tensor_{number}")
             if target != "output":
                 self.constants.append(f"static int8_t {target}[{step.output.size}] __attribute__((aligned(8)));\n")
-            self._step(number, step, self.places[step.x], target)
+            self._step(number, step, self.places[self.program.bases[step.x]], target)
         lines = [
             '#include "arm_nnfunctions.h"',
             *self.constants,

@@ -12,14 +12,13 @@ import argparse
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import torch
 from rich.progress import track
 
-from benchmarks.command_line import exit_code
+from benchmarks.command_line import page_command, show
 from benchmarks.kernels import Model, models
-from benchmarks.tables import table, write_tables
+from benchmarks.tables import table
 from mcubench.codegen import generate
 from mcubench.quant.integer import predict
 from mcubench.target import CORES, Core
@@ -49,19 +48,13 @@ def run(options: argparse.Namespace) -> int:
     rows = [row(model, core) for model, core in track(todo, "cores")]
     head = "core | model | samples: | 8 bits: | 4 bits: | 2 bits: | seconds:"
     text = table(head, rows)
-    if options.write:
-        write_tables(options.write, {"bytes": text})
-    else:
-        print(text)
+    show(options, {"bytes": text})
     return int(any(not cell.startswith("0 of") for each in rows for cell in each[3:6]))
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="the data root; not set, as of mcubench")
-    parser.add_argument("--write", type=Path, help="the page whose table to replace")
-    return exit_code(run, parser)
+    return page_command(run, __doc__)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from benchmarks import cmsis_nn
-from benchmarks.command_line import exit_code
+from benchmarks.command_line import page_command, show
 from benchmarks.int8_witnesses import CALIBRATION, quickly_trained
-from benchmarks.tables import table, write_tables
+from benchmarks.tables import table
 from mcubench.codegen import Project, generate
 from mcubench.cost import BitWidths, profile_graph
 from mcubench.datamodules import HAPT, MNIST, TensorDataModule
@@ -189,20 +189,17 @@ def run(options: argparse.Namespace) -> int:
         "narrow": table("core | model | 8 bits: | [B]: | 4 bits: | [B]: | 2 bits: | [B]:", narrow(found)),
         "cycles": table("model | Cortex-M4: | Cortex-M0+: | Cortex-M0:", bounds(found)),
     }
-    if options.write:
-        write_tables(options.write, tables)
-    else:
-        print(*tables.values(), sep="\n\n")
+    show(options, tables)
     return 0
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--compiler", choices=["gcc", "zig"], help="of CMSIS-NN; not set, gcc where it is installed")
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="the data root; not set, as of mcubench")
-    parser.add_argument("--compiler", choices=["gcc", "zig"], help="of CMSIS-NN; not set, gcc where it is installed")
-    parser.add_argument("--write", type=Path, help="the page whose tables to replace")
-    return exit_code(run, parser)
+    return page_command(run, __doc__, _add_options)
 
 
 if __name__ == "__main__":

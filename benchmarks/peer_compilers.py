@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from benchmarks.command_line import exit_code
+from benchmarks.command_line import page_command, show
 from benchmarks.kernels import SAMPLES, Model, models, on_core
-from benchmarks.tables import table, write_tables
+from benchmarks.tables import table
 from mcubench.export.tflite import to_tflite
 from mcubench.quant.integer import predict
 from mcubench.target import CORES
@@ -125,19 +125,13 @@ def run(options: argparse.Namespace) -> int:
         "| its bytes that differ:",
         rows,
     )
-    if options.write:
-        write_tables(options.write, {"peers": text})
-    else:
-        print(text)
+    show(options, {"peers": text})
     return 0
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="the data root; not set, as of mcubench")
-    parser.add_argument("--write", type=Path, help="the page whose table to replace")
-    return exit_code(run, parser)
+    return page_command(run, __doc__)
 
 
 if __name__ == "__main__":

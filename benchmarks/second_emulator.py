@@ -23,9 +23,9 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from benchmarks.command_line import exit_code
+from benchmarks.command_line import page_command, show
 from benchmarks.kernels import Model, models
-from benchmarks.tables import table, write_tables
+from benchmarks.tables import table
 from mcubench.codegen import generate
 from mcubench.errors import UserError
 from mcubench.quant.integer import predict
@@ -153,19 +153,13 @@ def run(options: argparse.Namespace) -> int:
             bytes_ = "equal" if right else "DIFFER"
             rows.append([CORES[key].name, board.name, model.name, bytes_, f"{count:,}", f"{ours:,}"])
     text = table("core | board | model | bytes | QEMU counts: | `emulate` counts:", rows)
-    if options.write:
-        write_tables(options.write, {"qemu": text})
-    else:
-        print(text)
+    show(options, {"qemu": text})
     return int(not equal)
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="the data root; not set, as of mcubench")
-    parser.add_argument("--write", type=Path, help="the page whose table to replace")
-    return exit_code(run, parser)
+    return page_command(run, __doc__)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import mcubench
+from benchmarks import int8_table
 from benchmarks.hapt_costs import cost_tables
 from mcubench.cli.help import OVERVIEW, VERBS
 from mcubench.cli.main import main
@@ -154,6 +155,13 @@ def test_the_comparison_of_the_readme_is_the_one_that_is_printed(
         return re.sub(r"\d(\.\d)?e[+-]\d\d", "0", text).replace(backend, "tensorflow").split()
 
     assert words(block) == words(capsys.readouterr().out)
+
+
+def test_the_table_of_int8_operations_is_that_of_the_rules() -> None:
+    text = (REPOSITORY / "docs" / "quantization.md").read_text("utf-8")
+    (block,) = re.findall(r"<!-- int8 operations -->\n(.*?)<!-- end -->", text, re.DOTALL)
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in block.splitlines()[2:] if line]
+    assert rows == [[cell.strip() for cell in row] for row in int8_table.rows()], "run python -m benchmarks.int8_table"
 
 
 @pytest.mark.parametrize("table", ["traps", "training", "defaults", "versions"])

@@ -71,15 +71,17 @@ def plan(program: Program, functions: Sequence[Function]) -> Arena:
         functions: What computes each step.
     """
     outside = {program.bases[each] for each in (*program.inputs, *program.outputs)}
-    last = {each: number for number, step in enumerate(program.steps) for each in step.inputs if each in program.bases}
+    read = [[program.bases[each] for each in step.inputs if each in program.bases] for step in program.steps]
+    last: dict[Operand, int] = {each: number for number, bases in enumerate(read) for each in bases}
     tensors: dict[Operand, _Block] = {}
     working: dict[int, _Block] = {}
     for number, (step, function) in enumerate(zip(program.steps, functions, strict=True)):
         if function.scratch:
             working[number] = _Block(function.scratch, number, number)
         if step.output not in outside:
-            over = tensors.get(step.x) if function.lead is not None else None
-            free = over is not None and over.last == number and step.inputs.count(step.x) == 1
+            x = program.bases.get(step.x)
+            over = tensors.get(x) if x is not None and function.lead is not None else None
+            free = over is not None and over.last == number and read[number].count(x) == 1  # type: ignore[arg-type]
             before = (over, function.lead) if free else None
             end = last.get(step.output, number)
             tensors[step.output] = _Block(step.output.size, number, end, before)  # type: ignore[arg-type]

@@ -204,6 +204,23 @@ class Positions:
         last = (self.count[axis] * self.pooled[axis] - 1) * self.stride[axis]
         return self.before[axis] == 0 and last + (self.window[axis] - 1) * self.step[axis] < self.size[axis]
 
+    @property
+    def numbers(self) -> dict[str, int]:
+        """What loops over positions need, by the names that templates have for it."""
+        return {
+            "height": self.size[0],
+            "width": self.size[1],
+            "down": self.count[0],
+            "across": self.count[1],
+            "stride_down": self.stride[0],
+            "stride_across": self.stride[1],
+            "top": self.before[0],
+            "left": self.before[1],
+            "pool_down": self.pooled[0],
+            "pool_across": self.pooled[1],
+            "parts": self.pooled[0] * self.pooled[1],
+        }
+
     def first(self, axis: int, index: int) -> int:
         """The first row or column of the input that an output needs."""
         return max(0, index * self.pooled[axis] * self.stride[axis] - self.before[axis])

@@ -22,7 +22,7 @@ class Step:
     Attributes:
         path: Path of the module; that of the layer, where pooling or padding is part of it.
         kernel: The kernel, with padding that stood before it.
-        inputs: What it reads.
+        inputs: What it reads, in the shape in which it does; where it lies, `Program.bases` knows.
         output: What it writes.
         pool: Maxima that are taken of sums before they are rescaled, which gives the same codes: rescaling is monotone.
     """
@@ -65,7 +65,8 @@ def program_of(graph: IntegerGraph, pooled: bool = True) -> Program:
     """Joins what is computed together, and leaves out what computes nothing.
 
     Padding with zeros becomes the convolution's own, max-pooling over windows side by side is part of the convolution
-    before it, and a reshape is another name for the same bytes, unless it leads from an input to an output.
+    before it, and a reshape is another name for the same bytes, unless it leads from an input to an output; so are
+    places in a table.
 
     Args:
         graph: The graph.
@@ -83,9 +84,10 @@ def program_of(graph: IntegerGraph, pooled: bool = True) -> Program:
         if _is_another_name(node, graph, bases):
             bases[node.output] = bases[node.inputs[0]]
             continue
-        inputs = tuple(bases.get(each, each) for each in node.inputs)
-        step = Step(node.path, node.kernel, inputs, node.output)
-        before = made.get(step.x)
+        step = Step(node.path, node.kernel, node.inputs, node.output)
+        before = made.get(bases.get(step.x, step.x))
+        if before is not None and before.output.shape != step.x.shape:
+            before = None  # reshaped in between
         if before is not None and (joined := _joined(before, step, pooled)) is not None:
             steps.remove(before)
             step = joined
@@ -97,8 +99,10 @@ def program_of(graph: IntegerGraph, pooled: bool = True) -> Program:
 
 def _is_another_name(node: IntegerNode, graph: IntegerGraph, bases: Mapping[Operand, IntegerTensor]) -> bool:
     """Whether a node reshapes what may keep its place: an output has one of its own, and so has an input."""
-    source = bases.get(node.inputs[0])
-    if type(node.kernel).__name__ != "Reshape" or source is None:
+    source, kind = bases.get(node.inputs[0]), type(node.kernel).__name__
+    if kind == "Places":
+        return True  # in a table that codes are looked up in as they are
+    if kind != "Reshape" or source is None:
         return False
     taken = {*graph.inputs, *(bases[each] for each in graph.outputs if each in bases and each is not node.output)}
     return node.output not in graph.outputs or source not in taken
@@ -108,7 +112,7 @@ def _joined(before: Step, step: Step, pooled: bool) -> Step | None:
     """Two steps as one, if that computes the same."""
     if step.kind in _CONVOLUTIONS and before.kind == "Pad":
         around = before.kernel.padding  # type: ignore[attr-defined]
-        if before.kernel.lowest or any(around[0]) or any(around[3]):  # type: ignore[attr-defined]
+        if before.kernel.code is not None or any(around[0]) or any(around[3]):  # type: ignore[attr-defined]
             return None
         padding = tuple(
             (own[0] + put[0], own[1] + put[1])

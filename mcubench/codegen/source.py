@@ -104,7 +104,7 @@ def _calls(program: Program, layers: list[Layer], functions: list[Function], are
     places |= {tensor: f"bytes + {offset}" for tensor, offset in arena.offsets.items()}
     calls = []
     for number, (step, layer, function) in enumerate(zip(program.steps, layers, functions, strict=True)):
-        read = [places[each] for each in step.inputs if each in places]
+        read = [places[program.bases[each]] for each in step.inputs if each in program.bases]
         working = [f"(int32_t *)(void *)(bytes + {arena.scratch[number]})"] if function.scratch else []
         calls.append(f"    {layer.name}({', '.join([*read, places[step.output], *working])});")
     return calls

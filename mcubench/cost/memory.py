@@ -15,7 +15,7 @@ __all__ = ["ALIGNMENT", "Buffer", "MemoryPlan", "Placement", "place", "plan_buff
 ALIGNMENT = 16  # bytes, of every buffer's start: MicroArenaBufferAlignment() of TFLite Micro
 
 # Nodes that can write over their input: each output element is computed from the input element at its place.
-_IN_PLACE = (ops.Activation, ops.Elementwise, ops.BatchNorm)
+_IN_PLACE = (ops.Activation, ops.Function, ops.Elementwise, ops.BatchNorm)
 
 
 @dataclass(frozen=True)

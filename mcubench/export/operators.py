@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from mcubench.quant.grid import ACTIVATION_MIN
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import Constant, IntegerNode, Kernel
 from mcubench.quant.integer.kernels.common import Pairs
@@ -31,6 +30,12 @@ _INT8_VERSION = 2
 # Kernels that are their operator's name alone, with the table of options that it has, if it has one.
 _WITHOUT_FIELDS: dict[type[Kernel], tuple[str, str]] = {
     kernels.Requantize: ("QUANTIZE", "QuantizeOptions"),
+    kernels.Places: ("QUANTIZE", "QuantizeOptions"),
+    kernels.Absolute: ("ABS", "AbsOptions"),
+    kernels.Maximum: ("MAXIMUM", "MaximumMinimumOptions"),
+    kernels.Minimum: ("MINIMUM", "MaximumMinimumOptions"),
+    kernels.PRelu: ("PRELU", ""),
+    kernels.LogSoftmax: ("LOG_SOFTMAX", "LogSoftmaxOptions"),
     kernels.Relu: ("RELU", ""),
     kernels.Relu6: ("RELU6", ""),
     kernels.Logistic: ("LOGISTIC", ""),
@@ -175,10 +180,32 @@ def _(kernel: kernels.Concatenate, node: IntegerNode) -> _Described:
 
 @_describe.register
 def _(kernel: kernels.Pad, node: IntegerNode) -> _Described:
-    if not kernel.lowest:
+    if kernel.code is None:
         return "PAD", "PadOptions", {}, (*node.inputs, kernel.padding)
-    lowest = Constant(f"{node.output.name}.lowest", torch.tensor([ACTIVATION_MIN], dtype=torch.int8), node.output.grid)
-    return "PADV2", "PadV2Options", {}, (*node.inputs, kernel.padding, lowest)
+    around = Constant(f"{node.output.name}.around", torch.tensor([kernel.code], dtype=torch.int8), node.output.grid)
+    return "PADV2", "PadV2Options", {}, (*node.inputs, kernel.padding, around)
+
+
+@_describe.register
+def _(kernel: kernels.Gather, node: IntegerNode) -> _Described:
+    return "GATHER", "GatherOptions", {"axis": kernel.axis, "batchDims": 0}, (*node.inputs, kernel.places)
+
+
+@_describe.register
+def _(kernel: kernels.Lookup, node: IntegerNode) -> _Described:
+    results = Constant(f"{node.output.name}.results", kernel.results, node.output.grid)
+    return "GATHER", "GatherOptions", {"axis": 0, "batchDims": 0}, (results, *node.inputs)
+
+
+@_describe.register
+def _(kernel: kernels.Sum, node: IntegerNode) -> _Described:
+    return "SUM", "ReducerOptions", {"keepDims": True}, (*node.inputs, kernel.axes)
+
+
+@_describe.register
+def _(kernel: kernels.ResizeBilinear, node: IntegerNode) -> _Described:
+    fields = {"alignCorners": kernel.align_corners, "halfPixelCenters": not kernel.align_corners}
+    return "RESIZE_BILINEAR", "ResizeBilinearOptions", fields, (*node.inputs, node.output.shape[1:3])
 
 
 @_describe.register

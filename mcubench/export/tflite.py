@@ -57,6 +57,7 @@ def operators_of(graph: IntegerGraph) -> list[str]:
 class _Writer:
     def __init__(self, graph: IntegerGraph) -> None:
         self.schema = load("ai_edge_litert.schema_py_generated")
+        self.types = {1: self.schema.TensorType.INT8, 4: self.schema.TensorType.INT32}  # by bytes of an element
         self.graph = graph
         self.tensors: list[Any] = []
         self.buffers: list[Any] = [self.schema.BufferT()]  # the first is the empty one, by convention
@@ -123,7 +124,7 @@ class _Writer:
         if tensor not in self.indices:
             grid = tensor.grid
             self.indices[tensor] = self.tensor(
-                tensor.name, tensor.shape, self.schema.TensorType.INT8, [grid.scale], [grid.zero_point], 0
+                tensor.name, tensor.shape, self.types[tensor.width], [grid.scale], [grid.zero_point], 0
             )
         return self.indices[tensor]
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from mcubench.graph import ops
 from mcubench.graph.ir import Graph, Input, Op, Operand, Unknown, Value, Weight
 
-__all__ = ["interpret"]
+__all__ = ["interpret", "nearest_places", "padded_places"]
 
 
 class _Context:
@@ -208,6 +208,12 @@ def _(op: ops.Elementwise, at: _Context) -> Tensor:
 
 
 @_run.register
+def _(op: ops.Function, at: _Context) -> Tensor:
+    result: Tensor = interpret(op.body, at.x)[0]
+    return result
+
+
+@_run.register
 def _(op: ops.Softmax, at: _Context) -> Tensor:
     x = at.x
     if op.causal:
@@ -285,13 +291,17 @@ def _(op: ops.Pad, at: _Context) -> Tensor:
         return F.pad(at.x, around, value=op.value)
     x = at.x
     for axis, (before, after) in enumerate(op.padding, 1):
-        size = x.shape[axis]
-        places = torch.arange(-before, size + after)
-        if op.mode == "reflect" and size > 1:  # there and back, without the edges twice
-            places = (places + size - 1) % (2 * size - 2) - (size - 1)
-            places = places.abs()
-        x = x.index_select(axis, places % size if op.mode == "circular" else places.clamp(0, size - 1))
+        x = x.index_select(axis, torch.tensor(padded_places(op.mode, x.shape[axis], before, after)))
     return x
+
+
+def padded_places(mode: str, size: int, before: int, after: int) -> list[int]:
+    """Where along an axis of a size the elements of a padded one come from; `mode` is not ``constant``."""
+    places = torch.arange(-before, size + after)
+    if mode == "reflect" and size > 1:  # there and back, without the edges twice
+        places = ((places + size - 1) % (2 * size - 2) - (size - 1)).abs()
+    found: list[int] = (places % size if mode == "circular" else places.clamp(0, size - 1)).tolist()
+    return found
 
 
 @_run.register
@@ -332,6 +342,14 @@ def _(op: ops.Resize, at: _Context) -> Tensor:
         return F.interpolate(x, op.size, mode=op.mode, align_corners=op.align_corners)
 
     return at.spatial(kernel, len(op.size))
+
+
+def nearest_places(mode: str, size: int, out: int, scale: float | None = None) -> list[int]:
+    """Where along an axis of a size the elements of a resized one come from, by ``nearest`` or ``nearest-exact``."""
+    places = torch.arange(size, dtype=torch.float32).reshape(1, 1, size)  # exact below 2^24
+    given = {"size": out} if scale is None else {"scale_factor": scale, "recompute_scale_factor": False}
+    found: list[int] = F.interpolate(places, mode=mode, **given).flatten().long().tolist()
+    return found
 
 
 @_run.register

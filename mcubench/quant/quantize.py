@@ -69,7 +69,7 @@ def _grids(groups: GridGroups, ranges: Mapping[Value, Range]) -> dict[int, Grid]
     """The grid of each group: fixed, or that of all ranges of its values together."""
     bounds: dict[int, Range] = {}
     for value, (low, high) in ranges.items():
-        if (group := groups.of.get(value)) is not None:
+        if (group := groups.of.get(value)) is not None and value not in groups.clipped:
             before = bounds.get(group, (low, high))
             bounds[group] = min(before[0], low), max(before[1], high)
     grids = dict(groups.fixed)

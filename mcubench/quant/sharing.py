@@ -16,7 +16,12 @@ MOVES = (
 )  # fmt: skip
 
 # Output grids that TFLite's quantisation specification fixes, by what is computed.
-_FIXED = {"sigmoid": Grid(1 / 256, -128), "tanh": Grid(1 / 128, 0), "softmax": Grid(1 / 256, -128)}
+_FIXED = {
+    "sigmoid": Grid(1 / 256, -128),
+    "tanh": Grid(1 / 128, 0),
+    "softmax": Grid(1 / 256, -128),
+    "log_softmax": Grid(1 / 16, 127),
+}
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,12 @@ class GridGroups:
     Attributes:
         of: The number of each value's group.
         fixed: The grids that are not for data to choose, by group.
+        clipped: Values whose range does not count, as all that is read of them is clamped: saturation does that.
     """
 
     of: dict[Value, int]
     fixed: dict[int, Grid]
+    clipped: frozenset[Value]
 
     @property
     def count(self) -> int:
@@ -64,29 +71,49 @@ def group_values(graph: Graph) -> GridGroups:
                 parent[ours] = theirs
     numbers: dict[Value, int] = {}
     of = {value: numbers.setdefault(root(value), len(numbers)) for value in list(parent)}
-    return GridGroups(of, {of[value]: grid for value, grid in fixed.items()})
+    return GridGroups(of, {of[value]: grid for value, grid in fixed.items()}, _clipped(graph))
 
 
 def _kept(node: Node) -> Iterator[Value]:
     """The inputs of a node that its output shares a grid with."""
-    if isinstance(node.op, (*MOVES, ops.Pool, ops.AdaptivePool)) or is_mean_over_positions(node) or _clips(node):
+    if isinstance(node.op, (*MOVES, ops.Pool, ops.AdaptivePool)) or _reduces(node) or _clips(node):
         yield node.inputs[0]
     elif isinstance(node.op, ops.Concat):
         yield from node.inputs
 
 
-def is_mean_over_positions(node: Node) -> bool:
-    """Whether a node is the mean over all spatial axes, channels last, which average pooling computes."""
-    op, rank = node.op, len(node.inputs[0].shape) if node.inputs else 0
-    return isinstance(op, ops.Reduce) and op.kind == "mean" and rank > 1 and op.axes == tuple(range(rank - 1))
+def _reduces(node: Node) -> bool:
+    """Whether a node is a mean or a maximum, which are pooling."""
+    return isinstance(node.op, ops.Reduce) and node.op.kind in ("mean", "amax")
 
 
 def _clips(node: Node) -> bool:
-    """Whether a node clips by the kernel RELU6, which does not rescale."""
-    return isinstance(node.op, ops.Activation) and node.op.kind == "relu6"
+    """Whether a node clips by RELU6, MAXIMUM or MINIMUM, which do not rescale."""
+    return isinstance(node.op, ops.Activation) and node.op.kind in ("relu6", "clamp")
+
+
+def _clipped(graph: Graph) -> frozenset[Value]:
+    """Values that are read by clamps alone, also through maxima and moves."""
+    consumers = graph.consumers()
+    found: set[Value] = set()
+    for node in reversed(graph.nodes):
+        for value in node.inputs:
+            if value not in graph.inputs and value not in graph.outputs and all(
+                _clamps(reader) or (_keeps_order(reader) and reader.output in found) for reader in consumers[value]
+            ):  # fmt: skip
+                found.add(value)
+    return frozenset(found)
+
+
+def _clamps(node: Node) -> bool:
+    return isinstance(node.op, ops.Activation) and node.op.kind == "clamp"
+
+
+def _keeps_order(node: Node) -> bool:
+    return isinstance(node.op, (ops.Reshape, ops.Permute)) or (isinstance(node.op, ops.Pool) and node.op.kind == "max")
 
 
 def _fixed(node: Node) -> Grid | None:
     if isinstance(node.op, ops.Activation):
         return _FIXED.get(node.op.kind)
-    return _FIXED["softmax"] if isinstance(node.op, ops.Softmax) and not node.op.log else None
+    return _FIXED["log_softmax" if node.op.log else "softmax"] if isinstance(node.op, ops.Softmax) else None

@@ -139,13 +139,14 @@ class TestTraining:
         trainer(tmp_path, float_best, max_epochs=4, enable_checkpointing=True).fit(net(Worse), MyData())
         assert Path(float_best.best_model_path).name == "epoch=0.ckpt"
 
-    def test_what_trains_but_has_no_kernel_is_said_at_once(self, tmp_path: Path) -> None:
+    def test_a_function_without_a_kernel_of_its_own_is_trained_and_has_a_form(self, tmp_path: Path) -> None:
         class Smooth(MyNet):
             def forward(self, x: Tensor) -> Tensor:
                 return nn.functional.gelu(super().forward(x))
 
-        with pytest.warns(UserWarning, match=r"can't become a .tflite: \(root\): gelu can't be computed in int8"):
-            fit(tmp_path, QuantizationAwareTraining(), net(Smooth), max_epochs=1)
+        qat = QuantizationAwareTraining()
+        trainer = fit(tmp_path, qat, net(Smooth), max_epochs=1)
+        assert "gelu:0" in qat.state_dict()["ranges"], trainer
 
     def test_narrow_activations_have_no_kernel_either(self, tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match=r"can't become a .tflite: TFLite Micro has no activations of 4 bits"):
@@ -473,8 +474,8 @@ class TestErrors:
             (CallsForwardItself, r"computes with net\.0\.weight outside of its forward"),
             (CallsLayersInValidation, r"computes with net\.0\.weight outside of its forward"),
             (NeverForward, r"training_step never called forward.* self\(x\)"),
-            (Recurrent, "does not reach memory: GRU"),
-            (Attention, "does not reach attention: MatMul"),
+            (Recurrent, "would train what has no integer form: memory: GRU"),
+            (Attention, "would train what has no integer form: attention: MatMul"),
             (AuxiliaryHead, r"forward called linear 3 times, and 2 times when it was traced \(in net\.0, net\.3\)"),
             (AlwaysEvaluating, "learned no ranges in epoch 0.*AlwaysEvaluating must be in training mode"),
             (NotFinite, r"\(input:0\) are not finite"),

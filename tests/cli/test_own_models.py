@@ -54,6 +54,7 @@ def number() -> int:
 
 narrow = functools.partial(Net, width=3)
 ready = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+normalised = nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.LayerNorm(12), nn.Linear(12, 10))
 five_classes = nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
 channels_last = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(84, 10))
 
@@ -174,6 +175,15 @@ def test_a_function_that_returns_a_lightning_module_is_trained_as_it_says(workpl
     options = ["--model", "tests.cli.test_own_models.made_to_train", "--data", "tests.foreign.MyData"]
     row = run_of(*options, "--model.width", "3", *FEW[:4])
     assert (row["model"]["name"], row["params"]) == ("MyNet", 4 * 3 + 3 + 3 * 2 + 2)
+
+
+@pytest.mark.parametrize(("model", "suggested"), [("ready", True), ("normalised", False)])
+def test_quantize_is_suggested_for_what_it_takes(
+    workplace: Path, capsys: pytest.CaptureFixture[str], model: str, suggested: bool
+) -> None:
+    run_of("--model", f"tests.cli.test_own_models.{model}", *FEW)
+    assert ("mcubench quantize" in capsys.readouterr().out) == suggested
+    assert main(["quantize", "--ckpt_path", "best"]) == (0 if suggested else 2)
 
 
 def test_softmax_before_the_loss_is_named(workplace: Path) -> None:

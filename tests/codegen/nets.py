@@ -10,7 +10,7 @@ from torch import nn
 from mcubench.quant import IntegerGraph
 from tests.codegen.host import Case, case
 from tests.graph.compare import randomised
-from tests.quant.test_kernels import NETS
+from tests.quant.nets import BEHIND, NETS
 from tests.quant.witness import quantized, seeded
 
 WIDER: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
@@ -35,11 +35,11 @@ WIDER: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
 def graphs() -> dict[str, tuple[IntegerGraph, torch.Tensor]]:
     """Integer graphs and samples."""
     found = {}
-    nets = {name: (make(), shape) for name, (make, shape, _) in NETS.items()} | WIDER
+    nets = {name: (make(), shape) for name, (make, shape, _) in (NETS | BEHIND).items()} | WIDER
     for name, (made, shape) in nets.items():
         torch.manual_seed(0)
         module, x = randomised(made), 2 * seeded(32, *shape)
-        for bits in (8, 4, 2) if any(True for _ in module.parameters()) else (8,):
+        for bits in (8, 4, 2) if name not in BEHIND and any(True for _ in module.parameters()) else (8,):
             found[f"{name}, {bits} bits"] = quantized(module, x, bits), x
     return found
 

@@ -23,7 +23,14 @@ NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
 MAXIMA = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
 AVERAGES = {1: nn.AvgPool1d, 2: nn.AvgPool2d}
 ADAPTIVE = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d}
-ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Tanh, nn.GELU, nn.Hardswish, nn.LeakyReLU)
+ACTIVATIONS: tuple[Callable[[], nn.Module], ...] = (
+    nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Tanh, nn.GELU, nn.Hardswish, nn.LeakyReLU
+)  # fmt: skip
+# Those of the integer graph that are kernels of their own, tables, and saturation.
+INT8_ACTIVATIONS: tuple[Callable[[], nn.Module], ...] = (
+    *ACTIVATIONS, nn.SiLU, nn.Hardsigmoid, nn.Mish, nn.ELU, nn.Softplus, nn.PReLU, lambda: nn.Hardtanh(-0.5, 2.0),
+)  # fmt: skip
+UPSAMPLED = {1: ("nearest", "linear"), 2: ("nearest", "bilinear")}
 
 
 class Residual(nn.Module):
@@ -83,8 +90,7 @@ def architectures(draw: st.DrawFn, int8: bool = False) -> tuple[nn.Module, Tenso
 
     Args:
         draw: Hypothesis'.
-        int8: Leave out what TFLite Micro has no int8 kernel for whatever its options: recurrent layers, GELU, padding
-            by replication, adaptive pooling in windows of different sizes. A net with one of them tells nothing there.
+        int8: Leave out what has no int8 kernel whatever its options, recurrent layers, and draw from more of what has.
     """
     torch.manual_seed(draw(st.integers(0, 2**16)))
     rank = draw(st.sampled_from([1, 2]))
@@ -105,7 +111,7 @@ def architectures(draw: st.DrawFn, int8: bool = False) -> tuple[nn.Module, Tenso
 
 
 @st.composite
-def part(draw: st.DrawFn, shape: tuple[int, ...], int8: bool) -> nn.Module:  # noqa: PLR0911 one for each kind
+def part(draw: st.DrawFn, shape: tuple[int, ...], int8: bool) -> nn.Module:  # noqa: PLR0911, PLR0912 one for each kind
     channels, *size = shape
     rank = len(size)
     choices = [
@@ -119,7 +125,7 @@ def part(draw: st.DrawFn, shape: tuple[int, ...], int8: bool) -> nn.Module:  # n
         "residual",
         "doubled",
     ]
-    choices += ["adaptive", "transposed", "padding", *([] if int8 else ["recurrent"]), "block"]
+    choices += ["adaptive", "transposed", "padding", "block", *(["shuffle", "upsample"] if int8 else ["recurrent"])]
     kind = draw(st.sampled_from(choices))
     if kind == "convolution":
         return draw(convolution(shape))
@@ -146,15 +152,22 @@ def part(draw: st.DrawFn, shape: tuple[int, ...], int8: bool) -> nn.Module:  # n
     if kind == "doubled":
         return Doubled(draw(same_shape(shape)), draw(st.integers(1, rank))) if channels < 12 else nn.Identity()
     if kind == "adaptive":
-        outputs_of = {each: [n for n in range(1, each + 1) if not int8 or each % n == 0] for each in size}
-        return ADAPTIVE[rank](tuple(draw(st.sampled_from(outputs_of[each])) for each in size))
+        most = 7 if int8 else 13  # windows of different sizes are pooled one by one, up to 49
+        return ADAPTIVE[rank](tuple(draw(st.integers(1, min(each, most))) for each in size))
+    if kind == "shuffle":
+        return nn.ChannelShuffle(draw(st.sampled_from([each for each in (1, 2, 3, channels) if channels % each == 0])))
+    if kind == "upsample":
+        mode = draw(st.sampled_from(UPSAMPLED[rank])) if max(size) <= 13 else "nearest"
+        return nn.Upsample(size=tuple(draw(st.integers(1, 2 * each)) for each in size), mode=mode)
     if kind == "transposed":
         groups = draw(st.sampled_from([each for each in (1, 2, channels) if channels % each == 0]))
         outputs = groups * draw(st.integers(1, 2))
-        return TRANSPOSED[rank](channels, outputs, draw(st.integers(1, 3)), draw(st.integers(1, 2)), groups=groups)
+        kernel, stride = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+        padding = draw(st.integers(0, (kernel - 1) // 2)) if int8 and min(size) > 1 else 0
+        return TRANSPOSED[rank](channels, outputs, kernel, stride, padding, groups=groups)
     if kind == "padding":
         modes = {1: [nn.ZeroPad1d, nn.ReplicationPad1d], 2: [nn.ZeroPad2d, nn.ReplicationPad2d]}
-        mode = draw(st.sampled_from(modes[rank][: 1 if int8 else None]))
+        mode = draw(st.sampled_from(modes[rank]))
         least = 0 if mode in (nn.ZeroPad1d, nn.ZeroPad2d) else 1  # test_trace has nothing to replicate
         return mode(tuple(draw(st.integers(least, 2)) for _ in range(2 * rank)))
     if kind == "recurrent":
@@ -169,7 +182,7 @@ def _shape(layer: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @st.composite
 def activation(draw: st.DrawFn, int8: bool) -> nn.Module:
-    return draw(st.sampled_from([each for each in ACTIVATIONS if not (int8 and each is nn.GELU)]))()
+    return draw(st.sampled_from(INT8_ACTIVATIONS if int8 else ACTIVATIONS))()
 
 
 @st.composite

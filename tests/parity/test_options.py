@@ -68,6 +68,16 @@ def each(name: str, *values: Any) -> dict[str, list[dict[str, Any]]]:
     return {name: [{name: value} for value in values]}
 
 
+def function(*steps: Op) -> Graph:
+    """Steps one after the other, each of a single value."""
+    values = [Value(f"v{number}", (), torch.float32) for number in range(len(steps) + 1)]
+    nodes = [
+        Node(after.name, op, (before,), (after,), "")
+        for op, before, after in zip(steps, values, values[1:], strict=False)
+    ]
+    return Graph(tuple(nodes), (values[0],), (values[-1],))
+
+
 CONV = ops.Conv(weight(6, 2, 3, 2), weight(6), (1, 1), ((0, 1), (2, 0)), (1, 1), 2)
 DEPTHWISE = ops.DepthwiseConv(weight(4, 1, 3, 2), weight(4), (1, 1), ((0, 1), (2, 0)), (1, 1), 4)
 TRANSPOSED = ops.TransposedConv(weight(4, 3, 3, 3), weight(6), (2, 3), (1, 1), (0, 0), (1, 1), 2)
@@ -240,6 +250,11 @@ CASES: dict[str, Case] = {
             "keywords": [{"kind": "add.Tensor", "operands": (X, Y), "keywords": (("alpha", 3.0),)}],
             **each("activation", "relu"),
         },
+    ),
+    "function": Case(
+        ops.Function(function(ops.Activation("tanh"))),
+        ((5, 4),),
+        each("body", function(ops.Elementwise("mul.Tensor", (X, weight())), ops.Activation("tanh"))),
     ),
     "softmax": Case(
         ops.Softmax(1),

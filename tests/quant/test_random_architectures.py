@@ -20,15 +20,11 @@ from tests.quant.witness import check
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same.:UserWarning")
 
 REFUSED = re.compile(
-    r"(gelu|relu_n1_to_1) can't be computed in int8: none of the int8 kernels that are used here computes it"
-    r"|(Bidirectional )?(LSTM|GRU) can't be computed in int8: recurrent layers are not quantised yet"
-    r"|TransposedConv [^:]+ can't be computed in int8: only transposed convolutions without padding"
-    r"|Pad can't be computed in int8: only padding with zeros"
-    r"|Average\w* [^:]+ can't be computed in int8: an average "
-    r"|AdaptivePool can't be computed in int8: its windows are not all alike"
-    r"|Softmax can't be computed in int8: (only softmax over the last axis|it is over \d+ values)"
-    r"|Reduce mean can't be computed in int8: it is over "
-    r"|BatchNorm can't be computed in int8: its input has shape"
+    r"(Bidirectional )?(LSTM|GRU) can't be computed in int8: recurrent layers are not quantised yet"
+    r"|TransposedConv [^:]+ can't be computed in int8: only transposed convolutions without dilation and groups"
+    r"|Average\w* [^:]+ can't be computed in int8: an average over padding whose last window is not full"
+    r"|(Average\w* [^:]+|AdaptivePool) can't be computed in int8: its windows are not all alike"
+    r"|Softmax can't be computed in int8: it is over \d+ values"
 )
 
 

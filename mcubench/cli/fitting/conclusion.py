@@ -18,7 +18,7 @@ from rich.console import Console
 from mcubench.callbacks import EpochTimer, MACs, Threads
 from mcubench.callbacks.trained_widths import quantization_of, trained_widths
 from mcubench.cli.fitting.next_commands import next_commands
-from mcubench.cli.fitting.other_form import other_form
+from mcubench.cli.fitting.other_form import can_be_quantized, other_form
 from mcubench.cli.fitting.scored_weights import take_scored_weights
 from mcubench.cli.fitting.scoring import IN_FLOAT, PARTS, Scoring, as_trained
 from mcubench.cli.fitting.searched import searched_options
@@ -133,7 +133,8 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         names = getattr(fit.datamodule, "class_names", None) or [str(label) for label in range(len(test.confusion))]
         title = f"{type(model).__name__}, test set: {100 * test.accuracy:.2f} %"
         plot_confusion(test.confusion, names, title, folder / "confusion.png")
-    print_result(result, folder, time.perf_counter() - fit.started, next_commands(result, folder), console)
+    hints = next_commands(result, folder, can_be_quantized(model, scoring))
+    print_result(result, folder, time.perf_counter() - fit.started, hints, console)
 
 
 def _params(model: pl.LightningModule, costs: MACs) -> int:

@@ -18,12 +18,13 @@ __all__ = ["next_commands"]
 _RUN = "python -m mcubench"
 
 
-def next_commands(result: Result, folder: Path) -> list[str]:
+def next_commands(result: Result, folder: Path, quantizable: bool) -> list[str]:
     """The commands, each perhaps with a remark behind ``#``.
 
     Args:
         result: What the fit came to.
         folder: The run's folder.
+        quantizable: Whether ``quantize`` takes the model.
     """
     data = result.data["name"] if result.data else None
     ours = str(result.model["class_path"]).startswith(("mcubench.models.", "mcubench.baselines."))
@@ -39,10 +40,10 @@ def next_commands(result: Result, folder: Path) -> list[str]:
         model = _short_model(result)
         if model is not None:  # MNIST is of the same shape as digits are, where nobody says another size
             hints.append(f"{_RUN} fit --model {model} --data MNIST")
-    return hints + _measuring(result, folder)
+    return hints + _measuring(result, folder, quantizable)
 
 
-def _measuring(result: Result, folder: Path) -> list[str]:
+def _measuring(result: Result, folder: Path, quantizable: bool) -> list[str]:
     """What to do with the checkpoint, where there is one and a test set."""
     if (path := result.checkpoint["path"]) is None or result.accuracy.get("test") is None:
         return []
@@ -51,7 +52,8 @@ def _measuring(result: Result, folder: Path) -> list[str]:
     checkpoint = Path(path).stem if newest else shlex.quote(shown(folder / path))
     classical = str(result.model["class_path"]).startswith("mcubench.baselines.")
     what = "what fewer bits cost" if classical else "the same model in int8"
-    return [f"{_RUN} test --ckpt_path {checkpoint}", f"{_RUN} quantize --ckpt_path {checkpoint}    # {what}"]
+    quantize = [f"{_RUN} quantize --ckpt_path {checkpoint}    # {what}"] if quantizable else []
+    return [f"{_RUN} test --ckpt_path {checkpoint}", *quantize]
 
 
 _BY_NAME = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")

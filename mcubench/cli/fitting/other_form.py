@@ -17,10 +17,10 @@ from mcubench.graph import deploy, trace
 from mcubench.quant.grid import WEIGHT_BITS
 from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.quant.integer.run import predict
-from mcubench.quant.quantize import quantize
+from mcubench.quant.quantize import check_kernels, quantize
 from mcubench.results.form import FLOAT, form_of
 
-__all__ = ["other_form"]
+__all__ = ["can_be_quantized", "other_form"]
 
 ACTIVATION_BITS = 8  # of the integer graph
 MOST_MACS = 50_000_000  # of a sample that is scored unasked: a thousand million a second are computed exactly
@@ -86,6 +86,18 @@ def other_form(
         return None
     how = f"quantised after training, with ranges of {len(samples[0]):,} training samples (minmax)"
     return {"form": form_of(priced), "how": how, **found}
+
+
+def can_be_quantized(model: LightningModule, scoring: Scoring) -> bool:
+    """Whether ``quantize`` has a form of a model: a classical one always, a network if all of it has kernels."""
+    if hasattr(model, "float_estimator"):
+        return True
+    try:
+        samples = tuple(each.to(model.device) for each in first_training_inputs(scoring.source, 1))
+        check_kernels(deploy(trace(model, samples if len(samples) > 1 else samples[0])))
+    except Exception:  # somebody's module may be anything
+        return False
+    return True
 
 
 def _scores(module: nn.Module, scoring: Scoring) -> dict[str, Any]:

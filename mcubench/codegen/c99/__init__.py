@@ -1,6 +1,29 @@
 """C for any core: nothing but ISO C99, and what a compiler knows."""
 
-from mcubench.codegen.c99 import convolution, dense, depthwise, elementwise, moves, pooling, softmax, transposed
+from mcubench.codegen.c99 import (
+    convolution,
+    dense,
+    depthwise,
+    elementwise,
+    moves,
+    pooling,
+    reductions,
+    resizing,
+    softmax,
+    transposed,
+)
 from mcubench.codegen.c99.table import EMITTERS
 
-__all__ = ["EMITTERS", "convolution", "dense", "depthwise", "elementwise", "moves", "pooling", "softmax", "transposed"]
+__all__ = [
+    "EMITTERS",
+    "convolution",
+    "dense",
+    "depthwise",
+    "elementwise",
+    "moves",
+    "pooling",
+    "reductions",
+    "resizing",
+    "softmax",
+    "transposed",
+]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from mcubench.codegen.c99.outputs import manner, outputs_table
 from mcubench.codegen.c99.table import EMITTERS
 from mcubench.codegen.layers import Positions, lead, positions, weights
@@ -56,7 +54,7 @@ def convolution(step: Step, unit: Unit) -> Function:
     taps = found.window[0] * found.window[1] * taken
     bits = step.kernel.filter.bits  # type: ignore[attr-defined]
     how = manner(step)
-    values: dict[str, object] = {**_sizes(found), "outputs": outputs, "channels": step.x.shape[3]}
+    values: dict[str, object] = {**found.numbers, "outputs": outputs, "channels": step.x.shape[3]}
     values |= {"bits": bits, "manner": how}
     alone = found.joined and groups == 1 and step.pool is None
     if not alone:
@@ -79,21 +77,6 @@ def convolution(step: Step, unit: Unit) -> Function:
     scratch = 0 if alone else taps + 4 * slots
     uncopied = found.window[0] == 1 and found.step[1] == 1  # then the window may be read where it is
     return Function(body, scratch, lead(step, found, own=uncopied or groups > 1))
-
-
-def _sizes(found: Positions) -> dict[str, object]:
-    return {
-        "width": found.size[1],
-        "down": found.count[0],
-        "across": found.count[1],
-        "stride_down": found.stride[0],
-        "stride_across": found.stride[1],
-        "top": found.before[0],
-        "left": found.before[1],
-        "pool_down": found.pooled[0],
-        "pool_across": found.pooled[1],
-        "parts": int(np.prod(found.pooled)),
-    }
 
 
 def window_table(step: Step, found: Positions, taken: int, unit: Unit) -> str:

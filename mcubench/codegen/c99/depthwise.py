@@ -15,8 +15,8 @@ _BODY = """
     int32_t row, column, channel, part;
     for (row = 0; row < $down; row++)
         for (column = 0; column < $across; column++) {
-            const int32_t top = $row_stride * $pool_down * row - $top;
-            const int32_t left = $column_stride * $pool_across * column - $left;
+            const int32_t top = $stride_down * $pool_down * row - $top;
+            const int32_t left = $stride_across * $pool_across * column - $left;
             const int32_t inside =
                 top >= 0 && left >= 0 && top + $reach_down <= $height && left + $reach_across <= $width;
             for (channel = 0; channel < $outputs; channel++) {
@@ -24,8 +24,8 @@ _BODY = """
                 const uint8_t *const taps = $weights + $bytes * channel;
                 int32_t largest = 0;
                 for (part = 0; part < $parts; part++) {
-                    const int32_t down = top + part / $pool_across * $row_stride;
-                    const int32_t across = left + part % $pool_across * $column_stride;
+                    const int32_t down = top + part / $pool_across * $stride_down;
+                    const int32_t across = left + part % $pool_across * $stride_across;
                     const int32_t sum = inside
                         ? depthwise_sum(from, taps, $fixed, down, across, 1)
                         : depthwise_sum(from, taps, $fixed, down, across, 0);
@@ -47,30 +47,20 @@ def depthwise(step: Step, unit: Unit) -> Function:
     bits = step.kernel.filter.bits  # type: ignore[attr-defined]
     by_channel = codes.reshape(rows * columns, outputs).T
     stored = packed_in_order(by_channel, bits)
-    channels, parts = step.x.shape[3], found.pooled[0] * found.pooled[1]
+    channels = step.x.shape[3]
     reach = [
         (found.pooled[axis] - 1) * found.stride[axis] + (found.window[axis] - 1) * found.step[axis] + 1
         for axis in range(2)
     ]
     fixed = [bits, *found.size, channels, rows, columns, *found.step, step.x.grid.zero_point]
     values = {
-        "down": found.count[0],
-        "across": found.count[1],
-        "row_stride": found.stride[0],
-        "column_stride": found.stride[1],
-        "pool_down": found.pooled[0],
-        "pool_across": found.pooled[1],
-        "top": found.before[0],
-        "left": found.before[1],
+        **found.numbers,
         "reach_down": reach[0],
         "reach_across": reach[1],
-        "height": found.size[0],
-        "width": found.size[1],
         "outputs": outputs,
         "multiple": outputs // channels,
         "weights": unit.array("uint8_t", stored, "weights"),
         "bytes": stored.shape[1],
-        "parts": parts,
         "fixed": ", ".join(map(str, fixed)),
         "biases": unit.array("int32_t", biases(step, by_channel.sum(1)), "biases"),
         **rescaling_arrays(factors, unit, slice(None)),

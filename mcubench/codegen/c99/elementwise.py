@@ -46,7 +46,27 @@ def products(step: Step, unit: Unit) -> Function:
     return _by_element(step, unit, _CODE % (product, *product_factor(first, second, target), *_ends(step)))
 
 
-@EMITTERS.register("HardSwish", "LeakyRelu", "Logistic", "Relu", "Relu6", "Requantize", "Tanh")
+@EMITTERS.register("Maximum", "Minimum")
+def choices(step: Step, unit: Unit) -> Function:
+    """The larger codes, or the smaller ones."""
+    return _by_element(step, unit, f"{{0}} = {{1}} {'>' if step.kind == 'Maximum' else '<'} {{2}} ? {{1}} : {{2}}")
+
+
+@EMITTERS.register("PRelu")
+def prelu(step: Step, unit: Unit) -> Function:
+    """A factor for each side, and below 0 a slope, too."""
+    from mcubench.quant.integer.kernels.elementwise import prelu_factors
+
+    source, slopes, target = step.inputs[0].grid, step.inputs[1].grid, step.output.grid
+    positive, negative = prelu_factors(source, slopes, target)
+    x = f"({{1}} - ({source.zero_point}))"
+    above = f"rescaled({x}, {positive[0]}, {positive[1]})"
+    below = f"rescaled({x} * ({{2}} - ({slopes.zero_point})), {negative[0]}, {negative[1]})"
+    value = f"({{1}} >= {source.zero_point} ? {above} : {below})"
+    return _by_element(step, unit, f"{{0}} = clamped({value} + {target.zero_point}, -128, 127)")
+
+
+@EMITTERS.register(*("Absolute", "HardSwish", "LeakyRelu", "Logistic", "Lookup", "Relu", "Relu6", "Requantize", "Tanh"))
 def tables(step: Step, unit: Unit) -> Function:
     """The result for each of the 256 codes, looked up."""
     import torch

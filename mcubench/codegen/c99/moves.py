@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mcubench.codegen.c99.table import EMITTERS
 from mcubench.codegen.loops import Walk, contiguous, nest
 from mcubench.codegen.operands import pointers
 from mcubench.codegen.program import Step
+from mcubench.codegen.text import fill
 from mcubench.codegen.unit import Function, Unit
 
 if TYPE_CHECKING:
@@ -17,6 +21,13 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 _COPY = "{0} = {1}"
+_GATHERED = """
+    int32_t row, place, i;
+    for (row = 0; row < $rows; row++, x += $length * $size)
+        for (place = 0; place < $count; place++)
+            for (i = 0; i < $size; i++)
+                *y++ = x[$places[place] * $size + i];
+"""
 
 
 @EMITTERS.register("Reshape")
@@ -46,6 +57,21 @@ def strided_slice(step: Step, unit: Unit) -> Function:
     return Function(nest(shape, walks, _COPY), lead=0)
 
 
+@EMITTERS.register("Gather")
+def gather(step: Step, unit: Unit) -> Function:
+    """Of each of some places along an axis all that lies there."""
+    kernel: kernels.Gather = step.kernel  # type: ignore[assignment]
+    shape, axis = step.x.shape, kernel.axis
+    values = {
+        "rows": math.prod(shape[:axis]),
+        "count": len(kernel.places),
+        "length": shape[axis],
+        "size": math.prod(shape[axis + 1 :]),
+        "places": unit.array("uint16_t", np.array(kernel.places), "places"),
+    }
+    return Function(fill(_GATHERED, **values))
+
+
 @EMITTERS.register("Concatenate")
 def concatenate(step: Step, unit: Unit) -> Function:
     """One part after the other."""
@@ -61,11 +87,9 @@ def concatenate(step: Step, unit: Unit) -> Function:
 @EMITTERS.register("Pad")
 def pad(step: Step, unit: Unit) -> Function:
     """The codes around, and those in the middle."""
-    from mcubench.quant.grid import ACTIVATION_MIN
-
     kernel: kernels.Pad = step.kernel  # type: ignore[assignment]
     steps = contiguous(step.output.shape)
-    around = ACTIVATION_MIN if kernel.lowest else step.output.grid.zero_point
+    around = step.output.grid.zero_point if kernel.code is None else kernel.code
     start = sum(before * each for (before, _), each in zip(kernel.padding, steps, strict=True))
     filled = nest((step.output.size,), [Walk("y", (1,))], f"{{0}} = {around}")
     walks = [Walk("y", steps, start), Walk("x", contiguous(step.x.shape))]

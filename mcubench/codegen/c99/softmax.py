@@ -1,4 +1,4 @@
-"""Softmax in fixed point."""
+"""Softmax, and its logarithm, in fixed point."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mcubench.codegen.text import fill
 from mcubench.codegen.unit import Function, Unit
 
 if TYPE_CHECKING:
-    from mcubench.quant.integer.kernels import Softmax
+    from mcubench.quant.integer.kernels import LogSoftmax, Softmax
 
 __all__: list[str] = []
 
@@ -37,3 +37,27 @@ def softmax(step: Step, unit: Unit) -> Function:
         zero_point=step.output.grid.zero_point,
     )
     return Function(body, lead=0)
+
+
+_LOGARITHMS = """
+    int32_t row;
+    for (row = 0; row < $rows; row++)
+        log_softmax_of(x + $length * row, y + $length * row, $length, $terms, $arguments, $count);
+"""
+
+
+@EMITTERS.register("LogSoftmax")
+def log_softmax(step: Step, unit: Unit) -> Function:
+    """What is added to the sum, and what its logarithm is taken from, come from tables."""
+    kernel: LogSoftmax = step.kernel  # type: ignore[assignment]
+    terms, arguments = (each(step.x.grid).numpy() for each in (kernel.terms, kernel.arguments))
+    length = step.output.shape[-1]
+    unit.use("log_softmax")
+    values = {
+        "rows": step.output.size // length,
+        "length": length,
+        "terms": unit.array("int32_t", terms, "terms"),
+        "arguments": unit.array("int32_t", arguments, "arguments"),
+        "count": len(terms),
+    }
+    return Function(fill(_LOGARITHMS, **values), lead=0)

@@ -106,6 +106,16 @@ def _repeat(low: Lowerer) -> Value:
     return low.emit(ops.Repeat(tuple(repeats)), [x])
 
 
+@lowers("aten.flip.default")
+def _flip(low: Lowerer) -> Value:
+    (x,) = low.values(low.args["self"])
+    for dim in low.args["dims"]:
+        axis = low.axis(x, dim)
+        places = Weight(low.node.name, torch.arange(x.shape[axis] - 1, -1, -1))
+        x = low.emit(ops.Take(axis, places), [x], x.shape)
+    return x
+
+
 @lowers("aten.select.int")
 def _select(low: Lowerer) -> Value:
     (x,) = low.values(low.args["self"])
@@ -206,6 +216,18 @@ def _constant(low: Lowerer) -> Weight:
     name = str(low.node.target)
     value = low.args["fill_value"] if "full" in name else int("ones" in name)
     return Weight(low.node.name, torch.full(tuple(low.result.shape), value, dtype=low.result.dtype))
+
+
+@lowers("aten.channel_shuffle.default", "aten.native_channel_shuffle.default")
+def _channel_shuffle(low: Lowerer) -> Value:
+    (x,) = low.values(low.args["self"])
+    axis, groups = low.axis(x, 1), low.args["groups"]
+    lead, channels, rest = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+    split, joined = (*lead, groups, channels // groups, *rest), (*lead, channels // groups, groups, *rest)
+    axes = (*range(axis), axis + 1, axis, *range(axis + 2, len(split)))
+    found = low.emit(ops.Reshape(split), [x], split)
+    found = low.emit(ops.Permute(axes), [found], joined)
+    return low.emit(ops.Reshape(x.shape), [found])
 
 
 @lowers("aten.pixel_shuffle.default")

@@ -4,7 +4,7 @@ Axes count within one sample. Spatial operations look at the last axes: (..., ch
 ``channels_first``, (..., *spatial, channels) with ``channels_last``; weights have PyTorch's layout in both.
 """
 
-from mcubench.graph.ops.arithmetic import Activation, Einsum, Elementwise, MatMul, Reduce, Softmax
+from mcubench.graph.ops.arithmetic import Activation, Einsum, Elementwise, Function, MatMul, Reduce, Softmax
 from mcubench.graph.ops.common import FUSIBLE
 from mcubench.graph.ops.layers import (
     AdaptivePool,
@@ -43,6 +43,7 @@ __all__ = [
     "Embedding",
     "Expand",
     "FakeQuantize",
+    "Function",
     "GroupNorm",
     "LayerNorm",
     "MatMul",

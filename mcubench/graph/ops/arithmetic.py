@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcubench.graph.ir import Op, Operand
+from mcubench.graph.ir import Graph, Op, Operand
 from mcubench.graph.ops.common import Sizes, fused
 
-__all__ = ["Activation", "Einsum", "Elementwise", "MatMul", "Reduce", "Softmax"]
+__all__ = ["Activation", "Einsum", "Elementwise", "Function", "MatMul", "Reduce", "Softmax"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,18 @@ class Elementwise(Op):
     def label(self) -> str:
         """The operation, with the fused activation."""
         return fused(self.kind.partition(".")[0], self.activation)
+
+
+@dataclass(frozen=True, eq=False)
+class Function(Op):
+    """A function of one value at a time that has no name; `body` computes it, whatever the shape of its input."""
+
+    body: Graph
+
+    @property
+    def label(self) -> str:
+        """What it is made of, in order."""
+        return " ".join(node.op.label for node in self.body.nodes)
 
 
 @dataclass(frozen=True, eq=False)

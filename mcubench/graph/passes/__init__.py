@@ -4,8 +4,11 @@ from mcubench.graph.ir import Graph
 from mcubench.graph.passes.activation import activation_before_pool, fuse_activation
 from mcubench.graph.passes.batch_norm import fold_batch_norm
 from mcubench.graph.passes.cleanup import drop_identities, merge_moves
+from mcubench.graph.passes.functions import join_functions
 from mcubench.graph.passes.layout import channels_last
+from mcubench.graph.passes.moves import join_moves
 from mcubench.graph.passes.padding import fold_padding
+from mcubench.graph.passes.reductions import join_reductions
 
 __all__ = [
     "activation_before_pool",
@@ -15,6 +18,9 @@ __all__ = [
     "fold_batch_norm",
     "fold_padding",
     "fuse_activation",
+    "join_functions",
+    "join_moves",
+    "join_reductions",
     "merge_moves",
 ]
 
@@ -25,6 +31,9 @@ def deploy(graph: Graph) -> Graph:
         drop_identities,
         fold_padding,
         fold_batch_norm,
+        join_moves,
+        join_reductions,
+        join_functions,
         activation_before_pool,
         fuse_activation,
         channels_last,

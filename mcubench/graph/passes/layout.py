@@ -84,7 +84,7 @@ class _Relayout:
         for node in self.consumers[value]:
             if rank := spatial_rank(node):
                 return rank
-            passes = isinstance(node.op, (ops.Activation, ops.Elementwise, ops.Pad, ops.FakeQuantize))
+            passes = isinstance(node.op, (ops.Activation, ops.Function, ops.Elementwise, ops.Pad, ops.FakeQuantize))
             same_rank = passes and len(node.output.shape) == len(value.shape)
             if same_rank and (rank := self._wanted(node.output)):
                 return rank
@@ -159,8 +159,9 @@ def _relayout(_op: Op, node: Node, at: _Relayout) -> None:
     at.as_traced(node)
 
 
-@_relayout.register
-def _(op: ops.Activation, node: Node, at: _Relayout) -> None:
+@_relayout.register(ops.Activation)
+@_relayout.register(ops.Function)
+def _(op: ops.Activation | ops.Function, node: Node, at: _Relayout) -> None:
     placed = at.placed[node.inputs[0]]
     at._put(node, op, [placed.value], placed.layout)
     at.placed[node.output] = replace(at.placed[node.output], flattened=placed.flattened)
@@ -206,6 +207,14 @@ def _(op: ops.LayerNorm | ops.RMSNorm, node: Node, at: _Relayout) -> None:
 def _(op: ops.Slice | ops.Softmax | ops.Take, node: Node, at: _Relayout) -> None:
     layout, rank = at.layout_of(node), len(node.output.shape)
     moved = replace(op, axis=_stored(op.axis, rank, layout))
+    at._put(node, moved, [at._in(node.inputs[0], layout)], layout)
+
+
+@_relayout.register
+def _(op: ops.Repeat, node: Node, at: _Relayout) -> None:
+    layout = at.layout_of(node)
+    order = _order(len(node.output.shape), layout)
+    moved = ops.Repeat(tuple(op.repeats[axis] for axis in order))
     at._put(node, moved, [at._in(node.inputs[0], layout)], layout)
 
 
@@ -267,7 +276,8 @@ def _(op: ops.Reshape, node: Node, at: _Relayout) -> None:
 def _only_dense(value: Value, at: _Relayout) -> bool:
     """Whether a value is read by Dense layers alone, perhaps through activations."""
     return value not in at.graph.outputs and all(
-        isinstance(node.op, ops.Dense) or (isinstance(node.op, ops.Activation) and _only_dense(node.output, at))
+        isinstance(node.op, ops.Dense)
+        or (isinstance(node.op, (ops.Activation, ops.Function)) and _only_dense(node.output, at))
         for node in at.consumers[value]
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,18 @@ def _(op: ops.Elementwise, at: Site) -> Any:
     alike = all(isinstance(each, Input) for each in op.operands) and len({tuple(each.shape) for each in operands}) == 1
     y = at.layer(_MERGING[name], operands) if alike and name in _MERGING else at.op(_BINARY[name], *operands)
     return at.activate(y, op.activation)
+
+
+@build.register
+def _(op: ops.Function, at: Site) -> Any:
+    """What it is made of, each with the shape that its input has here."""
+    shaped = {value: replace(value, shape=at.output.shape) for value in (*op.body.inputs, *op.body.producers())}
+    made = {op.body.inputs[0]: at.x}
+    for node in op.body.nodes:
+        inputs, outputs = (tuple(shaped[each] for each in values) for values in (node.inputs, node.outputs))
+        inner = at.inner(replace(node, inputs=inputs, outputs=outputs), [made[each] for each in node.inputs])
+        made[node.output] = build(node.op, inner)
+    return made[op.body.outputs[0]]
 
 
 @build.register

@@ -63,6 +63,12 @@ class Site:
         self._layers = layers
         self._adapt = adapt
 
+    def inner(self, node: Node, inputs: Sequence[Any]) -> Site:
+        """The place of a node that is part of this one, and whose operations are this one's."""
+        found = Site(self.keras, node, f"{self.label}.{node.name}", inputs, self._layers, self.trainable, self._adapt)
+        found.operations = self.operations
+        return found
+
     @property
     def x(self) -> Any:
         """The first input."""

@@ -1,4 +1,4 @@
-"""Sigmoid and hyperbolic tangent in 32-bit fixed point, as gemmlowp computes them.
+"""Sigmoid, hyperbolic tangent, powers of e and logarithms in 32-bit fixed point, as gemmlowp and TFLite compute them.
 
 Source: ``fixedpoint/fixedpoint.h`` of gemmlowp: e^x on [-1/4, 0) by a polynomial of degree 4 about -1/8, times
 powers of e by the bits of x; quotients by three steps of Newton's method. Arguments have 4 bits before the point,
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mcubench.quant.fixed_point import INT32_MAX, INT32_MIN, high_product, round_half_away, shifted_right
 
-__all__ = ["exp_on_negatives", "logistic", "one_over_one_plus", "tanh"]
+__all__ = ["exp_on_negatives", "leading_zeros", "logarithm", "logistic", "one_over_one_plus", "tanh"]
 
 _ONE = INT32_MAX  # in a format without bits before the point
 _NEWTON_STEPS = 3
@@ -95,3 +95,32 @@ def tanh(a: Tensor) -> Tensor:
     doubled = -a.abs()  # read with one more bit before the point, it is twice as much
     result = _one_minus_over_one_plus(exp_on_negatives(doubled, 5))
     return torch.where(a == 0, 0, torch.where(a < 0, -result, result))
+
+
+def leading_zeros(x: Tensor) -> Tensor:
+    """Those of positive int32 values."""
+    return 32 - torch.frexp(x.double()).exponent.long()
+
+
+def logarithm(x: Tensor, integer_bits: int, result_bits: int) -> Tensor:
+    """ln(x) for x >= 1, with so many bits before the point (``log_x_for_x_greater_than_or_equal_to_1_impl``).
+
+    x is a power of 2 times r, which lies about 2^(-1/4); the logarithm of r is a quotient of polynomials.
+    """
+    bits = result_bits + 1  # before the point while it is added up
+    quarter = shifted_right(torch.tensor(_fixed(1 / 4)), bits)
+    middle, root = _fixed(0.5**0.25), _fixed(0.5**0.5)
+    zeros = leading_zeros(x)
+    ra = _saturated_left(high_product(x << (zeros - 1), root), 1)
+    power_a = _saturated_left(integer_bits - zeros, 31 - bits) + quarter
+    zeros = leading_zeros(high_product(x, root)) - 1
+    rb = (x << zeros).clamp(INT32_MIN, INT32_MAX)
+    power_b = _saturated_left(integer_bits - zeros, 31 - bits) - quarter
+    r, power = torch.minimum(ra, rb), torch.maximum(power_a, power_b)
+    p, q = _half_sum(r, middle), 2 * (r - middle)
+    square = high_product(q, q)
+    numerator = high_product(q, r) + high_product(high_product(q, square), _fixed(11 / 240 * 2**0.25))
+    inner = _fixed(2 / 2**0.25 - 2**0.25) + q + high_product(square, _fixed(1 / 20 * 2**0.25))
+    denominator = high_product(p, inner) + high_product(q, _fixed(1 / 4 * 2**0.25))
+    quotient = high_product(shifted_right(numerator, bits), one_over_one_plus(denominator))
+    return _saturated_left(high_product(power, _fixed(math.log(2))) + quotient, 1)

@@ -15,22 +15,29 @@ __all__ = ["Bias", "Constant", "Filter", "IntegerGraph", "IntegerNode", "Integer
 
 @dataclass(frozen=True, eq=False)
 class IntegerTensor:
-    """An int8 tensor that one kernel writes and others read.
+    """A tensor of int8 that one kernel writes and others read, or of int32, if they are places in a table.
 
     Attributes:
         name: Unique in the graph: the name of the value that it holds.
         shape: With the batch, which is 1 on a device, in front; images and signals are (1, height, width, channels).
         grid: What its codes stand for.
+        width: Bytes of an element: 1 or 4.
     """
 
     name: str
     shape: tuple[int, ...]
     grid: Grid
+    width: int = 1
 
     @property
     def size(self) -> int:
-        """Number of elements, and of bytes."""
+        """Number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory."""
+        return self.width * self.size
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,14 +69,14 @@ def _tensors(graph: IntegerGraph, bases: Mapping[IntegerTensor, IntegerTensor]) 
                 lives[bases[each]][1] = step
     for tensor in graph.outputs:
         lives[bases[tensor]][1] = len(graph.nodes)
-    return [Buffer(tensor.name, _rounded_up(tensor.size), *life) for tensor, life in lives.items()]
+    return [Buffer(tensor.name, _rounded_up(tensor.bytes), *life) for tensor, life in lives.items()]
 
 
 def _working(graph: IntegerGraph) -> list[Buffer]:
     return [
-        Buffer(f"{node.name} working memory", _rounded_up(scratch), step, step)
+        Buffer(f"{node.name} working memory {index}", _rounded_up(scratch), step, step)
         for step, node in enumerate(graph.nodes, 1)
-        if (scratch := _scratch(node))
+        for index, scratch in enumerate(_scratch(node))
     ]
 
 
@@ -88,11 +88,13 @@ def _rounded_up(size: int) -> int:
     return math.ceil(size / ALIGNMENT) * ALIGNMENT
 
 
-def _scratch(node: IntegerNode) -> int:
-    """Bytes of working memory of TFLite Micro's reference kernels."""
+def _scratch(node: IntegerNode) -> tuple[int, ...]:
+    """Bytes of each piece of working memory of TFLite Micro's reference kernels."""
     kernel = node.kernel
     if isinstance(kernel, kernels.TransposeConvolve):
-        return 4 * node.output.size
+        return (4 * node.output.size,)
     if isinstance(kernel, (kernels.Convolve, kernels.DepthwiseConvolve)) and kernel.filter.bits < 8:
-        return math.prod(kernel.filter.codes.shape)
-    return 0
+        return (math.prod(kernel.filter.codes.shape),)
+    if isinstance(kernel, kernels.Sum):  # sums, an index of the input, the axes
+        return 4 * node.output.size, 4 * len(node.inputs[0].shape), 4 * len(kernel.axes)
+    return ()

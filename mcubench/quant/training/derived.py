@@ -38,6 +38,17 @@ class Derived:
             return None
         return next((each for each in origins if isinstance(each, nn.Parameter)), origins[0])
 
+    def is_in(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a tensor of a call is known."""
+        if not self._known:
+            return False  # nearly always
+        return any(id(each) in self._known for each in pytree.tree_leaves((args, kwargs)))
+
+    def is_all(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether all tensors of a call are."""
+        tensors = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        return all(id(each) in self._known for each in tensors)
+
     def note(self, origin: Tensor, result: Any) -> None:
         """Takes up what such a call returned."""
         for each in pytree.tree_leaves(result):

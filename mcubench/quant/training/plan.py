@@ -9,18 +9,15 @@ from typing import Any
 from torch import nn
 
 from mcubench.errors import UserError
-from mcubench.graph import Graph, Node, Op, Unknown, Value, deploy, ops
-from mcubench.graph.ir import Input
-from mcubench.quant.sharing import MOVES, GridGroups, group_values, is_mean_over_positions
+from mcubench.graph import Graph, Node, Op, Value, deploy, ops
+from mcubench.quant.integer import NotInIntegersError
+from mcubench.quant.quantize import check_kernels
+from mcubench.quant.sharing import MOVES, GridGroups, group_values
 from mcubench.quant.training.sites import marked_trace, sites_of
 
 __all__ = ["Plan", "WeightSite", "make_plan"]
 
 _LAYERS = (ops.Dense, ops.Conv, ops.TransposedConv)
-_ALLOWED = (
-    *_LAYERS, *MOVES, ops.Pool, ops.AdaptivePool, ops.Activation, ops.Elementwise, ops.Concat, ops.Softmax
-)  # fmt: skip
-_ARITHMETIC = ("add", "sub", "mul", "div")
 
 # Functions with a weight: its name and position among the arguments, and its axis of the output channels.
 _WEIGHTS = {
@@ -120,8 +117,13 @@ def make_plan(module: nn.Module, example_input: Any, batch_dim: int | None = 0) 
         )
     keys = sites_of(traced)
     graph = deploy(traced)
-    for node in graph.nodes:
-        _check_allowed(node)
+    try:
+        check_kernels(graph)
+    except NotInIntegersError as error:
+        raise UserError(
+            f"quantisation-aware training would train what has no integer form: {error}. Replace it, or train without "
+            "QuantizationAwareTraining"
+        ) from error
     traced_weights = {node.name: node.op.weight.sources for node in traced.nodes if isinstance(node.op, _LAYERS)}
     weights = {
         key: site
@@ -131,8 +133,10 @@ def make_plan(module: nn.Module, example_input: Any, batch_dim: int | None = 0) 
     }
     groups = group_values(graph)
     activations, paths = {}, {}
-    for value, path in _rounded_values(graph, keys):
+    for value, path in _rounded_values(graph, keys, groups):
         key = keys.get(value.name)
+        if key is None and groups.of[value] in groups.fixed:
+            continue  # inside of a call, as the gate of a GLU: its grid is known, and finer than what is made of it
         if key is None or not _read_through(value, key, traced, keys):
             raise _unseen(path, f"its result {value.name} is changed or read in a way that can't be followed")
         activations[key], paths[key] = groups.of[value], path
@@ -150,30 +154,6 @@ def _unseen(path: str, reason: str) -> UserError:
     )
 
 
-def _check_allowed(node: Node) -> None:
-    op = node.op
-    if isinstance(op, Unknown):
-        raise _unseen(node.path, f"{op.target} is not understood ({op.reason})")
-    if isinstance(op, ops.BatchNorm):
-        raise _unseen(
-            node.path, "its batch norm follows no layer that it could be folded into, so its weights can't be rounded"
-        )
-    if isinstance(op, ops.TransposedConv) and op.groups > 1:
-        raise _unseen(node.path, "a transposed convolution with groups has no integer kernel")
-    if isinstance(op, ops.Elementwise):
-        kind = op.kind.partition(".")[0]
-        by_computed = kind == "div" and isinstance(op.operands[1], Input)
-        if kind not in _ARITHMETIC or by_computed or any(each != ("alpha", 1) for each in op.keywords):
-            raise _unseen(
-                node.path,
-                f"of arithmetic only {', '.join(_ARITHMETIC)} by a constant have integer kernels, not {op.kind}",
-            )
-    elif isinstance(op, ops.Activation) and op.kind == "cast":
-        raise _unseen(node.path, "it changes the type of its values")
-    elif not isinstance(op, _ALLOWED) and not is_mean_over_positions(node):
-        raise _unseen(node.path, f"{op.label} has no integer counterpart here")
-
-
 def _weight_site(node: Node, key: str | None, sources: tuple[str, ...]) -> tuple[str, WeightSite]:
     function = key.rpartition(":")[0] if key is not None else None
     if key is None or function not in _WEIGHTS:
@@ -182,8 +162,8 @@ def _weight_site(node: Node, key: str | None, sources: tuple[str, ...]) -> tuple
     return key, WeightSite(node.path, *_WEIGHTS[function], sources)
 
 
-def _rounded_values(graph: Graph, keys: Mapping[str, str]) -> list[tuple[Value, str]]:
-    """The values that are rounded anew, each with the module that makes it.
+def _rounded_values(graph: Graph, keys: Mapping[str, str], groups: GridGroups) -> list[tuple[Value, str]]:
+    """The values that are rounded anew, each with the module that makes it; of those that are clamped, the clamped.
 
     Moves pass on rounded values, and so does a max-pool: it is rounded in front, or, where the running forward has its
     activation behind the pool and the deployed graph before it, behind.
@@ -193,7 +173,7 @@ def _rounded_values(graph: Graph, keys: Mapping[str, str]) -> list[tuple[Value, 
     by_pool: set[Value] = set()  # left to the max-pools that read them
     for node in graph.nodes:
         value = node.output
-        if _moves(node.op) or (_is_max_pool(node) and node.inputs[0] not in by_pool):
+        if value in groups.clipped or _moves(node.op) or (_is_max_pool(node) and node.inputs[0] not in by_pool):
             continue
         readers = consumers[value]
         if value.name not in keys and readers and value not in graph.outputs and all(map(_is_max_pool, readers)):
@@ -204,12 +184,16 @@ def _rounded_values(graph: Graph, keys: Mapping[str, str]) -> list[tuple[Value, 
 
 
 def _moves(op: Op) -> bool:
-    """Whether all codes that come out went in: not so where a resize interpolates."""
-    return isinstance(op, MOVES) and not (isinstance(op, ops.Resize) and not op.mode.startswith("nearest"))
+    """Whether all codes that come out went in: not so where a resize interpolates, or a number is put around."""
+    interpolates = isinstance(op, ops.Resize) and not op.mode.startswith("nearest")
+    puts_around = isinstance(op, ops.Pad) and op.mode == "constant" and op.value != 0
+    return isinstance(op, MOVES) and not interpolates and not puts_around
 
 
 def _is_max_pool(node: Node) -> bool:
-    return isinstance(node.op, (ops.Pool, ops.AdaptivePool)) and node.op.kind == "max"
+    op = node.op
+    pools = isinstance(op, (ops.Pool, ops.AdaptivePool)) and op.kind == "max"
+    return pools or (isinstance(op, ops.Reduce) and op.kind == "amax")
 
 
 def _read_through(value: Value, key: str, traced: Graph, keys: Mapping[str, str]) -> bool:

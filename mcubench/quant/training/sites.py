@@ -28,6 +28,18 @@ __all__ = [
     "weights_of",
 ]
 
+# What they return is the same whatever numbers they are given: a state before the first step, say.
+_CONSTANTS = {
+    *("zeros", "ones", "full", "arange", "linspace", "eye"),
+    *("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"),
+}
+
+# Memory that is filled with random numbers, and these.
+_RANDOM = {
+    *("empty", "empty_like", "new_empty", "rand", "randn", "randint", "randperm", "rand_like", "randn_like"),
+    *("randint_like", "bernoulli", "normal", "uniform", "exponential", "random", "poisson", "multinomial"),
+}
+
 _library = torch.library.Library("mcubench", "DEF")
 _library.define("site(Tensor x, str key) -> Tensor")
 _library.impl("site", lambda x, _key: x.clone(), "CompositeExplicitAutograd")  # functional: the result is no alias
@@ -37,7 +49,11 @@ class NumberedCalls(TorchFunctionMode):
     """While it is on, every call of a torch function that returns one floating-point tensor has a key.
 
     The key is the function's name and how often it was called before, as in ``conv2d:0``; what a function calls itself
-    is not seen, so that layers and functions alike are one call. What is computed from weights alone has no key.
+    is not seen, so that layers and functions alike are one call. What is computed from weights and constants alone has
+    no key.
+
+    Random numbers, as those by which layers are dropped, are there in training alone: what is drawn, and what it is
+    combined with, has no key either.
 
     Args:
         derived: The weights, and what is computed from them alone.
@@ -50,6 +66,7 @@ class NumberedCalls(TorchFunctionMode):
         super().__init__()
         self.counts: dict[str, int] = {}
         self.derived = Derived() if derived is None else derived
+        self.noise = Derived()
         self._uncompiled = contextlib.ExitStack()
 
     def __enter__(self) -> Any:
@@ -75,9 +92,19 @@ class NumberedCalls(TorchFunctionMode):
         name = _name(func)
         if name is None:
             return func(*args, **kwargs)
+        if name in _CONSTANTS:
+            result = func(*args, **kwargs)
+            self.derived.note(result, result)
+            return result
+        if name in _RANDOM or self.noise.is_in(args, kwargs):
+            result = func(*args, **kwargs)
+            if name in _RANDOM or self.noise.is_all(args, kwargs):
+                self.noise.note(result, result)
+            return result
         index = self.counts.get(name, 0)
         result = self.called(f"{name}:{index}", func, args, kwargs)
-        self.derived.forget(result)
+        for known in (self.derived, self.noise):
+            known.forget(args[0] if name == "__setitem__" else result)
         if isinstance(result, Tensor) and result.is_floating_point():
             self.counts[name] = index + 1
         return result

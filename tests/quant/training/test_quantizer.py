@@ -17,6 +17,8 @@ from mcubench.models import CNN, DSCNN
 from mcubench.quant.training import FakeQuantizer, Phase, make_plan, trained_ranges
 from tests.graph.compare import Forward, batch_like, leaves, randomised
 from tests.known_answers import KNOWN_ANSWERS, OURS
+from tests.quant.nets import BEHIND
+from tests.quant.nets import NETS as SMALL
 from tests.quant.training.rounding import rounded_outputs
 from tests.quant.training.test_plan import Functional
 
@@ -41,6 +43,14 @@ NETS = [
 ]
 
 
+# Batch norms that follow no layer, what one call computes in several steps, and padding that is cut off.
+MORE = {
+    **{name: SMALL[name] for name in SMALL if name.startswith(("batch norm", "transposed"))},
+    "gated": (lambda: nn.Sequential(nn.Linear(6, 8), nn.GLU(1)), (6,), ""),
+    "maxima": (lambda: Forward(lambda conv, x: conv(x).max(2).values, nn.Conv1d(2, 3, 2)), (2, 6), ""),
+}
+
+
 def quantised(module: nn.Module, example: Any, widths: BitWidths | None = None) -> tuple[FakeQuantizer, list[Phase]]:
     """A quantizer that rounds the module in the phase that stands in the list."""
     quantizer = FakeQuantizer(make_plan(module, example), widths or BitWidths(), "moving_average")
@@ -57,7 +67,17 @@ def call(module: nn.Module, batch: Any) -> list[Tensor]:
 @pytest.mark.parametrize("name", NETS)
 def test_it_computes_the_rounded_deployed_graph(name: str, bits: int) -> None:
     torch.manual_seed(0)
-    module, example = randomised(ROWS[name].make()), ROWS[name].inputs()
+    check(randomised(ROWS[name].make()), ROWS[name].inputs(), bits)
+
+
+@pytest.mark.parametrize("name", sorted({*BEHIND, *MORE} - {"step, as a spiking net has it"}))  # all or nothing
+def test_so_it_does_with_all_that_has_a_form(name: str) -> None:
+    make, shape, _ = (BEHIND | MORE)[name]
+    torch.manual_seed(0)
+    check(randomised(make()), (torch.zeros(1, *shape),), 8)
+
+
+def check(module: nn.Module, example: Any, bits: int) -> None:
     widths = BitWidths(bits)
     quantizer, phase = quantised(module, example, widths)
     for _ in range(2):

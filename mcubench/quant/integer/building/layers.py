@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+
 import torch
 
 from mcubench.graph import Weight, ops
+from mcubench.graph.interpret import nearest_places
 from mcubench.graph.passes.batch_norm import scale_and_shift
+from mcubench.quant.grid import ACTIVATION_MIN
 from mcubench.quant.integer import kernels
-from mcubench.quant.integer.building.site import Builder, NotInIntegersError, build, resized
-from mcubench.quant.integer.ir import IntegerTensor
+from mcubench.quant.integer.building.site import Builder, NotInIntegersError, builds, resized
+from mcubench.quant.integer.ir import IntegerTensor, Kernel, Operand
 from mcubench.quant.integer.kernels.common import Pair, Pairs, activation_limits, same_padding
-from mcubench.quant.sharing import is_mean_over_positions
 
 __all__: list[str] = []
 
 _NONE: Pairs = ((0, 0), (0, 0))
+_WINDOWS = 49  # that are pooled one by one
 
 # Kernels that cut off on one grid what a layer that can't do so itself computes.
 _CLIPPING = {"relu": kernels.Relu, "relu6": kernels.Relu6}
 
 
-@build.register
+@builds(ops.Dense, kernels.FullyConnected, kernels.Convolve, limits="weights of 8, 4 or 2 bits")
 def _(op: ops.Dense, at: Builder) -> None:
     if at.without_vectors or len(at.node.inputs[0].shape) > 1:
         _as_convolution(op, at)
@@ -39,12 +44,14 @@ def _as_convolution(op: ops.Dense, at: Builder) -> None:
     at.emit(kernels.Convolve(filter_, at.bias(op.bias, filter_), (1, 1), _NONE, (1, 1), op.activation), [x])
 
 
-@build.register
+@builds(ops.Conv, kernels.Convolve, kernels.Pad, limits="signals and images, groups too; weights of 8, 4 or 2 bits")
 def _(op: ops.Conv, at: Builder) -> None:
     _convolution(op, at, kernels.Convolve, (0, 2, 3, 1))
 
 
-@build.register
+@builds(
+    ops.DepthwiseConv, kernels.DepthwiseConvolve, kernels.Pad, limits="signals and images; weights of 8, 4 or 2 bits"
+)
 def _(op: ops.DepthwiseConv, at: Builder) -> None:
     _convolution(op, at, kernels.DepthwiseConvolve, (1, 2, 3, 0))
 
@@ -63,38 +70,71 @@ def _convolution(
     at.emit(kernel(filter_, at.bias(op.bias, filter_), stride, padding, dilation, op.activation), [x])
 
 
-@build.register
+@builds(ops.BatchNorm, kernels.DepthwiseConvolve, kernels.Reshape, limits="one that follows no layer")
 def _(op: ops.BatchNorm, at: Builder) -> None:
-    """One that could not be folded is a depthwise convolution of one tap."""
-    at.image()
+    """One that could not be folded is a depthwise convolution of one tap; features are an image of one pixel."""
     scale, shift = scale_and_shift(op)
     weight = Weight(f"{at.node.path}.scale", scale.float())
     bias = Weight(f"{at.node.path}.shift", shift.float())
     filter_ = at.filter(weight, weight.tensor.reshape(1, 1, 1, -1), 3, bias)
-    at.emit(kernels.DepthwiseConvolve(filter_, at.bias(bias, filter_), (1, 1), _NONE, (1, 1)), [at.x])
+    x = at.reshaped(at.x, (1, 1, 1, len(scale))) if op.rank == 0 and len(at.node.inputs[0].shape) == 1 else at.image()
+    output = IntegerTensor(f"{at.node.output.name}.image", x.shape, at.grid(at.node.output))
+    kernel = kernels.DepthwiseConvolve(filter_, at.bias(bias, filter_), (1, 1), _NONE, (1, 1))
+    if x.shape == at.shape(at.node.output):
+        at.emit(kernel, [x])
+    else:
+        at.give(at.emit(kernel, [x], output))
 
 
-@build.register
+@builds(
+    ops.TransposedConv,
+    kernels.TransposeConvolve,
+    kernels.StridedSlice,
+    kernels.Relu,
+    kernels.Relu6,
+    kernels.Add,
+    limits="any padding; no groups, no dilation",
+)
 def _(op: ops.TransposedConv, at: Builder) -> None:
-    if op.groups > 1 or any(op.padding) or any(op.output_padding) or max(op.dilation) > 1:
-        raise NotInIntegersError("only transposed convolutions without padding, dilation and groups are supported")
+    if op.groups > 1 or max(op.dilation) > 1:
+        raise NotInIntegersError("only transposed convolutions without dilation and groups are supported")
     weight = _two_dimensional(op.weight.tensor).permute(1, 2, 3, 0)
     filter_ = at.filter(op.weight, weight, 0, op.bias)
-    at.image()
+    x = at.image()
     kernel = kernels.TransposeConvolve(filter_, at.bias(op.bias, filter_), _pair(op.stride))
     grid = at.grid(at.node.output)
     ends = zip(activation_limits(grid, op.activation), activation_limits(grid), strict=True)
-    if all(abs(cut - end) <= 1 for cut, end in ends):
-        at.emit(kernel, [at.x])  # what the activation cuts off, the grid does not hold but for a rounding
+    saturated = all(abs(cut - end) <= 1 for cut, end in ends)
+    if saturated and not any(op.padding):
+        at.emit(kernel, [x])  # what the activation cuts off, the grid does not hold but for a rounding
         return
-    sums = at.emit(kernel, [at.x], at.new(at.node.output, suffix=".sums"))
-    if op.activation in _CLIPPING:
+    down, across = ((0, *op.padding) if len(op.padding) == 1 else op.padding)[:2]
+    wanted = at.new(at.node.output, suffix="" if saturated else ".sums")
+    _, height, width, outputs = wanted.shape
+    whole = at.new(at.node.output, (1, height + down, width + across, outputs), ".whole")
+    sums = at.emit(kernel, [x], whole if any(op.padding) else wanted)
+    if down:  # padding is what is cut off of the beginning; the end is where the output ends
+        rows = at.new(at.node.output, (1, height, width + across, outputs), ".rows") if across else wanted
+        sums = at.emit(kernels.StridedSlice(1, down, down + height), [sums], rows)
+    if across:
+        sums = at.emit(kernels.StridedSlice(2, across, across + width), [sums], wanted)
+    if saturated:
+        at.give(sums)
+    elif op.activation in _CLIPPING:
         at.emit(_CLIPPING[op.activation](), [sums])
     else:  # no kernel of its own: the sum with 0 ends with it
         at.emit(kernels.Add(op.activation), [sums, at.constant(0.0, len(sums.shape), grid)])
 
 
-@build.register
+@builds(
+    ops.Pool,
+    kernels.MaxPool,
+    kernels.AveragePool,
+    kernels.Pad,
+    kernels.StridedSlice,
+    kernels.Concatenate,
+    limits="no dilation; windows of several sizes are at most 49",
+)
 def _(op: ops.Pool, at: Builder) -> None:
     if max(op.dilation) > 1:
         raise NotInIntegersError("pooling with dilation is not supported")
@@ -106,46 +146,138 @@ def _(op: ops.Pool, at: Builder) -> None:
     ]  # a window that rounding up starts may reach farther than the padding
     reached: Pairs = tuple((padding[i][0], max(behind[i], 0)) for i in range(2))  # type: ignore[assignment]
     if op.kind == "max":
-        x, around = _around(at, reached, window, stride, lowest=True)
+        x, around = _around(at, reached, window, stride, code=ACTIVATION_MIN)
         at.emit(kernels.MaxPool(window, stride, around), [x])
         return
-    zeros = op.count_include_pad and any(map(any, reached))
+    zeros = op.count_include_pad and any(map(any, padding))
     if zeros and any(behind[i] > padding[i][1] for i in range(2)):
-        raise NotInIntegersError("an average whose last window is not full (ceil_mode) is not supported")
+        raise NotInIntegersError("an average over padding whose last window is not full (ceil_mode) is not supported")
     if not zeros and reached not in (_NONE, same_padding(size, window, stride)):
-        raise NotInIntegersError("an average without its padding is supported only for padding as TFLite's SAME has it")
+        along = [
+            [(max(0, s := i * stride[k] - padding[k][0]), min(size[k], s + window[k])) for i in range(out[k])]
+            for k in range(2)
+        ]
+        _window_by_window(at, kernels.AveragePool, along)
+        return
     x, around = _around(at, reached, window, stride, explicit=zeros)
     at.emit(kernels.AveragePool(window, stride, around), [x])
 
 
-@build.register
+@builds(
+    ops.AdaptivePool,
+    kernels.MaxPool,
+    kernels.AveragePool,
+    kernels.StridedSlice,
+    kernels.Concatenate,
+    limits="windows of several sizes are at most 49",
+)
 def _(op: ops.AdaptivePool, at: Builder) -> None:
     size, out = _size(at.image()), _pair(op.size)
-    if any(length % parts for length, parts in zip(size, out, strict=True)):
-        raise NotInIntegersError(f"its windows are not all alike: {size} to {out}")
-    window = (size[0] // out[0], size[1] // out[1])
     kernel = kernels.MaxPool if op.kind == "max" else kernels.AveragePool
+    if any(length % parts for length, parts in zip(size, out, strict=True)):
+        along = [
+            [(i * n // parts, -(-(i + 1) * n // parts)) for i in range(parts)]
+            for n, parts in zip(size, out, strict=True)
+        ]
+        _window_by_window(at, kernel, along)
+        return
+    window = (size[0] // out[0], size[1] // out[1])
     at.emit(kernel(window, window, _NONE), [at.x])
 
 
-@build.register
+def _window_by_window(
+    at: Builder, kernel: type[kernels.MaxPool | kernels.AveragePool], along: Sequence[Sequence[tuple[int, int]]]
+) -> None:
+    """Pooling over windows of several sizes: each by itself, and then one beside the other.
+
+    Args:
+        at: Where.
+        kernel: What is computed of each.
+        along: Where windows begin and end, down and across.
+    """
+    rows, columns = along
+    if len(rows) * len(columns) > _WINDOWS:
+        raise NotInIntegersError(
+            f"its windows are not all alike, and of such at most {_WINDOWS} are pooled one by one; here are "
+            f"{len(rows)} x {len(columns)}"
+        )
+    x, name, grid = at.image(), at.node.output.name, at.grid(at.node.output)
+    bands = []
+    for i, (top, bottom) in enumerate(rows):
+        band = _part(at, x, 1, top, bottom, f"{name}.rows_{i}")
+        parts: list[Operand] = []
+        for j, (left, right) in enumerate(columns):
+            part = _part(at, band, 2, left, right, f"{name}.window_{i}_{j}")
+            window = (bottom - top, right - left)
+            made = IntegerTensor(f"{name}.{i}_{j}", (1, 1, 1, x.shape[3]), grid)
+            parts.append(at.emit(kernel(window, window, _NONE), [part], made))
+        bands.append(at.joined(parts, 2, f"{name}.band_{i}"))
+    at.give(at.joined(bands, 1, f"{name}.bands"))
+
+
+def _part(at: Builder, x: IntegerTensor, axis: int, start: int, stop: int, name: str) -> IntegerTensor:
+    if (start, stop) == (0, x.shape[axis]):
+        return x
+    shape = (*x.shape[:axis], stop - start, *x.shape[axis + 1 :])
+    return at.emit(kernels.StridedSlice(axis, start, stop), [x], IntegerTensor(name, shape, x.grid))
+
+
+@builds(
+    ops.Reduce,
+    kernels.AveragePool,
+    kernels.MaxPool,
+    kernels.Sum,
+    kernels.Transpose,
+    kernels.Reshape,
+    limits="means, maxima and sums over any axes",
+)
 def _(op: ops.Reduce, at: Builder) -> None:
-    if not is_mean_over_positions(at.node):
-        raise NotInIntegersError(_not_averaged(op, at.node.inputs[0].shape))
+    """Over all positions of an image; what is over other axes is made one."""
+    if op.kind not in _REDUCTIONS:
+        raise NotInIntegersError(f"no kernel of {op.kind} is used here; there are {', '.join(_REDUCTIONS)}")
+    x, name = _positions_first(op, at), at.node.output.name
+    kernel = _REDUCTIONS[op.kind](_size(x))
+    made = IntegerTensor(f"{name}.{op.kind}", resized(x, height=1, width=1), at.grid(at.node.output))
+    at.give(at.emit(kernel, [x], made))
+
+
+_REDUCTIONS: dict[str, Callable[[Pair], Kernel]] = {
+    "mean": lambda window: kernels.AveragePool(window, window, _NONE),
+    "amax": lambda window: kernels.MaxPool(window, window, _NONE),
+    "sum": lambda _window: kernels.Sum((1, 2)),
+}
+
+
+def _positions_first(op: ops.Reduce, at: Builder) -> IntegerTensor:
+    """The input as an image whose positions are what is reduced, and whose channels are the rest."""
+    shape = at.node.inputs[0].shape
+    if 1 < len(shape) < 4 and op.axes == tuple(range(len(shape) - 1)):
+        return at.image()
+    kept = [axis for axis in range(len(shape)) if axis not in op.axes]
+    sizes = math.prod(shape[axis] for axis in op.axes), math.prod(shape[axis] for axis in kept)
+    moved = at.permuted(at.x, shape, (*op.axes, *kept))
+    return at.reshaped(moved, (1, sizes[0], 1, sizes[1]))
+
+
+@builds(
+    ops.Resize,
+    kernels.Gather,
+    kernels.ResizeBilinear,
+    limits="nearest to any size; linear and bilinear by the ratio of the sizes",
+)
+def _(op: ops.Resize, at: Builder) -> None:
     x = at.image()
-    window = _size(x)
-    at.emit_as(kernels.AveragePool(window, window, _NONE), x, resized(x, height=1, width=1), "mean")
-
-
-def _not_averaged(op: ops.Reduce, shape: tuple[int, ...]) -> str:
-    """Why average pooling does not compute a reduction, the one that has a kernel here."""
-    if op.kind != "mean":
-        pooled = "nn.AdaptiveMaxPool2d(1) is a maximum that has one" if op.kind == "amax" else "there is one of mean"
-        return f"no kernel of {op.kind} is used here; {pooled}"
-    return (
-        f"it is over {', '.join(map(str, op.axes))} of the axes of {shape}, and average pooling is over all but the "
-        "last, where channels are moved: write it as x.mean((2, 3)) of an image"
-    )
+    size, out = _size(x), _pair(op.size)
+    scales: list[float | None] = [None, None, *(op.scales or (None,) * len(op.size))][-2:]
+    if op.mode.startswith("nearest"):
+        rows, columns = (nearest_places(op.mode, size[k], out[k], scales[k]) for k in range(2))
+        at.gathered(x, [(1, rows), (2, columns)])
+        return
+    if op.mode not in ("linear", "bilinear"):
+        raise NotInIntegersError(f"resizing is of mode nearest, linear or bilinear, not {op.mode}")
+    if any(scale and scale * old != new for scale, old, new in zip(scales, size, out, strict=True)):
+        raise NotInIntegersError(f"its scale {op.scales} is not the ratio of the sizes {size} and {out}")
+    at.emit(kernels.ResizeBilinear(bool(op.align_corners)), [x])
 
 
 def _two_dimensional(weight: torch.Tensor) -> torch.Tensor:
@@ -175,7 +307,7 @@ def _around(
     kernel: Pair,
     stride: Pair,
     dilation: Pair = (1, 1),
-    lowest: bool = False,
+    code: int | None = None,
     explicit: bool = False,
 ) -> tuple[IntegerTensor, Pairs]:
     """The input, and its padding as a kernel can have it; any other is put around it by a kernel of its own."""
@@ -185,5 +317,5 @@ def _around(
         return x, padding
     (top, bottom), (left, right) = padding
     shape = resized(x, height=size[0] + top + bottom, width=size[1] + left + right)
-    pad = kernels.Pad(((0, 0), (top, bottom), (left, right), (0, 0)), lowest)
+    pad = kernels.Pad(((0, 0), (top, bottom), (left, right), (0, 0)), code)
     return at.between(pad, x, shape, "padded"), _NONE

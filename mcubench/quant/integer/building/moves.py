@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import torch
+
 from mcubench.graph import Weight, ops
+from mcubench.graph.interpret import padded_places
 from mcubench.graph.ir import Input
 from mcubench.quant.integer import kernels
-from mcubench.quant.integer.building.site import Builder, NotInIntegersError, build
+from mcubench.quant.integer.building.site import Builder, NotInIntegersError, builds
 from mcubench.quant.integer.ir import IntegerTensor, Operand
 
 __all__: list[str] = []
 
 
-@build.register
+@builds(ops.Reshape, kernels.Reshape, limits="any number of axes")
 def _(_op: ops.Reshape, at: Builder) -> None:
     at.give(at.x)
 
 
-@build.register
+@builds(ops.Permute, kernels.Transpose, kernels.Reshape, limits="any number of axes")
 def _(op: ops.Permute, at: Builder) -> None:
-    value = at.node.inputs[0]
-    lead = tuple(range(at.axis(value, 0)))
-    at.emit(kernels.Transpose((*lead, *(at.axis(value, axis) for axis in op.axes))), [_shaped(at)])
+    at.give(at.permuted(at.x, at.node.inputs[0].shape, op.axes))
 
 
-@build.register
+@builds(ops.Concat, kernels.Concatenate, kernels.Requantize, limits="any number of parts, ten at a time")
 def _(op: ops.Concat, at: Builder) -> None:
     grid = at.grid(at.node.output)
     parts: list[Operand] = []
@@ -32,20 +33,17 @@ def _(op: ops.Concat, at: Builder) -> None:
             parts.append(at.constant(each, len(at.shape(at.node.output)), grid))
             continue
         assert isinstance(each, Input)
-        part = at.read(at.node.inputs[each.index])
-        if part.grid != grid:
-            part = at.emit(kernels.Requantize(), [part], IntegerTensor(f"{part.name}.{at.node.name}", part.shape, grid))
-        parts.append(part)
-    at.emit(kernels.Concatenate(at.axis(at.node.output, op.axis)), parts)
+        parts.append(at.regridded(at.read(at.node.inputs[each.index]), grid))
+    at.give(at.joined(parts, at.axis(at.node.output, op.axis), at.node.output.name))
 
 
-@build.register
+@builds(ops.Slice, kernels.StridedSlice, limits="any step")
 def _(op: ops.Slice, at: Builder) -> None:
     axis = at.axis(at.node.inputs[0], op.axis)
     at.emit(kernels.StridedSlice(axis, op.start, min(op.stop, at.x.shape[axis]), op.step), [_shaped(at)])
 
 
-@build.register
+@builds(ops.Select, kernels.StridedSlice, kernels.Reshape, limits="")
 def _(op: ops.Select, at: Builder) -> None:
     x = _shaped(at)
     axis = at.axis(at.node.inputs[0], op.axis)
@@ -54,13 +52,49 @@ def _(op: ops.Select, at: Builder) -> None:
     at.emit_as(kernels.StridedSlice(axis, index, index + 1), x, shape, "selected")
 
 
-@build.register
+@builds(
+    ops.Pad,
+    kernels.Pad,
+    kernels.Gather,
+    limits="zeros, any other number, or the elements reflected, repeated or from the other end",
+)
 def _(op: ops.Pad, at: Builder) -> None:
-    if op.mode != "constant" or op.value != 0 or min(map(min, op.padding)) < 0:
-        raise NotInIntegersError("only padding with zeros is supported")
-    x = _shaped(at)
-    lead = ((0, 0),) * (len(x.shape) - len(op.padding))
-    at.emit(kernels.Pad((*lead, *op.padding)), [x])
+    x, value = _shaped(at), at.node.inputs[0]
+    if min(map(min, op.padding)) < 0:
+        raise NotInIntegersError("padding that cuts off is not supported; a slice is")
+    if op.mode == "constant":
+        lead = ((0, 0),) * (len(x.shape) - len(op.padding))
+        at.emit(kernels.Pad((*lead, *op.padding), int(x.grid.codes(torch.tensor(op.value))) if op.value else None), [x])
+        return
+    around = [(axis, pair) for axis, pair in enumerate(op.padding) if any(pair)]
+    at.gathered(
+        _shaped(at), [(at.axis(value, axis), padded_places(op.mode, value.shape[axis], *pair)) for axis, pair in around]
+    )
+
+
+@builds(ops.Take, kernels.Gather, limits="constant places: choices, flips, shuffles")
+def _(op: ops.Take, at: Builder) -> None:
+    value = at.node.inputs[0]
+    places = (op.indices.tensor.flatten() % value.shape[op.axis]).tolist()
+    at.gathered(_shaped(at), [(at.axis(value, op.axis), places)])
+
+
+@builds(ops.Repeat, kernels.Gather, limits="")
+def _(op: ops.Repeat, at: Builder) -> None:
+    value = at.node.inputs[0]
+    times = [(axis, count) for axis, count in enumerate(op.repeats) if count > 1]
+    at.gathered(_shaped(at), [(at.axis(value, axis), list(range(value.shape[axis])) * count) for axis, count in times])
+
+
+@builds(ops.Expand, kernels.Gather, limits="axes of size 1")
+def _(op: ops.Expand, at: Builder) -> None:
+    value = at.node.inputs[0]
+    if len(value.shape) != len(op.shape):
+        raise NotInIntegersError(f"it adds axes to {value.shape}")
+    times = [
+        (axis, count) for axis, (size, count) in enumerate(zip(value.shape, op.shape, strict=True)) if size < count
+    ]
+    at.gathered(_shaped(at), [(at.axis(value, axis), [0] * count) for axis, count in times])
 
 
 def _shaped(at: Builder) -> IntegerTensor:

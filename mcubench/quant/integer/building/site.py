@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +19,12 @@ from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerGraph, IntegerNode, IntegerTensor, Kernel, Operand
 from mcubench.quant.sharing import GridGroups
 
-__all__ = ["Builder", "NotInIntegersError", "build"]
+__all__ = ["TABLE", "Builder", "NotInIntegersError", "Row", "builds", "resized"]
 
 _LARGEST_RANK = 3  # of one sample: kernels take (batch, height, width, channels)
+# What takes any number of axes.
+_MOVED = (ops.Reshape, ops.Permute, ops.Activation, ops.Function, ops.Slice, ops.Softmax, ops.Elementwise, ops.Reduce)
+_PARTS = 10  # that CONCATENATION of TFLite Micro takes
 _LARGEST_BIAS = 2.0**29  # leaves the sum of products room in 32 bits
 
 
@@ -99,16 +105,18 @@ class Builder:
 
     def new(self, value: Value, shape: Sequence[int] | None = None, suffix: str = "") -> IntegerTensor:
         """A tensor that holds a value; with another shape, if given."""
-        if len(value.shape) > _LARGEST_RANK:
-            raise _TooManyAxesError(f"{value.name} has {len(value.shape)} axes; kernels take height, width, channels")
+        if not isinstance(self.node.op, _MOVED):
+            _check_rank(value)
         return IntegerTensor(value.name + suffix, tuple(shape or self.shape(value)), self.grid(value))
 
     def _supplied(self, value: Value) -> IntegerTensor:
         """The tensor of an input: a vector, if all that is done with it is to flatten it."""
         readers = self._readers[value]
         flattened = [each.output for each in readers if isinstance(each.op, ops.Reshape) and len(each.op.shape) == 1]
+        _check_rank(value)
         as_vector = readers and len(flattened) == len(readers) and value not in self.graph.outputs
-        return self.new(value, self.shape(flattened[0]) if as_vector and not self.without_vectors else None)
+        shape = self.shape(flattened[0] if as_vector and not self.without_vectors else value)
+        return IntegerTensor(value.name, shape, self.grid(value))
 
     def read(self, value: Value) -> IntegerTensor:
         """The tensor that holds a value."""
@@ -122,7 +130,7 @@ class Builder:
     def image(self) -> IntegerTensor:
         """The first input as (1, height, width, channels)."""
         value = self.node.inputs[0]
-        if len(value.shape) < 2:
+        if not 2 <= len(value.shape) <= _LARGEST_RANK:
             raise NotInIntegersError(f"its input has shape {value.shape}; it takes signals and images")
         return self.x
 
@@ -150,6 +158,76 @@ class Builder:
         if output is None:
             self._tensors[self.node.output] = made
         return made
+
+    def regridded(self, tensor: IntegerTensor, grid: Grid) -> IntegerTensor:
+        """The tensor on a grid, for a kernel whose inputs all have one."""
+        if tensor.grid == grid:
+            return tensor
+        made = IntegerTensor(f"{tensor.name}.{self.node.name}", tensor.shape, grid)
+        return self.emit(kernels.Requantize(), [tensor], made)
+
+    def reshaped(self, tensor: IntegerTensor, shape: Sequence[int]) -> IntegerTensor:
+        """The same elements in another shape."""
+        if tensor.shape == tuple(shape):
+            return tensor
+        made = IntegerTensor(
+            f"{tensor.name}.{'x'.join(map(str, shape[1:]))}.{self.node.name}", tuple(shape), tensor.grid
+        )
+        return self.emit(kernels.Reshape(), [tensor], made)
+
+    def permuted(self, tensor: IntegerTensor, shape: Sequence[int], axes: Sequence[int]) -> IntegerTensor:
+        """Elements in the order of other axes, as few of them as can be: kernels know no more than a few.
+
+        Args:
+            tensor: What holds them, in any shape.
+            shape: Their axes, without the batch.
+            axes: Which of these each axis of the result is.
+        """
+        long = [axis for axis in axes if shape[axis] > 1]
+        groups: list[list[int]] = []
+        order = sorted(long)
+        for axis in long:  # neighbours that stay together are one axis
+            follows = groups and order.index(axis) == order.index(groups[-1][-1]) + 1
+            groups[-1].append(axis) if follows else groups.append([axis])
+        if len(groups) < 2:
+            return tensor
+        name, lead = f"{tensor.name}.permuted.{self.node.name}", len(tensor.shape) - len(shape)
+        if (
+            lead > 0 and len(shape) <= _LARGEST_RANK and tensor.shape[lead:] == tuple(shape)
+        ):  # nothing to be reshaped before
+            made = IntegerTensor(name, (*tensor.shape[:lead], *(shape[axis] for axis in axes)), tensor.grid)
+            return self.emit(kernels.Transpose((*range(lead), *(lead + axis for axis in axes))), [tensor], made)
+        sizes = [math.prod(shape[axis] for axis in group) for group in groups]
+        stored = sorted(range(len(groups)), key=lambda index: groups[index][0])
+        source = self.reshaped(tensor, (1, *(sizes[index] for index in stored)))
+        made = IntegerTensor(name, (1, *sizes), tensor.grid)
+        return self.emit(
+            kernels.Transpose((0, *(1 + stored.index(index) for index in range(len(groups))))), [source], made
+        )
+
+    def joined(self, parts: Sequence[Operand], axis: int, name: str) -> IntegerTensor:
+        """Parts on one grid, one after the other; the kernel takes ten at a time."""
+        left = list(parts)
+        while len(left) > 1:
+            now = left[:_PARTS]
+            shape = list(now[0].shape)
+            shape[axis] = sum(each.shape[axis] for each in now)
+            last = len(left) <= _PARTS
+            made = IntegerTensor(name if last else f"{name}.first_{shape[axis]}", tuple(shape), now[0].grid)
+            left[:_PARTS] = [self.emit(kernels.Concatenate(axis), now, made)]
+        (found,) = left
+        assert isinstance(found, IntegerTensor)
+        return found
+
+    def gathered(self, tensor: IntegerTensor, taken: Sequence[tuple[int, Sequence[int]]]) -> None:
+        """Has the node's output be elements at places along one axis after the other, the batch counted."""
+        for axis, places in taken:
+            if list(places) == list(range(tensor.shape[axis])):
+                continue
+            shape = (*tensor.shape[:axis], len(places), *tensor.shape[axis + 1 :])
+            made = IntegerTensor(f"{self.node.output.name}.axis_{axis}", shape, tensor.grid)
+            tensor = self.emit(kernels.Gather(axis, tuple(places)), [tensor], made)
+        self.give(tensor)
 
     def between(self, kernel: Kernel, source: IntegerTensor, shape: Sequence[int], suffix: str) -> IntegerTensor:
         """Adds a call of a kernel before the node's own; what it writes keeps the grid of what it reads."""
@@ -222,10 +300,48 @@ class Builder:
         return Constant(name, own.codes(shaped).contiguous(), own)
 
 
+def _check_rank(value: Value) -> None:
+    """Sees that a kernel takes a value."""
+    if len(value.shape) > _LARGEST_RANK:
+        raise _TooManyAxesError(f"{value.name} has {len(value.shape)} axes; kernels take height, width, channels")
+
+
 def resized(tensor: IntegerTensor, **sizes: int) -> tuple[int, ...]:
     """The shape of an image with another height, width or channels."""
     names = ("batch", "height", "width", "channels")
     return tuple(sizes.get(name, size) for name, size in zip(names, tensor.shape, strict=True))
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the integer graph has of an operation.
+
+    Attributes:
+        op: The operation.
+        kernels: What it may become.
+        limits: What is taken of it; the rest is refused.
+    """
+
+    op: type[Op]
+    kernels: tuple[type[Kernel], ...]
+    limits: str
+
+
+# What training rounds, `quantize` and `export` take, and what is suggested: all of them ask these rules.
+TABLE: list[Row] = []
+
+Rule = Callable[[Any, Builder], None]
+
+
+def builds(op: type[Op], *made: type[Kernel], limits: str) -> Callable[[Rule], Rule]:
+    """Registers the rule for an operation, and its row in the table."""
+
+    def enter(rule: Rule) -> Rule:
+        TABLE.append(Row(op, made, limits))
+        build.register(op)(rule)
+        return rule
+
+    return enter
 
 
 @functools.singledispatch

@@ -1,32 +1,55 @@
 """The kernels: what each is, and its arithmetic, bit for bit that of TFLite Micro's reference kernels."""
 
-from mcubench.quant.integer.kernels.elementwise import Add, Multiply, Subtract
-from mcubench.quant.integer.kernels.functions import HardSwish, LeakyRelu, Logistic, Relu, Relu6, Requantize, Tanh
+from mcubench.quant.integer.kernels.elementwise import Add, Maximum, Minimum, Multiply, PRelu, Subtract
+from mcubench.quant.integer.kernels.functions import (
+    Absolute,
+    HardSwish,
+    LeakyRelu,
+    Logistic,
+    Lookup,
+    Places,
+    Relu,
+    Relu6,
+    Requantize,
+    Tanh,
+)
 from mcubench.quant.integer.kernels.layers import Convolve, DepthwiseConvolve, FullyConnected, TransposeConvolve
-from mcubench.quant.integer.kernels.moves import Concatenate, Pad, Reshape, StridedSlice, Transpose
+from mcubench.quant.integer.kernels.moves import Concatenate, Gather, Pad, Reshape, StridedSlice, Transpose
 from mcubench.quant.integer.kernels.pooling import AveragePool, MaxPool
-from mcubench.quant.integer.kernels.softmax import Softmax
+from mcubench.quant.integer.kernels.reductions import Sum
+from mcubench.quant.integer.kernels.resizing import ResizeBilinear
+from mcubench.quant.integer.kernels.softmax import LogSoftmax, Softmax
 
 __all__ = [
+    "Absolute",
     "Add",
     "AveragePool",
     "Concatenate",
     "Convolve",
     "DepthwiseConvolve",
     "FullyConnected",
+    "Gather",
     "HardSwish",
     "LeakyRelu",
+    "LogSoftmax",
     "Logistic",
+    "Lookup",
     "MaxPool",
+    "Maximum",
+    "Minimum",
     "Multiply",
+    "PRelu",
     "Pad",
+    "Places",
     "Relu",
     "Relu6",
     "Requantize",
     "Reshape",
+    "ResizeBilinear",
     "Softmax",
     "StridedSlice",
     "Subtract",
+    "Sum",
     "Tanh",
     "Transpose",
     "TransposeConvolve",

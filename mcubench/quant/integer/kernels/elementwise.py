@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mcubench.quant.fixed_point import multiplier_of, rescaled
@@ -13,7 +14,18 @@ from mcubench.quant.grid import Grid
 from mcubench.quant.integer.ir import IntegerNode, Kernel
 from mcubench.quant.integer.kernels.common import centred, clamped
 
-__all__ = ["LEFT_SHIFT", "Add", "Multiply", "Subtract", "product_factor", "sum_factors"]
+__all__ = [
+    "LEFT_SHIFT",
+    "Add",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "PRelu",
+    "Subtract",
+    "prelu_factors",
+    "product_factor",
+    "sum_factors",
+]
 
 LEFT_SHIFT = 20  # room for digits behind the point, in add.cc and sub.cc
 
@@ -54,6 +66,43 @@ class Multiply(Kernel):
         return clamped(
             rescaled(products, *product_factor(first, second, target)) + target.zero_point, target, self.activation
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Maximum(Kernel):
+    """MAXIMUM; all have one grid."""
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """The larger codes."""
+        return torch.maximum(*_same_rank(inputs))
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum(Kernel):
+    """MINIMUM; all have one grid."""
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """The smaller codes."""
+        return torch.minimum(*_same_rank(inputs))
+
+
+@dataclass(frozen=True, eq=False)
+class PRelu(Kernel):
+    """PRELU: values below 0 times a constant, the second input."""
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """Two factors, one for each side."""
+        source, slopes, target = node.inputs[0].grid, node.inputs[1].grid, node.output.grid
+        left, right = _same_rank(inputs)
+        x, slope = centred(left, source), centred(right, slopes)
+        positive, negative = prelu_factors(source, slopes, target)
+        results = torch.where(x >= 0, rescaled(x, *positive), rescaled(x * slope, *negative))
+        return clamped(results + target.zero_point, target)
+
+
+def prelu_factors(source: Grid, slopes: Grid, target: Grid) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What values above 0 are multiplied with, and the products of others with their slopes."""
+    return multiplier_of(source.scale / target.scale), multiplier_of(source.scale * slopes.scale / target.scale)
 
 
 def sum_factors(first: Grid, second: Grid, target: Grid) -> list[tuple[int, int]]:

@@ -21,7 +21,19 @@ from mcubench.quant.integer.gemmlowp import logistic, tanh
 from mcubench.quant.integer.ir import IntegerNode, Kernel
 from mcubench.quant.integer.kernels.common import centred, clamped
 
-__all__ = ["HardSwish", "LeakyRelu", "Logistic", "Relu", "Relu6", "Requantize", "TableKernel", "Tanh"]
+__all__ = [
+    "Absolute",
+    "HardSwish",
+    "LeakyRelu",
+    "Logistic",
+    "Lookup",
+    "Places",
+    "Relu",
+    "Relu6",
+    "Requantize",
+    "TableKernel",
+    "Tanh",
+]
 
 _INTEGER_BITS = 4  # of the argument of sigmoid and tanh: beyond +-16 they are constant
 
@@ -82,6 +94,44 @@ class LeakyRelu(TableKernel):
         above = rescaled(x, *multiplier_of(source.scale / target.scale))
         below = rescaled(x, *multiplier_of(source.scale * slope / target.scale))
         return clamped(torch.where(x >= 0, above, below) + target.zero_point, target)
+
+
+@dataclass(frozen=True, eq=False)
+class Absolute(TableKernel):
+    """ABS."""
+
+    def table(self, codes: Tensor, source: Grid, target: Grid) -> Tensor:
+        """The factor is a quotient in single precision (``SetAbsOutputMultiplier``)."""
+        factor = multiplier_of(float(np.float32(source.scale) / np.float32(target.scale)))
+        return clamped(rescaled(centred(codes, source).abs(), *factor) + target.zero_point, target)
+
+
+@dataclass(frozen=True, eq=False)
+class Places(Kernel):
+    """QUANTIZE to int32: where the result of each code stands in a table of 256."""
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """Places, int32."""
+        return inputs[0].int() - ACTIVATION_MIN
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup(TableKernel):
+    """GATHER from a table: any function, its results rounded once.
+
+    Attributes:
+        results: int8, for codes from -128 on.
+    """
+
+    results: Tensor
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """What stands at the places that `Places` has found."""
+        return self.results[inputs[0].long()]
+
+    def table(self, codes: Tensor, source: Grid, target: Grid) -> Tensor:
+        """The results."""
+        return self.results[codes - ACTIVATION_MIN]
 
 
 @dataclass(frozen=True, eq=False)

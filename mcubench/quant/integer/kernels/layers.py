@@ -85,7 +85,8 @@ class TransposeConvolve(Kernel):
         weight = self.filter.codes.permute(3, 0, 1, 2).to(kind)
         channels_first = centred(inputs[0], node.inputs[0].grid).to(kind).permute(0, 3, 1, 2)
         sums = F.conv_transpose2d(channels_first, weight, stride=self.stride).permute(0, 2, 3, 1)
-        sums = _biased(sums.long(), self.bias)
+        height, width = (wanted - found for wanted, found in zip(node.output.shape[1:3], sums.shape[1:3], strict=True))
+        sums = _biased(F.pad(sums, (0, 0, 0, width, 0, height)).long(), self.bias)  # below 0, it is cut off
         return requantised(sums, self.filter, node.inputs[0].grid, node.output.grid, None)
 
 

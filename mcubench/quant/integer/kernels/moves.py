@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from mcubench.quant.grid import ACTIVATION_MIN
 from mcubench.quant.integer.ir import IntegerNode, Kernel
 
-__all__ = ["Concatenate", "Pad", "Reshape", "StridedSlice", "Transpose"]
+__all__ = ["Concatenate", "Gather", "Pad", "Reshape", "StridedSlice", "Transpose"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +28,27 @@ class Concatenate(Kernel):
 
 @dataclass(frozen=True, eq=False)
 class Pad(Kernel):
-    """PAD with codes of 0, or PADV2 with the lowest: (before, after) for each axis, the batch included."""
+    """PAD with codes of 0, or PADV2 with another code: (before, after) for each axis, the batch included."""
 
     padding: tuple[tuple[int, int], ...]
-    lowest: bool = False
+    code: int | None = None
 
     def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
         """Codes with those around."""
         around = [amount for pair in reversed(self.padding) for amount in pair]
-        return F.pad(inputs[0], around, value=ACTIVATION_MIN if self.lowest else node.output.grid.zero_point)
+        return F.pad(inputs[0], around, value=node.output.grid.zero_point if self.code is None else self.code)
+
+
+@dataclass(frozen=True, eq=False)
+class Gather(Kernel):
+    """GATHER along an axis, the batch counted: of each of these places the codes there."""
+
+    axis: int
+    places: tuple[int, ...]
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """Codes, some more than once."""
+        return inputs[0].index_select(self.axis, torch.tensor(self.places))
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,7 +92,7 @@ def generate(graph: IntegerGraph, name: str = "model", dialect: str = "c99", fac
         facts: What else is known of it.
 
     Raises:
-        NotImplementedError: If a kernel has no C; it names the layer.
+        UserError: If a kernel has no C; it names the layer.
     """
     facts, prefix = facts or Facts(), text.identifier(name)
     program = program_of(graph)

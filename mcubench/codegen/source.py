@@ -68,7 +68,7 @@ def write_source(program: Program, dialect: str) -> Source:
         dialect: A key of `DIALECTS`.
 
     Raises:
-        NotImplementedError: If a kernel has no C.
+        UserError: If a kernel has no C.
     """
     unit, layers, functions = Unit(), [], []
     unit.use("compiler")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mcubench.codegen import text
 from mcubench.codegen.program import Step
+from mcubench.errors import UserError
 
 __all__ = ["Emitter", "Emitters", "Function", "Unit"]
 
@@ -142,13 +143,14 @@ class Emitters:
         """Writes a step.
 
         Raises:
-            NotImplementedError: If nothing in the table can.
+            UserError: If nothing in the table can.
         """
         for when, emitter in self._own.get(step.kind, ()):
             if when(step):
                 return emitter(step, unit)
         if self._otherwise is None:
-            raise NotImplementedError(f"{step.path or '(root)'}: no C is written for {step.kind}")
+            where = step.path or "(root)"
+            raise UserError(f"{where}: no C is written for {step.kind}; the formats tflite, tflm and onnx take it")
         return self._otherwise.emit(step, unit)
 
     def kinds(self) -> Sequence[str]:

@@ -198,6 +198,12 @@ def _(kernel: kernels.Lookup, node: IntegerNode) -> _Described:
 
 
 @_describe.register
+def _(kernel: kernels.Embed, node: IntegerNode) -> _Described:
+    vectors = Constant(f"{node.output.name}.vectors", kernel.codes, node.output.grid)
+    return "GATHER", "GatherOptions", {"axis": 0, "batchDims": 0}, (vectors, *node.inputs)
+
+
+@_describe.register
 def _(kernel: kernels.Sum, node: IntegerNode) -> _Described:
     return "SUM", "ReducerOptions", {"keepDims": True}, (*node.inputs, kernel.axes)
 

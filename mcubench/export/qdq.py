@@ -41,13 +41,16 @@ def to_onnx(
         batch: How many samples the file takes at a time; any number by default.
 
     Returns:
-        The file: it takes float32, (N, *shape), channels first, and gives float32.
+        The file: it takes float32, or the integers that the graph does, (N, *shape), channels first, and gives float32.
 
     Raises:
         UserError: If onnx or onnxscript is not installed, or an operator is not there in this operator set.
     """
     shapes, _ = shapes_of(graph)
-    samples = tuple(torch.zeros(traced_batch(batch), *shape) for shape in shapes)
+    dtypes = [value.dtype for value in graph.inputs]
+    samples = tuple(
+        torch.zeros(traced_batch(batch), *shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True)
+    )
     module = _QuantizedModule(graph, integer)
     with quiet():
         dynamic = None if batch is not None else any_number(samples, module, samples, {})
@@ -82,7 +85,7 @@ class _QuantizedModule(nn.Module):
 
     def settle(self, value: Value, x: Tensor) -> Tensor:
         grid = self.grids.get(value.name)
-        return x if grid is None else _rounded(x, grid)
+        return x if grid is None or not x.is_floating_point() else _rounded(x, grid)
 
     def rounded(self, node: Node) -> Node:
         """The node with its weights read from int8 codes."""

@@ -37,6 +37,7 @@ class Captured:
         batch_axis: Where the batch stands in the inputs; ``None`` if the whole input is one sample.
         parameters: Number of elements of each parameter of the module.
         repeats: How often the layer that was called most often was called.
+        states: Paths of the buffers that a forward leaves to the next one.
     """
 
     graph: fx.Graph
@@ -47,6 +48,7 @@ class Captured:
     batch_axis: int | None
     parameters: dict[str, int]
     repeats: int
+    states: tuple[str, ...]
 
 
 class RepeatsError(Exception):
@@ -99,7 +101,7 @@ def capture(copied: Copy, example: Example, batch: int, limit: int | None = None
         Exception: Any other, as forward may.
     """
     clone = copied.module
-    with for_tracing(clone), copied.running(), _counting(limit) as calls:
+    with for_tracing(clone), copied.running(), _counting(limit) as calls, _assigning(clone) as assigned:
         given = example.repeated(batch)
         try:
             program = exported(clone, given)
@@ -107,6 +109,7 @@ def capture(copied: Copy, example: Example, batch: int, limit: int | None = None
             raise TraceError(f"{type(copied.original).__name__} can't be traced: {error}") from error
         for node in program.graph.nodes:
             _out_of_place(node)
+        states = _states(program, assigned)
         if any(_mutates(node) for node in program.graph.nodes):
             program = program.run_decompositions({})  # makes it functional, and decomposes nothing
     signature = program.graph_signature
@@ -132,7 +135,50 @@ def capture(copied: Copy, example: Example, batch: int, limit: int | None = None
         batch_axis=example.batch_dim,
         parameters={name: parameter.numel() for name, parameter in clone.named_parameters()},
         repeats=max(calls.values(), default=0),
+        states=states,
     )
+
+
+@contextlib.contextmanager
+def _assigning(module: nn.Module) -> Iterator[set[str]]:
+    """Collects the paths of buffers that are assigned anew."""
+    paths = {id(each): name for name, each in module.named_modules()}
+    found: set[str] = set()
+
+    def note(owner: nn.Module, name: str, _buffer: Tensor | None) -> None:
+        if (path := paths.get(id(owner))) is not None:
+            found.add(f"{path}.{name}" if path else name)
+
+    with torch.nn.modules.module.register_module_buffer_registration_hook(note):
+        yield found
+
+
+def _states(program: torch.export.ExportedProgram, assigned: set[str]) -> tuple[str, ...]:
+    """Buffers that a forward changes, and whose values from before its outputs depend on.
+
+    Args:
+        program: What was traced, as it was.
+        assigned: Paths of buffers that were assigned, of which the trace need not know.
+    """
+    buffers = {name: module_path(path) for name, path in program.graph_signature.inputs_to_buffers.items()}
+    changed = {_viewed(node.args[0]) for node in program.graph.nodes if _mutates(node)}
+    read, pending = set[fx.Node](), list(_outputs(program))
+    while pending:
+        node = pending.pop()
+        if node not in read:
+            read.add(node)
+            pending += node.all_input_nodes
+    found = [(node, buffers[node.name]) for node in program.graph.nodes if node.name in buffers and node in read]
+    return tuple(path for node, path in found if node in changed or path in assigned)
+
+
+def _viewed(value: Any) -> Any:
+    """What a node is a view of, or the node."""
+    while isinstance(value, fx.Node) and (schema := getattr(value.target, "_schema", None)) is not None:
+        if not value.args or not any(each.alias_info for each in schema.returns):
+            break
+        value = value.args[0]
+    return value
 
 
 def exported(

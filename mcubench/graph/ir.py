@@ -183,6 +183,7 @@ class Graph:
             graph as traced.
         output_axes_moved: The same for each output.
         notes: What is worth knowing about how it was traced.
+        states: Paths of the buffers that a call of the module leaves to the next one; they are constants here.
     """
 
     nodes: tuple[Node, ...]
@@ -193,6 +194,7 @@ class Graph:
     input_axes_moved: tuple[int, ...] = ()
     output_axes_moved: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
 
     def unknown(self) -> list[Node]:
         """The nodes that could not be lowered."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import traceback
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from mcubench import errors
 from mcubench.errors import TraceError, UserError
 from mcubench.graph.capture import Captured, RepeatsError, capture
 from mcubench.graph.copying import Copy, copy_of
@@ -54,8 +57,15 @@ def trace(module: nn.Module, example_input: Any, batch_dim: int | None = 0) -> G
         TraceError: If the module can't be copied, or can't be traced with this input.
         UserError: If the example is more than one sample.
     """
-    example = Example.of_one(example_input, batch_dim)
-    if batch_dim is None:
+    graph = _traced(module, Example.of_one(example_input, batch_dim))
+    if not graph.states:
+        return graph
+    note = f"forward leaves {', '.join(graph.states)} changed for its next call: here they have the values of the first"
+    return replace(graph, notes=(*graph.notes, note))
+
+
+def _traced(module: nn.Module, example: Example) -> Graph:
+    if example.batch_dim is None:
         return _lowered(module, _of_one(module, example))
     try:
         several = _of_several(module, example)
@@ -166,6 +176,7 @@ def _of_one(module: nn.Module, example: Example, instead: str = "") -> Captured:
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         failed = _failed_layer(module, example) or f"{type(error).__name__}: {reason}"
+        failed += _deciding_line(error)
         raise TraceError(
             f"{name} can't be traced with input {example.shapes()}: {instead}{failed}. "
             + (
@@ -174,6 +185,15 @@ def _of_one(module: nn.Module, example: Example, instead: str = "") -> Captured:
                 else "Its forward must run on such an input: give another example input"
             )
         ) from error
+
+
+def _deciding_line(error: Exception) -> str:
+    """Where in somebody's code a step depends on computed values, if that is what is wrong."""
+    if "DataDependent" not in type(error).__name__:
+        return ""
+    libraries = tuple(str(Path(each).parent) for each in (torch.__file__, errors.__file__))
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(libraries)]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
 
 
 def _failed_layer(module: nn.Module, example: Example) -> str | None:

@@ -34,7 +34,7 @@ def interpret_fake(graph: Graph, integer: IntegerGraph, *inputs: Tensor) -> tupl
 
     def settle(value: Value, x: Tensor) -> Tensor:
         grid = grids.get(value.name)
-        return x if grid is None else grid.values(grid.codes(x))
+        return x if grid is None or not x.is_floating_point() else grid.values(grid.codes(x))
 
     outputs: tuple[Tensor, ...] = interpret(rounded, *moved_inputs(graph, *inputs), settle=settle)
     return outputs

@@ -60,6 +60,8 @@ def group_values(graph: Graph) -> GridGroups:
     fixed = {root(node.output): grid for node in graph.nodes if (grid := _fixed(node)) is not None}
     for value in graph.inputs:
         root(value)
+        if not value.dtype.is_floating_point:  # what vectors are looked up by is not rounded
+            fixed[value] = Grid(1.0, 0)
     for node in graph.nodes:
         for value in node.outputs:
             root(value)

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from mcubench.codegen import DIALECTS, generate
+from mcubench.errors import UserError
 from mcubench.quant import Grid, IntegerGraph
 from mcubench.quant.integer import IntegerNode, IntegerTensor, kernels
 from tests.codegen.host import ZIG, Case, case, compiler, differing
@@ -162,5 +163,5 @@ def test_a_kernel_without_c_is_named() -> None:
     x = IntegerTensor("x", (1, 4), Grid(1, 0))
     y = IntegerTensor("y", (1, 4), Grid(1, 0))
     graph = IntegerGraph((IntegerNode("n", "net.3", Strange(), (x,), y),), (x,), (y,), (0,), (0,))
-    with pytest.raises(NotImplementedError, match=r"net\.3: no C is written for Strange"):
+    with pytest.raises(UserError, match=r"net\.3: no C is written for Strange"):
         generate(graph)

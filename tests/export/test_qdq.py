@@ -15,6 +15,7 @@ from mcubench.graph import Graph, deploy, trace
 from mcubench.models import CNN, DSCNN, MLP, CNN1d
 from mcubench.quant import interpret_fake, quantize
 from mcubench.quant.integer import IntegerGraph, predict
+from tests.quant.test_embedding import TOKENS, Tokens
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -85,6 +86,14 @@ def test_onnxruntime_agrees(make: Any, shape: tuple[int, ...], bits: int) -> Non
     ours = decoded.flatten(1).numpy()
     assert np.abs(theirs - ours).max() <= 2.01 * step
     assert (theirs.argmax(1) == ours.argmax(1)).mean() >= 0.97
+
+
+def test_onnxruntime_looks_vectors_up() -> None:
+    graph = deploy(trace(Tokens(), TOKENS[:1]))
+    integer = quantize(graph, calibration=TOKENS)
+    (theirs,) = session(to_onnx(graph, integer)).run(None, {"input": TOKENS.numpy()})
+    (ours,) = integer.decode(*predict(integer, *integer.encode(TOKENS)))
+    assert np.abs(theirs - ours.flatten(1).numpy()).max() <= 2.01 * integer.outputs[0].grid.scale
 
 
 def test_its_scales_are_those_of_the_integer_graph() -> None:

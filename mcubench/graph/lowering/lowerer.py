@@ -110,6 +110,7 @@ class Lowerer:
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             parameters=captured.parameters,
+            states=captured.states,
         )
 
     # --- what rules use ---

@@ -143,11 +143,12 @@ class IntegerGraph:
     notes: tuple[str, ...] = field(default=())
 
     def encode(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Inputs of the float model, (N, *shape) channels first, as the application has to supply them: int8."""
+        """Inputs of the float model, (N, *shape) channels first, as they are supplied: int8; integers int32."""
         found = []
         for x, tensor, moved in zip(inputs, self.inputs, self.input_axes_moved, strict=True):
             stored = x.movedim(-1 - moved, -1) if moved else x
-            found.append(tensor.grid.codes(stored).reshape(len(x), *tensor.shape[1:]))
+            codes = stored.int() if tensor.width > 1 else tensor.grid.codes(stored)
+            found.append(codes.reshape(len(x), *tensor.shape[1:]))
         return tuple(found)
 
     def decode(self, *outputs: Tensor) -> tuple[Tensor, ...]:

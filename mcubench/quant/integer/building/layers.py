@@ -260,6 +260,21 @@ def _positions_first(op: ops.Reduce, at: Builder) -> IntegerTensor:
 
 
 @builds(
+    ops.Embedding,
+    kernels.Embed,
+    limits="by integers that the application supplies; vectors of 8 bits; no C is written for it",
+)
+def _(op: ops.Embedding, at: Builder) -> None:
+    """Vectors are stored as they are given out, on the grid of the result."""
+    if at.bits != 8:
+        raise NotInIntegersError(
+            f"its vectors are to have {at.bits} bits, and they are given out as they are stored, in 8: "
+            f"give {at.node.path or 'it'} 8 bits among those by layer"
+        )
+    at.emit(kernels.Embed(at.grid(at.node.output).codes(op.weight.tensor)), [at.x])
+
+
+@builds(
     ops.Resize,
     kernels.Gather,
     kernels.ResizeBilinear,

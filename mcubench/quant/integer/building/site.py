@@ -66,12 +66,18 @@ class Builder:
             NotInIntegersError: If an operation has no counterpart; the text names it and its path.
         """
         graph = self.graph
+        if graph.states:
+            raise NotInIntegersError(
+                f"forward leaves {', '.join(graph.states)} changed for its next call, and an integer graph begins each "
+                "call anew: have forward take the state and return it"
+            )
         inputs = tuple(self._tensors.setdefault(value, self._supplied(value)) for value in graph.inputs)
         for node in graph.nodes:
             self.node = node
             try:
                 values = (*node.inputs, *node.outputs)
-                if not isinstance(node.op, Unknown) and not all(each.dtype.is_floating_point for each in values):
+                known = not isinstance(node.op, (Unknown, ops.Embedding))
+                if known and not all(each.dtype.is_floating_point for each in values):
                     raise NotInIntegersError("it computes with integers or truth values")
                 build(node.op, self)
             except _TooManyAxesError as error:
@@ -113,6 +119,9 @@ class Builder:
         """The tensor of an input: a vector, if all that is done with it is to flatten it."""
         readers = self._readers[value]
         flattened = [each.output for each in readers if isinstance(each.op, ops.Reshape) and len(each.op.shape) == 1]
+        if not value.dtype.is_floating_point:  # as many axes before the samples as what is looked up by it
+            lead = len(self.shape(readers[0].output)) - len(readers[0].output.shape) if readers else 1
+            return IntegerTensor(value.name, (1,) * lead + value.shape, Grid(1.0, 0), width=4)
         _check_rank(value)
         as_vector = readers and len(flattened) == len(readers) and value not in self.graph.outputs
         shape = self.shape(flattened[0] if as_vector and not self.without_vectors else value)

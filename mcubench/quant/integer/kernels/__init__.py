@@ -3,6 +3,7 @@
 from mcubench.quant.integer.kernels.elementwise import Add, Maximum, Minimum, Multiply, PRelu, Subtract
 from mcubench.quant.integer.kernels.functions import (
     Absolute,
+    Embed,
     HardSwish,
     LeakyRelu,
     Logistic,
@@ -27,6 +28,7 @@ __all__ = [
     "Concatenate",
     "Convolve",
     "DepthwiseConvolve",
+    "Embed",
     "FullyConnected",
     "Gather",
     "HardSwish",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mcubench.quant.fixed_point import (
     high_product_16,
@@ -23,6 +23,7 @@ from mcubench.quant.integer.kernels.common import centred, clamped
 
 __all__ = [
     "Absolute",
+    "Embed",
     "HardSwish",
     "LeakyRelu",
     "Logistic",
@@ -132,6 +133,21 @@ class Lookup(TableKernel):
     def table(self, codes: Tensor, source: Grid, target: Grid) -> Tensor:
         """The results."""
         return self.results[codes - ACTIVATION_MIN]
+
+
+@dataclass(frozen=True, eq=False)
+class Embed(Kernel):
+    """GATHER from a table of vectors, by int32.
+
+    Attributes:
+        codes: int8, shape (entries, width), on the grid of the output.
+    """
+
+    codes: Tensor
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """The vectors that stand at the integers."""
+        return nn.functional.embedding(inputs[0].long(), self.codes)  # which takes no negative ones
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,9 @@ from mcubench.callbacks import QuantizationAwareTraining
 from mcubench.datamodules import Digits
 from mcubench.errors import UserError
 from mcubench.models import MLP
+from mcubench.quant import quantize
+from mcubench.quant.integer import predict
+from mcubench.quant.training import trained_ranges
 from tests.callbacks.test_quantization import fit, net, trainer
 from tests.foreign import MyData, MyNet
 
@@ -352,8 +355,16 @@ class DropsPath(MyNet):
         return self.net(x + y)  # type: ignore[no-any-return]
 
 
+class Twice(MyNet):
+    """A call more while it trains, of a kind that the device has too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x + x if self.training else x
+        return self.net(y + x)  # type: ignore[no-any-return]
+
+
 class Noisy(MyNet):
-    """Noise on what is rounded, by a call that the device has too."""
+    """Noise while it trains, which the device knows nothing of."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = x + 0.1 * torch.randn_like(x) if self.training else x
@@ -391,12 +402,25 @@ class TestInTraining:
         ("model", "pattern"),
         [
             (SkipsAtRandom, "is called with net.0.weight|forward called (linear|add)"),
-            (Noisy, "forward called add 2 times, and 1 times when it was traced"),
+            (Twice, "forward called add 2 times, and 1 times when it was traced"),
         ],
     )
     def test_other_calls_than_in_the_trace_are_refused(self, model: type[MyNet], pattern: str, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=pattern):
             fit(tmp_path, QuantizationAwareTraining(), net(model))
+
+    def test_noise_trains_and_is_none_of_what_is_rounded(self, tmp_path: Path) -> None:
+        qat = QuantizationAwareTraining()
+        model, running = fit(tmp_path, qat, net(Noisy))
+        assert running.global_step == 20
+        x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+        model.eval()
+        graph, ranges, widths = trained_ranges(model, x[:1], qat.state_dict())
+        integer = quantize(graph, ranges, widths=widths)
+        (ours,) = integer.decode(*predict(integer, *integer.encode(x)))
+        with qat.quantized(model):
+            trained = model(x)
+        assert (ours.reshape(trained.shape) - trained).abs().max() <= 2.01 * integer.outputs[0].grid.scale
 
     def test_a_path_that_is_dropped_by_multiplying_trains(self, tmp_path: Path) -> None:
         _, running = fit(tmp_path, QuantizationAwareTraining(), net(DropsPath))

@@ -150,6 +150,11 @@ BEHIND: dict[str, Net] = {
     "larger of two": behind(lambda t: torch.maximum(t, t.flip(3)), "GATHER QUANTIZE MAXIMUM"),
     "smaller of two": behind(lambda t: torch.minimum(t, t.flip(3)), "GATHER QUANTIZE MINIMUM"),
     "prelu": (lambda: nn.Sequential(nn.Conv2d(4, 5, 1), nn.PReLU(5)), IMAGE, "CONV_2D PRELU"),
+    "prelu of nothing negative": (
+        lambda: nn.Sequential(nn.Conv2d(4, 5, 1), nn.ReLU(), nn.PReLU(5)),
+        IMAGE,
+        "CONV_2D PRELU",
+    ),
     "prelu, one slope": (lambda: nn.Sequential(nn.Conv2d(4, 5, 1), nn.PReLU()), IMAGE, "CONV_2D PRELU"),
     "prelu of a vector": (lambda: nn.Sequential(nn.Linear(12, 5), nn.PReLU(5)), VECTOR, "FULLY_CONNECTED PRELU"),
     "softmax over rows": behind(lambda t: t.softmax(2), "TRANSPOSE RESHAPE SOFTMAX"),

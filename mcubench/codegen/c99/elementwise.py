@@ -62,7 +62,8 @@ def prelu(step: Step, unit: Unit) -> Function:
     x = f"({{1}} - ({source.zero_point}))"
     above = f"rescaled({x}, {positive[0]}, {positive[1]})"
     below = f"rescaled({x} * ({{2}} - ({slopes.zero_point})), {negative[0]}, {negative[1]})"
-    value = f"({{1}} >= {source.zero_point} ? {above} : {below})"
+    # the code itself beside a zero point of -128 would be a comparison that always holds, of which compilers warn
+    value = f"({x} >= 0 ? {above} : {below})"
     return _by_element(step, unit, f"{{0}} = clamped({value} + {target.zero_point}, -128, 127)")
 
 

@@ -39,6 +39,7 @@ _KNOWN: tuple[ops.Activation, ...] = (
     ops.Activation("elu", (1, 1, 1)),
     ops.Activation("selu"),
 )
+_WRITTEN = "lifted_tensor_"  # how torch.export begins the name of a tensor that stands in forward itself
 _CLAMPS = ("hardtanh", "clamp", "clip", "clamp_min", "clamp_max")
 _TOLERANCE = 1e-5  # of single precision, in which two spellings of one function round otherwise
 
@@ -157,7 +158,8 @@ def _clamp(op: ops.Activation) -> ops.Activation:
 
 def _known(op: ops.Function) -> ops.Activation | None:
     """The well-known function that has the same values, or the clamp; not if it has parameters, which change."""
-    if any(weight.sources for node in op.body.nodes for _, weight in node.op.weights()):
+    sources = (each for node in op.body.nodes for _, weight in node.op.weights() for each in weight.sources)
+    if not all(each.rpartition(".")[2].startswith(_WRITTEN) for each in sources):
         return None
     x = _samples()
     y = interpret(op.body, x)[0]

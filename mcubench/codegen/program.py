@@ -66,12 +66,14 @@ def program_of(graph: IntegerGraph, pooled: bool = True) -> Program:
 
     Padding with zeros becomes the convolution's own, max-pooling over windows side by side is part of the convolution
     before it, and a reshape is another name for the same bytes, unless it leads from an input to an output; so are
-    places in a table.
+    places in a table. An output that is an input, or another output, is copied.
 
     Args:
         graph: The graph.
         pooled: Whether pooling becomes part of convolutions.
     """
+    from mcubench.quant.integer.kernels import Reshape
+
     readers: dict[Operand, int] = dict.fromkeys(graph.outputs, 1)
     for node in graph.nodes:
         for each in node.inputs:
@@ -94,7 +96,16 @@ def program_of(graph: IntegerGraph, pooled: bool = True) -> Program:
         steps.append(step)
         if readers.get(node.output) == 1 and node.output not in graph.outputs:
             made[node.output] = step
-    return Program(tuple(steps), graph.inputs, graph.outputs, bases)
+    outputs: list[IntegerTensor] = []
+    for tensor in graph.outputs:
+        if tensor not in graph.inputs and tensor not in outputs:
+            outputs.append(tensor)
+            continue
+        copied = replace(tensor, name=f"{tensor.name}.copied_{len(outputs)}")  # the first has another place
+        steps.append(Step("", Reshape(), (tensor,), copied))
+        bases[copied] = copied
+        outputs.append(copied)
+    return Program(tuple(steps), graph.inputs, tuple(outputs), bases)
 
 
 def _is_another_name(node: IntegerNode, graph: IntegerGraph, bases: Mapping[Operand, IntegerTensor]) -> bool:

@@ -14,6 +14,7 @@ from tests.quant.nets import BEHIND, NETS
 from tests.quant.witness import quantized, seeded
 
 WIDER: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "nothing to be computed": (nn.Identity(), (3, 5)),
     "more taps than one sum holds": (nn.Linear(700, 11), (700,)),
     "pooled 2 x 2": (nn.Sequential(nn.Conv2d(3, 7, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()), (3, 9, 8)),
     "pooled by 2, groups": (nn.Sequential(nn.Conv1d(6, 12, 5, padding=2, groups=3), nn.MaxPool1d(2)), (6, 23)),

@@ -107,6 +107,19 @@ def test_several_inputs_and_outputs() -> None:
     assert np.prod(graph.inputs[1].shape) == int(macros(header)["TWO_INPUT_1_SIZE"])
 
 
+def test_every_output_is_written() -> None:
+    """An input that is given back, and what is given twice, have a place in the memory of the caller each time."""
+
+    def given(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y = x.flip(1)
+        return x, y, y, y.flatten(1)
+
+    graph = quantized(Forward(given), seeded(8, 3, 5))
+    program = program_of(graph)
+    assert len({program.bases[each] for each in program.outputs}) == 4
+    assert {step.output for step in program.steps} == set(program.outputs)
+
+
 def test_helpers_can_stand_in_one_file() -> None:
     """Those of all dialects: none has the name of another."""
     texts = {path.name: path.read_text() for path in sorted((Path(codegen.__file__).parent / "helpers").glob("*.c"))}

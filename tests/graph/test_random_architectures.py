@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -84,6 +84,36 @@ class Mean(nn.Module):
         return x.flatten(2).mean(-1)
 
 
+class Along(nn.Module):
+    """Elements in other places, or one axis made shorter, by what is written in forward."""
+
+    WAYS: ClassVar[dict[str, Callable[[Tensor, int], Tensor]]] = {
+        "every other": lambda x, dim: x[(slice(None),) * dim + (slice(None, None, 2),)],
+        "flipped": lambda x, dim: x.flip(dim),
+        "rolled": lambda x, dim: x.roll(1, dim),
+        "twice": lambda x, dim: torch.cat([x, x], dim),
+        "repeated": lambda x, dim: x.repeat_interleave(2, dim),
+        "exchanged": lambda x, dim: x.transpose(1, dim),
+        "largest": lambda x, dim: x.amax(dim, keepdim=True),
+        "summed": lambda x, dim: x.sum(dim, keepdim=True),
+        "softmax": lambda x, dim: x.softmax(dim),
+        "log-softmax": lambda x, dim: x.log_softmax(dim),
+        "one of them, given to all": lambda x, dim: x.select(dim, 0).unsqueeze(dim).expand_as(x),
+        "squared": lambda x, dim: x * x,
+        "smaller of two": lambda x, dim: torch.minimum(x, x.flip(dim)),
+    }
+
+    def __init__(self, way: str, dim: int) -> None:
+        super().__init__()
+        self.way, self.dim = way, dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.WAYS[self.way](x, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"{self.way}, {self.dim}"
+
+
 @st.composite
 def architectures(draw: st.DrawFn, int8: bool = False) -> tuple[nn.Module, Tensor]:
     """A net of up to six parts, and an example input that it takes.
@@ -125,7 +155,13 @@ def part(draw: st.DrawFn, shape: tuple[int, ...], int8: bool) -> nn.Module:  # n
         "residual",
         "doubled",
     ]
-    choices += ["adaptive", "transposed", "padding", "block", *(["shuffle", "upsample"] if int8 else ["recurrent"])]
+    choices += [
+        "adaptive",
+        "transposed",
+        "padding",
+        "block",
+        *(["shuffle", "upsample", "along"] if int8 else ["recurrent"]),
+    ]
     kind = draw(st.sampled_from(choices))
     if kind == "convolution":
         return draw(convolution(shape))
@@ -159,6 +195,10 @@ def part(draw: st.DrawFn, shape: tuple[int, ...], int8: bool) -> nn.Module:  # n
     if kind == "upsample":
         mode = draw(st.sampled_from(UPSAMPLED[rank])) if max(size) <= 13 else "nearest"
         return nn.Upsample(size=tuple(draw(st.integers(1, 2 * each)) for each in size), mode=mode)
+    if kind == "along":
+        small = channels <= 12 and max(size) <= 26  # what makes an axis longer is not drawn again and again
+        ways = [each for each in Along.WAYS if small or each not in ("twice", "repeated")]
+        return Along(draw(st.sampled_from(ways)), draw(st.integers(1, rank)))
     if kind == "transposed":
         groups = draw(st.sampled_from([each for each in (1, 2, channels) if channels % each == 0]))
         outputs = groups * draw(st.integers(1, 2))

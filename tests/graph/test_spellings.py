@@ -64,6 +64,8 @@ def shuffled(groups: int) -> Callable[[Tensor], Tensor]:
 MOVES: dict[str, tuple[Callable[[Tensor], Tensor], list[int] | None]] = {
     "shuffle": (shuffled(2), [0, 3, 1, 4, 2, 5]),
     "shuffle, the module": (nn.ChannelShuffle(3), [0, 2, 4, 1, 3, 5]),
+    "rolled": (lambda t: t.roll(-2, 1), [2, 3, 4, 5, 0, 1]),
+    "each twice": (lambda t: t.repeat_interleave(2, 1), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
     "there and back": (lambda t: t.flatten(2).transpose(1, 2).transpose(1, 2).unflatten(2, (6, 5)), None),
 }
 

@@ -721,6 +721,8 @@ UNKNOWN: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str, str]] = 
     "mean over everything": (function(lambda x: x.mean()), SIGNAL, "aten.mean.default", "across the samples"),
     "softmax over the batch": (function(lambda x: x.softmax(0)), SIGNAL, "aten.softmax.int", "across the samples"),
     "batch reversed": (function(lambda x: x.flip(0)), SIGNAL, "aten.flip.default", "it computes across the samples"),
+    "batch rolled": (function(lambda x: x.roll(1, 0)), SIGNAL, "aten.roll.default", "across the samples"),
+    "all rolled": (function(lambda x: x.roll(1)), SIGNAL, "aten.roll.default", "along which dims"),
     "first sample": (function(lambda x: x[0]), SIGNAL, "aten.select.int", "across the samples"),
     "some samples": (function(lambda x: x + x[:1]), SIGNAL, "aten.slice.Tensor", "across the samples"),
     "concatenated samples": (function(lambda x: torch.cat([x, x])), SIGNAL, "aten.cat.default", "across the samples"),

@@ -41,6 +41,8 @@ FUNCTIONS: dict[str, tuple[Callable[[], Kernel], Grid | None]] = {
     "LOGISTIC": (kernels.Logistic, Grid(1 / 256, -128)),
     "TANH": (kernels.Tanh, Grid(1 / 128, 0)),
     "SOFTMAX": (kernels.Softmax, Grid(1 / 256, -128)),
+    "LOG_SOFTMAX": (kernels.LogSoftmax, Grid(16 / 256, 127)),
+    "ABS": (kernels.Absolute, None),
 }
 
 

@@ -116,6 +116,29 @@ def _flip(low: Lowerer) -> Value:
     return x
 
 
+@lowers("aten.roll.default")
+def _roll(low: Lowerer) -> Value:
+    (x,) = low.values(low.args["self"])
+    if not low.args["dims"]:
+        raise CannotLowerError("it rolls over all elements; it has to say along which dims")
+    for shift, dim in zip(low.args["shifts"], low.args["dims"], strict=True):
+        axis = low.axis(x, dim)
+        places = Weight(low.node.name, torch.arange(x.shape[axis]).roll(shift))
+        x = low.emit(ops.Take(axis, places), [x], x.shape)
+    return x
+
+
+@lowers("aten.repeat_interleave.self_int")
+def _repeat_interleave(low: Lowerer) -> Value:
+    (x,) = low.values(low.args["self"])
+    if low.args["dim"] is None:
+        raise CannotLowerError("it repeats all elements; it has to say along which dim")
+    axis = low.axis(x, low.args["dim"])
+    places = torch.arange(x.shape[axis]).repeat_interleave(low.args["repeats"])
+    shape = (*x.shape[:axis], len(places), *x.shape[axis + 1 :])
+    return low.emit(ops.Take(axis, Weight(low.node.name, places)), [x], shape)
+
+
 @lowers("aten.select.int")
 def _select(low: Lowerer) -> Value:
     (x,) = low.values(low.args["self"])

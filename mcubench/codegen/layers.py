@@ -27,6 +27,7 @@ __all__ = [
     "packed_in_pairs",
     "positions",
     "rescaling",
+    "side_by_side",
     "weights",
 ]
 
@@ -158,11 +159,25 @@ def packed_in_order(codes: Integers, bits: int) -> NDArray[np.uint8]:
     Returns:
         uint8, shape (channels, bytes).
     """
-    each = 8 // bits
-    full = np.pad(codes, ((0, 0), (0, -codes.shape[1] % each))) & ((1 << bits) - 1)
-    shifted = full.reshape(len(full), -1, each) << (bits * np.arange(each))
-    packed: NDArray[np.uint8] = shifted.sum(2).astype(np.uint8)
-    return packed
+    return side_by_side(codes & ((1 << bits) - 1), bits, 8).astype(np.uint8)
+
+
+def side_by_side(fields: Integers, bits: int, word: int) -> NDArray[np.uint64]:
+    """Fields of each row in whole words, the first at the low end.
+
+    Args:
+        fields: Not below 0, shape (rows, fields).
+        bits: Of a field.
+        word: Bits of a word.
+
+    Returns:
+        Shape (rows, words).
+    """
+    each = word // bits
+    full = np.pad(fields, ((0, 0), (0, -fields.shape[1] % each))).astype(np.uint64)
+    places = full.reshape(len(full), -1, each) << (bits * np.arange(each, dtype=np.uint64))
+    words: NDArray[np.uint64] = places.sum(2, dtype=np.uint64)
+    return words
 
 
 @dataclass(frozen=True)

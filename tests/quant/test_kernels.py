@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from mcubench.export.interpreters import run_litert, run_tflm
 from mcubench.export.tflite import operators_of, to_tflite
 from mcubench.quant import Grid, IntegerGraph, NotInIntegersError
-from mcubench.quant.integer import IntegerNode, IntegerTensor, kernels, predict
+from mcubench.quant.integer import kernels, predict
 from mcubench.quant.integer.ir import Kernel
 from tests.graph.compare import randomised
 from tests.quant.nets import BEHIND, NETS
-from tests.quant.witness import check, quantized, seeded
+from tests.quant.witness import both_of_codes, check, differing, one_kernel, quantized, seeded
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,7 @@ FUNCTIONS: dict[str, tuple[Callable[[], Kernel], Grid | None]] = {
 
 
 def function(make: Callable[[], Kernel], source: Grid, target: Grid, width: int = 256) -> IntegerGraph:
-    x, y = IntegerTensor("x", (1, width), source), IntegerTensor("y", (1, width), target)
-    return IntegerGraph((IntegerNode("f", "", make(), (x,), y),), (x,), (y,), (0,), (0,))
+    return one_kernel(make(), [((width,), source)], ((width,), target))
 
 
 GRIDS = st.tuples(st.floats(2**-9, 2**-1, width=32), st.integers(-128, 127)).map(lambda each: Grid(*each))
@@ -62,9 +61,7 @@ def test_functions_of_every_code(name: str, source: Grid, target: Grid) -> None:
     assume(name != "HARD_SWISH" or target.scale > source.scale / 64)  # TFLite Micro refuses much finer results
     graph = function(make, source, fixed or target)
     codes = torch.arange(-128, 128).to(torch.int8)[None]
-    (theirs,) = run_tflm(to_tflite(graph), codes.numpy())
-    (ours,) = predict(graph, codes)
-    assert (ours.numpy() != theirs).sum() == 0
+    assert differing(*both_of_codes(graph, codes)) == 0
 
 
 @pytest.mark.parametrize(("name", "exact"), [("LOGISTIC", torch.sigmoid), ("TANH", torch.tanh)])
@@ -82,9 +79,7 @@ def test_the_widest_softmax_of_equal_values() -> None:
     """One value more, all equal, and TFLite Micro's last shift would be by 32 bits; such are refused."""
     graph = function(kernels.Softmax, Grid(1 / 16, 3), Grid(1 / 256, -128), width=kernels.Softmax.LARGEST)
     codes = torch.zeros(1, kernels.Softmax.LARGEST, dtype=torch.int8)
-    (theirs,) = run_tflm(to_tflite(graph), codes.numpy())
-    (ours,) = predict(graph, codes)
-    assert (ours.numpy() != theirs).sum() == 0
+    assert differing(*both_of_codes(graph, codes)) == 0
     refused = nn.Sequential(nn.Linear(12, kernels.Softmax.LARGEST + 1), nn.Softmax(1))
     with pytest.raises(NotInIntegersError, match="it is over 512 values; TFLite Micro's is defined for at most 511"):
         quantized(refused, seeded(4, 12))

@@ -14,8 +14,9 @@ from mcubench.cost import BitWidths
 from mcubench.export.interpreters import recorded_arena, run_tflm
 from mcubench.export.tflite import to_tflite
 from mcubench.graph import deploy, trace
-from mcubench.quant import IntegerGraph, interpret_fake, quantize
-from mcubench.quant.integer import IntegerTensor, kernels, plan_arena, predict
+from mcubench.quant import Grid, IntegerGraph, interpret_fake, quantize
+from mcubench.quant.integer import IntegerNode, IntegerTensor, kernels, plan_arena, predict
+from mcubench.quant.integer.ir import Kernel
 
 
 def quantized(module: nn.Module, x: Tensor, bits: int = 8) -> IntegerGraph:
@@ -23,9 +24,23 @@ def quantized(module: nn.Module, x: Tensor, bits: int = 8) -> IntegerGraph:
     return quantize(trace(module.eval(), x[:1]), calibration=x, widths=BitWidths(bits))
 
 
+Described = tuple[tuple[int, ...], Grid]
+
+
+def one_kernel(kernel: Kernel, inputs: Sequence[Described], output: Described) -> IntegerGraph:
+    """A graph of a kernel for tensors of some shapes, without the batch, and grids."""
+    xs = tuple(IntegerTensor(f"x{number}", (1, *shape), grid) for number, (shape, grid) in enumerate(inputs))
+    y = IntegerTensor("y", (1, *output[0]), output[1])
+    return IntegerGraph((IntegerNode("f", "", kernel, xs, y),), xs, (y,), (0,) * len(xs), (0,))
+
+
 def both(graph: IntegerGraph, x: Tensor) -> tuple[list[NDArray[np.int8]], list[NDArray[np.int8]]]:
     """Output codes of the integer graph, and of TFLite Micro for the file that is written from it."""
-    codes = graph.encode(x)
+    return both_of_codes(graph, *graph.encode(x))
+
+
+def both_of_codes(graph: IntegerGraph, *codes: Tensor) -> tuple[list[NDArray[np.int8]], list[NDArray[np.int8]]]:
+    """The same for inputs that are codes."""
     ours = [each.numpy() for each in predict(graph, *codes)]
     return ours, list(run_tflm(to_tflite(graph), *(each.numpy() for each in codes)))
 

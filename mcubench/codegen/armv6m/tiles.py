@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mcubench.codegen.armv6m.assembly import Assembly, function
 from mcubench.codegen.armv6m.codes import END, Rule, Y, codes, decoded, more, stored
-from mcubench.codegen.layers import Integers
+from mcubench.codegen.layers import Integers, side_by_side
 from mcubench.codegen.text import fill
 
 __all__ = ["TileKernel", "packed"]
@@ -209,9 +209,4 @@ def packed(codes: Integers, bits: int) -> NDArray[np.uint32]:
     Returns:
         uint32, shape (outputs, words).
     """
-    each = 32 // bits
-    lifted = codes + (1 << (bits - 1))
-    full = np.pad(lifted, ((0, 0), (0, -lifted.shape[1] % each))).astype(np.uint64)
-    places = full.reshape(len(full), -1, each) << (bits * np.arange(each, dtype=np.uint64))
-    words: NDArray[np.uint32] = places.sum(2, dtype=np.uint64).astype(np.uint32)
-    return words
+    return side_by_side(codes + (1 << (bits - 1)), bits, 32).astype(np.uint32)

@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-_BODY = """
+_SHARES = """
     int32_t row;
     for (row = 0; row < $rows; row++)
         softmax_of(x + $length * row, y + $length * row, $length, $powers, $count, $zero_point);
+"""
+_LOGARITHMS = """
+    int32_t row;
+    for (row = 0; row < $rows; row++)
+        log_softmax_of(x + $length * row, y + $length * row, $length, $terms, $arguments, $count);
 """
 
 
@@ -26,24 +31,9 @@ def softmax(step: Step, unit: Unit) -> Function:
     """Powers come from a table, by the difference to the largest code."""
     kernel: Softmax = step.kernel  # type: ignore[assignment]
     powers = kernel.powers(step.x.grid).numpy()
-    length = step.output.shape[-1]
     unit.use("softmax")
-    body = fill(
-        _BODY,
-        rows=step.output.size // length,
-        length=length,
-        powers=unit.array("int32_t", powers, "powers"),
-        count=len(powers),
-        zero_point=step.output.grid.zero_point,
-    )
-    return Function(body, lead=0)
-
-
-_LOGARITHMS = """
-    int32_t row;
-    for (row = 0; row < $rows; row++)
-        log_softmax_of(x + $length * row, y + $length * row, $length, $terms, $arguments, $count);
-"""
+    table = unit.array("int32_t", powers, "powers")
+    return _by_row(step, _SHARES, powers=table, count=len(powers), zero_point=step.output.grid.zero_point)
 
 
 @EMITTERS.register("LogSoftmax")
@@ -51,13 +41,14 @@ def log_softmax(step: Step, unit: Unit) -> Function:
     """What is added to the sum, and what its logarithm is taken from, come from tables."""
     kernel: LogSoftmax = step.kernel  # type: ignore[assignment]
     terms, arguments = (each(step.x.grid).numpy() for each in (kernel.terms, kernel.arguments))
-    length = step.output.shape[-1]
     unit.use("log_softmax")
-    values = {
-        "rows": step.output.size // length,
-        "length": length,
+    tables = {
         "terms": unit.array("int32_t", terms, "terms"),
         "arguments": unit.array("int32_t", arguments, "arguments"),
-        "count": len(terms),
     }
-    return Function(fill(_LOGARITHMS, **values), lead=0)
+    return _by_row(step, _LOGARITHMS, count=len(terms), **tables)
+
+
+def _by_row(step: Step, body: str, **values: int | str) -> Function:
+    length = step.output.shape[-1]
+    return Function(fill(body, rows=step.output.size // length, length=length, **values), lead=0)

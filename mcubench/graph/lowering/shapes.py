@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mcubench.graph import ops
 from mcubench.graph.ir import Value, Weight
@@ -110,9 +113,7 @@ def _repeat(low: Lowerer) -> Value:
 def _flip(low: Lowerer) -> Value:
     (x,) = low.values(low.args["self"])
     for dim in low.args["dims"]:
-        axis = low.axis(x, dim)
-        places = Weight(low.node.name, torch.arange(x.shape[axis] - 1, -1, -1))
-        x = low.emit(ops.Take(axis, places), [x], x.shape)
+        x = _taken(low, x, dim, lambda places: places.flip(0))
     return x
 
 
@@ -122,9 +123,7 @@ def _roll(low: Lowerer) -> Value:
     if not low.args["dims"]:
         raise CannotLowerError("it rolls over all elements; it has to say along which dims")
     for shift, dim in zip(low.args["shifts"], low.args["dims"], strict=True):
-        axis = low.axis(x, dim)
-        places = Weight(low.node.name, torch.arange(x.shape[axis]).roll(shift))
-        x = low.emit(ops.Take(axis, places), [x], x.shape)
+        x = _taken(low, x, dim, functools.partial(torch.roll, shifts=shift))
     return x
 
 
@@ -133,8 +132,13 @@ def _repeat_interleave(low: Lowerer) -> Value:
     (x,) = low.values(low.args["self"])
     if low.args["dim"] is None:
         raise CannotLowerError("it repeats all elements; it has to say along which dim")
-    axis = low.axis(x, low.args["dim"])
-    places = torch.arange(x.shape[axis]).repeat_interleave(low.args["repeats"])
+    return _taken(low, x, low.args["dim"], lambda places: places.repeat_interleave(low.args["repeats"]))
+
+
+def _taken(low: Lowerer, x: Value, dim: int, moved: Callable[[Tensor], Tensor]) -> Value:
+    """What stands along an axis at the places that an operator makes of all its places."""
+    axis = low.axis(x, dim)
+    places = moved(torch.arange(x.shape[axis]))
     shape = (*x.shape[:axis], len(places), *x.shape[axis + 1 :])
     return low.emit(ops.Take(axis, Weight(low.node.name, places)), [x], shape)
 

@@ -91,7 +91,8 @@ class Along(nn.Module):
         "every other": lambda x, dim: x[(slice(None),) * dim + (slice(None, None, 2),)],
         "flipped": lambda x, dim: x.flip(dim),
         "rolled": lambda x, dim: x.roll(1, dim),
-        "twice": lambda x, dim: torch.cat([x, x], dim),
+        "twice": lambda x, dim: x.repeat([1 + (axis == dim) for axis in range(x.ndim)]),
+        "beside itself": lambda x, dim: torch.cat([x, x], dim),
         "repeated": lambda x, dim: x.repeat_interleave(2, dim),
         "exchanged": lambda x, dim: x.transpose(1, dim),
         "largest": lambda x, dim: x.amax(dim, keepdim=True),
@@ -197,7 +198,7 @@ def part(draw: st.DrawFn, shape: tuple[int, ...], int8: bool) -> nn.Module:  # n
         return nn.Upsample(size=tuple(draw(st.integers(1, 2 * each)) for each in size), mode=mode)
     if kind == "along":
         small = channels <= 12 and max(size) <= 26  # what makes an axis longer is not drawn again and again
-        ways = [each for each in Along.WAYS if small or each not in ("twice", "repeated")]
+        ways = [each for each in Along.WAYS if small or each not in ("twice", "beside itself", "repeated")]
         return Along(draw(st.sampled_from(ways)), draw(st.integers(1, rank)))
     if kind == "transposed":
         groups = draw(st.sampled_from([each for each in (1, 2, channels) if channels % each == 0]))

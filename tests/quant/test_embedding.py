@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mcubench.codegen import generate
@@ -13,6 +15,8 @@ from mcubench.graph import deploy, trace
 from mcubench.quant import NotInIntegersError, calibrate, quantize
 from mcubench.quant.integer import predict
 from tests.graph.compare import Forward, randomised
+from tests.graph.test_random_architectures import ending, part
+from tests.quant.test_random_architectures import examine
 from tests.quant.witness import check, quantized
 
 TOKENS = torch.randint(0, 10, (16, 5), generator=torch.Generator().manual_seed(0))
@@ -37,6 +41,28 @@ def test_computes_tflite_micros_bytes() -> None:
 def test_one_integer_and_a_rectangle_of_them() -> None:
     for tokens in (TOKENS[:, 0], TOKENS.reshape(4, 4, 5)):
         check(randomised(nn.Sequential(nn.Embedding(10, 6), nn.Linear(6, 3))), tokens)
+
+
+@st.composite
+def readers_of_tokens(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
+    """A table of vectors, up to three parts on the signal that they are, a classifier or none; and samples."""
+    torch.manual_seed(draw(st.integers(0, 2**16)))
+    entries, width, steps = draw(st.integers(1, 40)), draw(st.integers(1, 6)), draw(st.integers(3, 13))
+    layers: list[nn.Module] = [nn.Embedding(entries, width), Forward(lambda vectors: vectors.transpose(1, 2))]
+    tokens = torch.randint(0, entries, (8, steps))
+    x = nn.Sequential(*layers)(tokens[:1])
+    for _ in range(draw(st.integers(0, 3))):
+        layers.append(draw(part(tuple(x.shape[1:]), int8=True)))
+        with torch.no_grad():
+            x = layers[-1].eval()(x)
+    layers += draw(ending(tuple(x.shape[1:]), int8=True))
+    return randomised(nn.Sequential(*layers)), tokens
+
+
+@settings(max_examples=20)
+@given(readers_of_tokens())
+def test_random_architectures_that_begin_with_one(drawn: tuple[nn.Module, Tensor]) -> None:
+    examine(*drawn, bits=8)
 
 
 def test_integers_need_no_range() -> None:

@@ -28,11 +28,12 @@ REFUSED = re.compile(
 )
 
 
-def examine(module: nn.Module, example: Tensor, bits: int) -> None:
+def examine(module: nn.Module, x: Tensor, bits: int) -> None:
+    """Compares bytes and arena for some samples, or rejects what is drawn, if for a reason of the list."""
     note(str(module))
-    note(f"input {tuple(example.shape)}, {bits} bits")
+    note(f"input {tuple(x.shape)}, {bits} bits")
     try:
-        check(module, batch_like(example, samples=8), bits)
+        check(module, x, bits)
     except NotInIntegersError as error:
         if not REFUSED.search(str(error)):
             raise
@@ -42,4 +43,5 @@ def examine(module: nn.Module, example: Tensor, bits: int) -> None:
 @settings(max_examples=80)
 @given(architectures(), st.sampled_from([8, 8, 4, 2]))
 def test_random_architectures(drawn: tuple[nn.Module, Tensor], bits: int) -> None:
-    examine(*drawn, bits)
+    module, example = drawn
+    examine(module, batch_like(example, samples=8), bits)

@@ -21,7 +21,7 @@ from mcubench.graph.outputs import output_tensors
 from mcubench.graph.strangers import identity
 from mcubench.graph.surroundings import for_tracing
 
-__all__ = ["Captured", "RepeatsError", "capture", "exported", "module_path"]
+__all__ = ["Captured", "RepeatsError", "capture", "exported", "module_path", "traced_path"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,11 @@ class _Root(nn.Module):
 
 
 _PREFIX = "traced"
+
+
+def traced_path(path: str) -> str:
+    """The path in a trace of a module that was traced."""
+    return f"{_PREFIX}.{path}"
 
 
 def module_path(traced: str) -> str:

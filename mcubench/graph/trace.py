@@ -22,11 +22,11 @@ from mcubench.graph.ir import Graph, Node, Unknown, Value
 from mcubench.graph.lowering import lower
 from mcubench.graph.strangers import identity
 
-__all__ = ["trace"]
+__all__ = ["PRIMES", "is_ambiguous", "trace"]
 
 # The traced batch is a prime number of samples: an axis divisible by it is the batch, or the batch merged with another
 # axis. A batch of one could not be told from any other axis of size 1. Nothing is computed, so it costs nothing.
-_PRIMES = (211, 223, 227, 229, 233, 239, 241, 251, 257, 263)
+PRIMES = (211, 223, 227, 229, 233, 239, 241, 251, 257, 263)
 
 # A layer that is called more often than this may be called for every sample.
 _REPEATS = 16
@@ -101,14 +101,14 @@ def _of_several(module: nn.Module, example: Example) -> Graph | None:
     """
     sizes = {size for each in (*module.parameters(), *module.buffers(), *example.tensors()) for size in _shape(each)}
     captured = None
-    for prime in itertools.islice((prime for prime in _PRIMES if all(size % prime for size in sizes if size)), 2):
+    for prime in itertools.islice((prime for prime in PRIMES if all(size % prime for size in sizes if size)), 2):
         try:
             captured = _captured(module, example, prime)
         except (_AcrossError, UserError):
             raise
         except Exception:  # somebody's forward may raise anything; a single sample tells whether it is to blame
             break
-        if not _ambiguous(captured.graph, prime):
+        if not is_ambiguous(captured.graph, prime):
             break
     if captured is None:
         return None
@@ -219,7 +219,7 @@ def _lowered(module: nn.Module, captured: Captured) -> Graph:
         ) from error
 
 
-def _ambiguous(graph: fx.Graph, prime: int) -> bool:
+def is_ambiguous(graph: fx.Graph, prime: int) -> bool:
     """Whether some tensor has two axes that could be the batch, or arithmetic has a number that could be its size."""
     return any(
         sum(size % prime == 0 for size in value.shape if isinstance(size, int) and size) > 1

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
-_SMALLEST_SHIFT = -31  # below it, everything becomes 0
+_SMALLEST_SHIFT, _LARGEST_SHIFT = -31, 30  # below the one, everything becomes 0; above the other, everything is cut off
 
 
 def round_half_away(number: float) -> int:
@@ -40,6 +40,8 @@ def multiplier_of(number: float) -> tuple[int, int]:
     multiplier = round_half_away(mantissa * 2**31)
     if multiplier == 2**31:
         multiplier, exponent = multiplier // 2, exponent + 1
+    if exponent > _LARGEST_SHIFT:
+        return 2**31 - 1, _LARGEST_SHIFT
     return (multiplier, exponent) if exponent >= _SMALLEST_SHIFT else (0, 0)
 
 

@@ -142,7 +142,8 @@ _ALIKE = frozenset(
 
 def _made(target: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What an operator returns for shapes."""
-    return torch.empty_like(args[0]) if target in _ALIKE else target(*args, **kwargs)
+    made = torch.empty_like(args[0]) if target in _ALIKE else target(*args, **kwargs)
+    return made.to("meta") if isinstance(made, Tensor) else made  # what reads no tensor makes one with elements
 
 
 Write = Callable[[Program, Sequence[fx.Node]], Sequence[fx.Node]]

@@ -17,7 +17,8 @@ from mcubench.quant.integer.kernels.functions import (
 from mcubench.quant.integer.kernels.layers import Convolve, DepthwiseConvolve, FullyConnected, TransposeConvolve
 from mcubench.quant.integer.kernels.moves import Concatenate, Gather, Pad, Reshape, StridedSlice, Transpose
 from mcubench.quant.integer.kernels.pooling import AveragePool, MaxPool
-from mcubench.quant.integer.kernels.reductions import Sum
+from mcubench.quant.integer.kernels.recurrent import Gate, Lstm
+from mcubench.quant.integer.kernels.reductions import Mean, Sum
 from mcubench.quant.integer.kernels.resizing import ResizeBilinear
 from mcubench.quant.integer.kernels.softmax import LogSoftmax, Softmax
 
@@ -30,14 +31,17 @@ __all__ = [
     "DepthwiseConvolve",
     "Embed",
     "FullyConnected",
+    "Gate",
     "Gather",
     "HardSwish",
     "LeakyRelu",
     "LogSoftmax",
     "Logistic",
     "Lookup",
+    "Lstm",
     "MaxPool",
     "Maximum",
+    "Mean",
     "Minimum",
     "Multiply",
     "PRelu",

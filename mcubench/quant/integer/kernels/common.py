@@ -53,7 +53,7 @@ def centred(codes: Tensor, grid: Grid) -> Tensor:
     return codes.long() - grid.zero_point
 
 
-def exact_type(terms: int, largest_weight: int = 127) -> torch.dtype:
+def exact_type(terms: int, largest_weight: int = 128) -> torch.dtype:
     """The float type in which a sum of so many products of a weight and a centred code is exact."""
     return torch.float32 if terms * largest_weight * 255 < _FLOAT32_EXACT else torch.float64
 

@@ -1,0 +1,1 @@
+"""``.tflite`` files: what stands in them, in float and in integers."""

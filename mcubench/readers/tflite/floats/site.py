@@ -1,0 +1,157 @@
+"""Where an operator of a file is written down in float: what its rule reads and calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx
+
+from mcubench.readers.program import Program
+from mcubench.readers.tflite.content import FileOperator, FileTensor
+from mcubench.readers.tflite.shapes import Known
+
+__all__ = ["ATEN", "RULES", "Site", "rule"]
+
+ATEN: Any = torch.ops.aten
+
+Rule = Callable[["Site"], "fx.Node | Sequence[fx.Node]"]
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Registers what writes operators down, by their names in the schema, as in ``CONV_2D``."""
+
+    def register(write: Rule) -> Rule:
+        for name in names:
+            RULES[name] = write
+        return write
+
+    return register
+
+
+class Site:
+    """An operator, the program that it is written into, and what was made before.
+
+    Attributes:
+        operator: The operator.
+        rounded: Whether the file computes in integers, of which this is the float image: what differs by less than a
+            rounding is left out.
+    """
+
+    def __init__(
+        self, operator: FileOperator, program: Program, made: dict[FileTensor, fx.Node], known: Known, rounded: bool
+    ) -> None:
+        self.operator, self.rounded = operator, rounded
+        self._program, self._made, self._known = program, made, known
+        self.call, self.item, self.shape, self.stored = program.call, program.item, program.shape, program.weight
+
+    @property
+    def output(self) -> FileTensor:
+        """What it makes; the first, if that is several."""
+        return self.operator.outputs[0]
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """An option by the name of its accessor, as in ``StrideH``; the default where the file has no options."""
+        return default if self.operator.options is None else getattr(self.operator.options, name)()
+
+    def tensor(self, index: int) -> FileTensor:
+        """What it reads at a place.
+
+        Raises:
+            UserError: If nothing stands there.
+        """
+        found = self.optional(index)
+        if found is None:
+            raise self.operator.refuse(f"its input {index} is missing")
+        return found
+
+    def optional(self, index: int) -> FileTensor | None:
+        """The same, where it may be left out."""
+        return self.operator.inputs[index] if index < len(self.operator.inputs) else None
+
+    def x(self, index: int = 0) -> fx.Node:
+        """An operand, computed or constant."""
+        tensor = self.tensor(index)
+        return self._made[tensor] if tensor in self._made else self.weight(tensor)
+
+    def weight(self, tensor: FileTensor | None, order: Sequence[int] | None = None) -> fx.Node:
+        """A constant as floats, its axes perhaps in another order.
+
+        Raises:
+            UserError: If it is computed, or left out.
+        """
+        if tensor is None or tensor.data is None:
+            name = "a weight" if tensor is None else tensor.name
+            raise self.operator.refuse(f"{name} does not stand in the file")
+        stored = self._program.weight(tensor.name, real(tensor))
+        return stored if order is None else self.call(ATEN.permute.default, stored, list(order))
+
+    def bias(self, index: int) -> fx.Node | None:
+        """The bias, if there is one."""
+        tensor = self.optional(index)
+        return None if tensor is None else self.weight(tensor)
+
+    def numbers(self, index: int) -> list[int]:
+        """Integers that are known before the model runs: a shape, axes, amounts.
+
+        Raises:
+            UserError: If they are computed from the input.
+        """
+        tensor = self.tensor(index)
+        if tensor not in self._known:
+            raise self.operator.refuse(f"{tensor.name} depends on the input")
+        return [int(each) for each in self._known[tensor].reshape(-1)]
+
+    def known(self) -> Known:
+        """All such integers."""
+        return self._known
+
+    def channels_first(self, x: fx.Node) -> fx.Node:
+        """(N, height, width, channels) as PyTorch has it."""
+        return self.call(ATEN.permute.default, x, [0, 3, 1, 2])
+
+    def channels_last(self, x: fx.Node) -> fx.Node:
+        """And back."""
+        return self.call(ATEN.permute.default, x, [0, 2, 3, 1])
+
+    def activated(self, x: fx.Node) -> fx.Node:
+        """What is computed, with the activation that is fused into the operator.
+
+        Raises:
+            UserError: If it is one that TFLite Micro has not.
+        """
+        kind = self.option("FusedActivationFunction", 0)
+        if kind not in ACTIVATIONS:
+            raise self.operator.refuse(f"its fused activation has number {kind}, which is not read")
+        name = ACTIVATIONS[kind]
+        return x if name is None else self.call(*ACTIVATION_CALLS[name](x))
+
+    def reshaped(self, x: fx.Node, shape: Sequence[int]) -> fx.Node:
+        """In a shape whose first axis is that of the batch."""
+        return self.call(ATEN.reshape.default, x, [-1, *shape[1:]])
+
+
+ACTIVATIONS = {0: None, 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}  # ActivationFunctionType of schema.fbs
+ACTIVATION_CALLS: dict[str, Callable[[fx.Node], tuple[Any, ...]]] = {
+    "relu": lambda x: (ATEN.relu.default, x),
+    "relu6": lambda x: (ATEN.hardtanh.default, x, 0.0, 6.0),
+    "relu_n1_to_1": lambda x: (ATEN.hardtanh.default, x, -1.0, 1.0),
+}
+
+
+def real(tensor: FileTensor) -> Tensor:
+    """What the elements of a constant stand for, float32."""
+    assert tensor.data is not None
+    data: NDArray[Any] = tensor.data
+    if len(tensor.scales):
+        shape = [1] * data.ndim
+        if len(tensor.scales) > 1:
+            shape[tensor.axis] = -1
+        centred = data.astype(np.float64) - tensor.zero_points.reshape(shape or ())
+        data = centred * tensor.scales.astype(np.float64).reshape(shape or ())
+    return torch.from_numpy(np.array(data, np.float32))

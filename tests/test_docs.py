@@ -143,6 +143,16 @@ def test_the_costs_of_the_readme_are_those_that_are_printed(
     assert block.split() == capsys.readouterr().out.split()
 
 
+def test_the_counts_of_other_tools_are_those_that_are_printed(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (REPOSITORY / "docs" / "conventions.md").read_text("utf-8")
+    (block,) = re.findall(r"<!-- counts -->\n```text\n(.*?)```", text, re.DOTALL)
+    (command,) = re.findall(r"`python -m mcubench (profile .*?)` it prints", text)
+    assert main(command.split()) == 0
+    assert block in capsys.readouterr().out
+
+
 def test_the_comparison_of_the_readme_is_the_one_that_is_printed(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

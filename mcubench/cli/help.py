@@ -93,6 +93,7 @@ _TEXTS = {
 --ckpt_path best: the model of a run
 --weight_bits 4 --activation_bits 8: what the model will be quantised to
 --device stm32f446 rp2040, or all: does it fit, and how long might it take?
+--counts st gapflow: what STM32Cube.AI and GapFlow's nntool would count for it, and why it is not the MACs here
 --json, --csv, --plot: all figures, a row a layer, a picture of the activation arena""",
     "parity": """\
 --model one of {models}, or module.Class of your own: any torch module

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from mcubench.cost.counts import check_tools, count_like
 from mcubench.cost.macs import count_macs
 from mcubench.cost.memory import plan_memory
 from mcubench.cost.report import CostReport, LayerCost
@@ -26,6 +29,7 @@ def profile(
     widths: BitWidths | None = None,
     count_bias: bool = False,
     batch_dim: int | None = 0,
+    counts: Sequence[str] = (),
 ) -> CostReport:
     """Prices a module or an estimator.
 
@@ -37,11 +41,13 @@ def profile(
             model of `mcubench.baselines` does), else 8 and 8.
         count_bias: Count the addition of a bias as one MAC.
         batch_dim: Where the batch stands in the example.
+        counts: Other tools, of `mcubench.cost.TOOLS`: what would they count for it?
 
     Raises:
-        UserError: If the module can't be traced or its estimator is not fitted, or `widths` name a layer that is not
-            there.
+        UserError: If the module can't be traced or its estimator is not fitted, `widths` name a layer that is not
+            there, there are no rules of how a tool of `counts` counts, or it is an estimator, which these do not know.
     """
+    check_tools(counts)
     name = type(module).__name__
     if is_unfitted(module):
         raise UserError(f"{name} is not fitted yet: its cost is known after fit")
@@ -50,12 +56,14 @@ def profile(
     else:
         estimator = module
     if _is_estimator(estimator):
+        if counts:
+            raise UserError(f"{' and '.join(counts)} count networks; {name} is a classical model")
         from mcubench.cost.estimators import profile_estimator  # scikit-learn is there already
 
         own = getattr(module, "widths", None)
         widths = widths or (own if isinstance(own, BitWidths) else None)
         return profile_estimator(estimator, example_input, name, widths, count_bias, batch_dim)
-    return profile_graph(trace(module, example_input, batch_dim), name, widths, count_bias)
+    return profile_graph(trace(module, example_input, batch_dim), name, widths, count_bias, counts)
 
 
 def is_unfitted(module: object) -> bool:
@@ -74,8 +82,10 @@ def _is_estimator(found: object) -> bool:
     return sklearn is not None and isinstance(found, sklearn.BaseEstimator)
 
 
-def profile_graph(graph: Graph, model: str, widths: BitWidths | None = None, count_bias: bool = False) -> CostReport:
-    """Prices a graph that was traced; `model` is what it is called."""
+def profile_graph(
+    graph: Graph, model: str, widths: BitWidths | None = None, count_bias: bool = False, counts: Sequence[str] = ()
+) -> CostReport:
+    """Prices a graph that was traced; `model` is what it is called, the rest as for `profile`."""
     widths = widths or BitWidths()
     graph = deploy(graph)
     flash, memory = flash_size(graph, widths), plan_memory(graph, widths)
@@ -110,4 +120,5 @@ def profile_graph(graph: Graph, model: str, widths: BitWidths | None = None, cou
         flash=flash,
         memory=memory,
         notes=graph.notes,
+        counts=tuple(count_like(replace(graph, nodes=tuple(steps)), tool) for tool in dict.fromkeys(counts)),
     )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mcubench.cost.counts import ToolCount
 from mcubench.cost.macs import MacCount, Unsupported
 from mcubench.cost.memory import MemoryPlan
 from mcubench.cost.size import BitWidths, FlashSize
@@ -60,6 +61,7 @@ class CostReport:
         memory: The plan of the activation arena.
         notes: What is worth knowing.
         mean_comparisons: Of trees, for the samples that were given; ``None`` without.
+        counts: What other tools would count, layer by layer, if that was asked for.
     """
 
     model: str
@@ -72,6 +74,7 @@ class CostReport:
     memory: MemoryPlan
     notes: tuple[str, ...]
     mean_comparisons: float | None = None
+    counts: tuple[ToolCount, ...] = ()
 
     @property
     def macs(self) -> int | None:
@@ -162,8 +165,9 @@ class CostReport:
             "activation_bits": self.widths.activation,
             "bits_per_layer": dict(self.widths.per_layer),
             "unsupported": [asdict(each) for each in self.unsupported],
-            "layers": [asdict(layer) for layer in self.layers],
+            "layers": self._rows(),
             "flash": [asdict(line) for line in self.flash.lines],
+            "counts": {count.tool: count.as_dict() for count in self.counts},
             "notes": list(self.notes),
             "conventions": self.conventions(),
         }
@@ -177,7 +181,15 @@ class CostReport:
         """Writes one row a layer."""
         with atomic_path(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(LayerCost.__dataclass_fields__)
-            for layer in self.layers:
-                row = {**asdict(layer), "output_shape": by(layer.output_shape)}
+            writer.writerow([*LayerCost.__dataclass_fields__, *(count.tool for count in self.counts)])
+            for layer, found in zip(self.layers, self._rows(), strict=True):
+                row = {**found, "output_shape": by(layer.output_shape)}
                 writer.writerow("" if value is None else value for value in row.values())
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """The layers, each with the counts of the other tools."""
+        others = {count.tool: count.by_layer for count in self.counts}
+        return [
+            {**asdict(layer), **{tool: counted[index] for tool, counted in others.items()}}
+            for index, layer in enumerate(self.layers)
+        ]

@@ -31,7 +31,7 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
     """
     inputs = ", ".join(_shape(shape) for shape in report.inputs)
     console = wide(console)
-    bars = console.width >= WIDE
+    bars = console.width >= WIDE and not report.counts  # whose columns take their place
     table = Table(
         title=Text(f"{report.model}, one sample of {inputs}"),
         title_style="bold",
@@ -53,22 +53,32 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
         table.add_column(heading, _known(value, f"{counted:,}"), justify="right", no_wrap=True)
         if bars:
             table.add_column("", min_width=_BAR)
+        for count in report.counts if heading == "MACs" else ():
+            table.add_column(count.tool, _known(count.total, f"{count.lower_bound:,}"), justify="right", no_wrap=True)
     others = _other_counts(report)
     for heading, (value, parts) in others.items():
         table.add_column(heading, _known(value, f"{sum(filter(None, parts)):,}"), justify="right", no_wrap=True)
     for index, layer in enumerate(report.layers):
         costs = ((layer.macs, macs), (layer.flash_bytes, flash), (layer.ram_bytes, ram))
         cells: list[str | Text] = []
-        for cost, whole in costs:
+        for place, (cost, whole) in enumerate(costs):
             cells.append(_number(cost))
             if bars:
                 cells.append(_bar(cost or 0, whole))
+            if place == 0:
+                cells += [_number(count.by_layer[index]) for count in report.counts]
         cells += [_number(parts[index]) for _, parts in others.values()]
         named = (Text(layer.path or "(root)"), Text(layer.op), _shape(layer.output_shape), _number(layer.params))
         table.add_row(*named, *cells)
     if report.unused_params:
         table.add_row("(not used)", "", "", f"{report.unused_params:,}", style="dim")
     console.print(narrowed(table, console, "params", "output"))
+    _print_below(report, console, fits)
+
+
+def _print_below(report: CostReport, console: Console, fits: Sequence[Fit]) -> None:
+    """Prints the totals in words, what is missing, where they fit, and what the figures mean."""
+    flash, ram, macs = report.flash.total, report.memory.lower_bound, report.mac_count.counted
     totals = [
         f"{_known(report.macs, f'{macs:,} MACs')}",
         f"flash {_known(report.flash_bytes, bytes_text(flash))}",
@@ -81,6 +91,8 @@ def print_report(report: CostReport, console: Console, fits: Sequence[Fit] = ())
     say(console, " · ".join(totals), style="bold")
     for each in report.unsupported:
         say(console, f"not counted: {each}", style="yellow")
+    for count in report.counts:
+        say(console, count.why())
     for fit in fits:
         say(console, fit.describe(), style="green" if fit.fits else "red")
         if fit.device.note:

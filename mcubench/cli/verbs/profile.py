@@ -13,7 +13,7 @@ from rich.console import Console
 from mcubench.cli.options.samples import example_for
 from mcubench.cli.options.subject import check_targets, read_subject, write_targets
 from mcubench.console import say
-from mcubench.cost import BitWidths, Device, Fit, devices, find_device, profile
+from mcubench.cost import TOOLS, BitWidths, Device, Fit, devices, find_device, profile
 from mcubench.cost.table import print_report
 from mcubench.datamodules import TensorDataModule
 from mcubench.results.features_table import print_features
@@ -45,7 +45,7 @@ def run_profile(args: Sequence[str]) -> None:
     else:
         sample = example_for(model, used, subject.shape)
     features = used.preprocessing() if isinstance(used, TensorDataModule) else None
-    report = profile(model, sample, widths, config.count_bias)
+    report = profile(model, sample, widths, config.count_bias, counts=config.counts)
     flash, ram, macs = report.flash_bytes, report.ram_bytes, report.macs
     fits = []
     if flash is not None and ram is not None and macs is not None:
@@ -82,6 +82,9 @@ def _add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--activation_bits", type=int | None, help=f"bits of an activation: 4, 8, 16 or 32; {not_set}")
     parser.add_argument("--bits_per_layer", type=dict[str, int] | None, help="other weight bits: '{\"layers.0\": 4}'")
     parser.add_argument("--count_bias", type=bool, default=False, help="count the addition of a bias as one MAC")
+    parser.add_argument(
+        "--counts", nargs="+", default=[], choices=TOOLS, help="what would other tools count? one or both: st gapflow"
+    )
     parser.add_argument("--device", nargs="+", default=[], help="does it fit? parts, as in stm32f446 rp2040; or all")
     for name, text in (
         ("json", "write all figures to this file"),

@@ -6,7 +6,7 @@ import textwrap
 
 from mcubench.cli.options.names import BASELINES, DATA, MODELS
 
-__all__ = ["OVERVIEW", "VERBS", "describe"]
+__all__ = ["OVERVIEW", "VERBS", "describe", "describe_file"]
 
 VERBS = {
     "fit": "train a model, score it on all three parts, and write a run folder",
@@ -138,6 +138,42 @@ A suite skips what is done, so that the same command goes on after Ctrl-C; its r
 
 More seeds for a row: fit ... --seeds 8; one seed has no interval.""",
 }
+
+
+_FILES = {
+    "profile": """\
+FILE is a .tflite, .onnx, .keras, .h5 or .pt2: costs at the widths that stand in it.
+
+  python -m mcubench profile net.tflite --device stm32f446
+  python -m mcubench profile net.onnx --weight_bits 8 --activation_bits 8
+  python -m mcubench profile net.tflite --counts st gapflow""",
+    "quantize": """\
+FILE is a .tflite in int8: its bytes here and in TFLite Micro, on random samples.
+
+  python -m mcubench quantize net.tflite --samples 1000""",
+    "export": """\
+FILE is a .tflite in int8, written in C.
+
+  python -m mcubench export net.tflite --format c
+  python -m mcubench export net.tflite --format tflm --output net/""",
+    "parity": """\
+Do two files compute the same? Or a file and the model of a run? Layer by layer,
+where they make the same values in the same order, else at the outputs.
+
+  python -m mcubench parity net.onnx --against net.tflite
+  python -m mcubench parity net.keras --against best
+
+Exit code 0 if both agree, 1 if they do not, 2 if the question was wrong.""",
+    "emulate": """\
+FILE is a .tflite in int8: its C, compiled and run on an emulated core.
+
+  python -m mcubench emulate net.tflite --device stm32f446""",
+}
+
+
+def describe_file(verb: str) -> str:
+    """What the help of a verb about a file begins with."""
+    return f"{VERBS[verb]}\n\n{_FILES[verb]}"
 
 
 def describe(verb: str) -> str:

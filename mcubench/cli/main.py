@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -17,6 +18,14 @@ __all__ = ["main"]
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_OF_FILES = (
+    "profile",
+    "quantize",
+    "export",
+    "parity",
+    "emulate",
+)  # run_X in mcubench.cli.files.X, if a file comes next
 
 _LIGHTNINGS = ("fit", "validate", "test", "predict")  # the others are run_X in mcubench.cli.verbs.X
 
@@ -84,13 +93,18 @@ def _run(args: list[str], own_process: bool) -> int:
     # are enough between two operations. The OpenMP library (libgomp) reads this when torch is imported.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    if own_process:
-        with imports_kept():
-            run = _imported(verb, several)
-    else:
-        run = _imported(verb, several)
+    of_file = verb in _OF_FILES and len(args) > 1 and not args[1].startswith("-")
+    with imports_kept() if own_process else contextlib.nullcontext():
+        run = _imported_for_file(verb) if of_file else _imported(verb, several)
     warnings.formatwarning = _as_line  # now, as lightning brings a form of its own
     return run(args[1:]) or 0
+
+
+def _imported_for_file(verb: str) -> Callable[[list[str]], int | None]:
+    """What runs a verb about a file."""
+    run: Callable[[list[str]], int | None]
+    run = getattr(importlib.import_module(f"mcubench.cli.files.{verb}"), f"run_{verb}")
+    return run
 
 
 def _imported(verb: str, options: set[str]) -> Callable[[list[str]], int | None]:

@@ -11,6 +11,7 @@ import functools
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mcubench.errors import UserError, did_you_mean
 
@@ -104,6 +105,16 @@ class Fit:
         if self.cycles is not None:
             return self.cycles[0] / self.device.clock_hz, self.cycles[1] / self.device.clock_hz
         return None if self.macs is None else self.device.latency(self.macs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict as plain values."""
+        return {
+            "device": self.device.key,
+            "fits": self.fits,
+            "flash_share": self.flash_share,
+            "ram_share": self.ram_share,
+            "latency_seconds": self.latency,
+        }
 
     def describe(self) -> str:
         """One line: whether it fits (or what is over, and by how much), the shares of the memories, the latency."""

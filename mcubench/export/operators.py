@@ -205,7 +205,16 @@ def _(kernel: kernels.Embed, node: IntegerNode) -> _Described:
 
 @_describe.register
 def _(kernel: kernels.Sum, node: IntegerNode) -> _Described:
-    return "SUM", "ReducerOptions", {"keepDims": True}, (*node.inputs, kernel.axes)
+    return "SUM", "ReducerOptions", _keeping(node), (*node.inputs, kernel.axes)
+
+
+@_describe.register
+def _(kernel: kernels.Mean, node: IntegerNode) -> _Described:
+    return "MEAN", "ReducerOptions", _keeping(node), (*node.inputs, kernel.axes)
+
+
+def _keeping(node: IntegerNode) -> dict[str, Any]:
+    return {"keepDims": len(node.output.shape) == len(node.inputs[0].shape)}
 
 
 @_describe.register

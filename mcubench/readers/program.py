@@ -20,6 +20,7 @@ from mcubench.graph.capture import Captured, traced_path
 from mcubench.graph.ir import Graph, Unknown
 from mcubench.graph.lowering import lower
 from mcubench.graph.trace import PRIMES, is_ambiguous
+from mcubench.readers.shape_rules import made_by
 
 __all__ = ["FileInput", "Program", "graph_of"]
 
@@ -94,7 +95,7 @@ class Program:
             Exception: What the operator raises for arguments that do not fit.
         """
         shapes, named = fx.map_arg((args, kwargs), lambda node: node.meta["val"])
-        return self._called(target, args, kwargs, _made(target, shapes, named))
+        return self._called(target, args, kwargs, made_by(target, shapes, named))
 
     def item(self, several: fx.Node, index: int) -> fx.Node:
         """One of the tensors that a call returned."""
@@ -132,18 +133,6 @@ class Program:
         if self._path:
             node.meta["nn_module_stack"] = {self._path: (traced_path(self._path), "")}
         return node
-
-
-# Activations whose shape torch would have a kernel in Python tell, with which its compiler is imported: a second.
-_ALIKE = frozenset(
-    getattr(torch.ops.aten, name).default for name in ("relu", "relu6", "hardtanh", "hardswish", "leaky_relu", "elu")
-)
-
-
-def _made(target: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What an operator returns for shapes."""
-    made = torch.empty_like(args[0]) if target in _ALIKE else target(*args, **kwargs)
-    return made.to("meta") if isinstance(made, Tensor) else made  # what reads no tensor makes one with elements
 
 
 Write = Callable[[Program, Sequence[fx.Node]], Sequence[fx.Node]]

@@ -64,7 +64,7 @@ def run_profile(args: Sequence[str]) -> None:
 
         plot_timeline(report, target)
 
-    rows = [_row(fit) for fit in fits]
+    rows = [fit.as_dict() for fit in fits]
     writers: dict[str, Callable[[Path], None]] = {
         "json": lambda target: report.save_json(target, devices=rows, preprocessing=features and features.as_dict()),
         "csv": report.save_csv,
@@ -100,13 +100,3 @@ def _cycles(measured: Mapping[str, Any] | None, part: Device) -> tuple[float, fl
         return None
     low, high = measured["cycles"]
     return low, high
-
-
-def _row(fit: Fit) -> dict[str, Any]:
-    return {
-        "device": fit.device.key,
-        "fits": fit.fits,
-        "flash_share": fit.flash_share,
-        "ram_share": fit.ram_share,
-        "latency_seconds": fit.latency,
-    }

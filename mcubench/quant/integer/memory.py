@@ -95,6 +95,6 @@ def _scratch(node: IntegerNode) -> tuple[int, ...]:
         return (4 * node.output.size,)
     if isinstance(kernel, (kernels.Convolve, kernels.DepthwiseConvolve)) and kernel.filter.bits < 8:
         return (math.prod(kernel.filter.codes.shape),)
-    if isinstance(kernel, kernels.Sum):  # sums, an index of the input, the axes
+    if isinstance(kernel, (kernels.Sum, kernels.Mean)):  # sums, an index of the input, the axes
         return 4 * node.output.size, 4 * len(node.inputs[0].shape), 4 * len(kernel.axes)
     return ()

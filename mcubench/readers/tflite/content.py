@@ -146,7 +146,10 @@ class _Parser:
             self.code(found.OperatorCodes(place)) for place in range(self.count(found.OperatorCodesLength(), "codes"))
         ]
         given = [graph.Operators(place) for place in range(self.count(graph.OperatorsLength(), "operators"))]
-        read = [[None if index == -1 else _at(tensors, index) for index in self.indices(each.InputsAsNumpy())] for each in given]
+        read = [
+            [None if index == -1 else _at(tensors, index) for index in self.indices(each.InputsAsNumpy())]
+            for each in given
+        ]
         made = [[_at(tensors, index) for index in self.indices(each.OutputsAsNumpy())] for each in given]
         paths = _layer_names([(*outputs[:1], *inputs[1:2]) for inputs, outputs in zip(read, made, strict=True)])
         operators = [

@@ -40,9 +40,9 @@ def computed_ahead(operator: FileOperator, known: Known) -> bool:
     return True
 
 
-def sliced(operator: FileOperator, shape: tuple[int, ...], known: Mapping[FileTensor, NDArray[np.int64]]) -> tuple[
-    tuple[slice | int, ...], tuple[slice, ...]
-]:
+def sliced(
+    operator: FileOperator, shape: tuple[int, ...], known: Mapping[FileTensor, NDArray[np.int64]]
+) -> tuple[tuple[slice | int, ...], tuple[slice, ...]]:
     """What a STRIDED_SLICE takes of each axis.
 
     Returns:

@@ -29,7 +29,7 @@ SIGMOID_16 = torch.tensor([round(65536 / (1 + math.exp(-i / 24))) + (i in _ONE_M
 
 
 @dataclass(frozen=True, eq=False)
-class Gate(Kernel):
+class Gate:
     """A gate of a recurrent layer.
 
     Attributes:
@@ -43,7 +43,7 @@ class Gate(Kernel):
     bias: Bias | None
 
     def sums(self, x: Tensor, source: Grid, h: Tensor, state: Grid) -> Tensor:
-        """What it adds up, of codes (N, inputs) and (N, units): int64 in the range of int16, 12 bits behind the point."""
+        """What it adds up, of codes (N, inputs) and (N, units): int16 in int64, 12 bits behind the point."""
         given = _brought(x, self.input, source, None if self.bias is None else self.bias.codes)
         return _saturated(given + _brought(h, self.recurrent, state, None))
 
@@ -56,32 +56,26 @@ class Lstm(Kernel):
     until it is reset.
 
     Attributes:
-        input_gate: Lets the candidate in.
-        forget_gate: Keeps the cell.
-        cell_gate: The candidate.
-        output_gate: Lets the cell out.
+        gates: Of the input, of what is forgotten, of the cell and of the output.
         state: Grid of the hidden state, which is the output's.
         cell_scale: Of the cell, a power of 2.
         cell_clip: What the cell is clipped to, as a value; 0 for not at all.
     """
 
-    input_gate: Gate
-    forget_gate: Gate
-    cell_gate: Gate
-    output_gate: Gate
+    gates: tuple[Gate, ...]
     state: Grid
     cell_scale: float
     cell_clip: float
 
     def filters(self) -> Iterator[Filter]:
         """The weights of all gates."""
-        for gate in (self.input_gate, self.forget_gate, self.cell_gate, self.output_gate):
-            yield from gate.filters()
+        for gate in self.gates:
+            yield from (gate.input, gate.recurrent)
 
     def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
         """Codes (N, steps, units)."""
         (x,), source = inputs, node.inputs[0].grid
-        units = len(self.input_gate.recurrent.codes)
+        units = len(self.gates[0].recurrent.codes)
         h = torch.full((len(x), units), self.state.zero_point)
         cell = torch.zeros(len(x), units, dtype=torch.int64)
         found = []
@@ -92,12 +86,9 @@ class Lstm(Kernel):
 
     def step(self, x: Tensor, source: Grid, h: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """The hidden state, as codes, and the cell after one input (N, inputs)."""
-        added = [
-            gate.sums(x, source, h, self.state)
-            for gate in (self.input_gate, self.forget_gate, self.cell_gate, self.output_gate)
-        ]
-        let_in, kept, let_out = (sigmoid_16(added[gate]) for gate in (0, 1, 3))
-        candidate = tanh_16(added[2], 0)
+        sums = [gate.sums(x, source, h, self.state) for gate in self.gates]
+        let_in, kept, let_out = (sigmoid_16(sums[gate]) for gate in (0, 1, 3))
+        candidate = tanh_16(sums[2], 0)
         old = _saturated(rescaled(kept * cell, *multiplier_of(_SHARE)))
         new = _saturated(rescaled(let_in * candidate, *multiplier_of(_SHARE**2 / self.cell_scale)))
         cell = _saturated(old + new)

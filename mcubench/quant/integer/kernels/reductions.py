@@ -18,7 +18,7 @@ __all__ = ["Mean", "Sum", "mean_factor", "total_factor"]
 
 @dataclass(frozen=True, eq=False)
 class Sum(Kernel):
-    """SUM over axes that follow each other, the batch counted; they stay, of length 1, or not (``QuantizedMeanOrSum``)."""
+    """SUM over axes that follow each other, the batch counted (``QuantizedMeanOrSum``); they may stay, of length 1."""
 
     axes: tuple[int, ...]
 

@@ -11,9 +11,10 @@ from mcubench.readers.tflite.shapes import Known, computed_ahead
 
 __all__ = ["elementwise", "float_graph", "layers", "moves"]
 
+from collections.abc import Sequence
+
 import torch
 from torch import fx
-from collections.abc import Sequence
 
 _DTYPES = {"FLOAT32": torch.float32, "INT32": torch.int32, "INT64": torch.int64, "BOOL": torch.bool}
 
@@ -43,7 +44,9 @@ def float_graph(model: FileModel, rounded: bool) -> Graph:
             nodes = [found] if isinstance(found, fx.Node) else list(found)
             for tensor, node in zip(operator.outputs, nodes, strict=True):
                 if program.shape(node) != tensor.shape:
-                    raise operator.refuse(f"it makes {list(program.shape(node))}, and the file says {list(tensor.shape)}")
+                    raise operator.refuse(
+                        f"it makes {list(program.shape(node))}, and the file says {list(tensor.shape)}"
+                    )
                 made[tensor] = node
         return [made[tensor] for tensor in model.outputs]
 

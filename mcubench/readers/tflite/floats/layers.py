@@ -62,7 +62,10 @@ def _transposed(at: Site) -> fx.Node:
     sizes = list(zip(at.tensor(2).shape[1:3], filter_.shape[1:3], stride, at.output.shape[1:3], strict=True))
     whole = [(size - 1) * step + taps for size, taps, step, _ in sizes]
     # Rows before and behind are cut off; where fewer are made than are wanted, they hold the bias alone.
-    cut = [max(made - wanted, 0) // 2 if at.option("Padding") == _SAME else 0 for made, (*_, wanted) in zip(whole, sizes, strict=True)]
+    cut = [
+        max(made - wanted, 0) // 2 if at.option("Padding") == _SAME else 0
+        for made, (*_, wanted) in zip(whole, sizes, strict=True)
+    ]
     more = [max(wanted - made, 0) for made, (*_, wanted) in zip(whole, sizes, strict=True)]
     x, weight = at.channels_first(at.x(2)), at.weight(filter_, (3, 0, 1, 2))
     made = at.call(ATEN.conv_transpose2d.input, x, weight, at.bias(3), stride, [0, 0], more)

@@ -80,7 +80,14 @@ def _padded_with(at: Site) -> float:
 @rule("SLICE")
 def _slice(at: Site) -> fx.Node:
     x, begins, sizes = at.x(), at.numbers(1), at.numbers(2)
-    return _taken(at, x, [(begin, whole if size == -1 else begin + size) for begin, size, whole in zip(begins, sizes, at.shape(x), strict=True)])
+    return _taken(
+        at,
+        x,
+        [
+            (begin, whole if size == -1 else begin + size)
+            for begin, size, whole in zip(begins, sizes, at.shape(x), strict=True)
+        ],
+    )
 
 
 def _taken(at: Site, x: fx.Node, bounds: Sequence[tuple[int, int]]) -> fx.Node:

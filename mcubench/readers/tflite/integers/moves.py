@@ -189,7 +189,11 @@ def _nearest(at: IntegerSite) -> None:
 
 def _nearest_places(size: int, wanted: int, aligned: bool, centres: bool) -> tuple[int, ...]:
     """Where TFLite looks, in single precision (``GetNearestNeighbor`` of resize_nearest_neighbor.h)."""
-    step = np.float32(size - 1) / np.float32(wanted - 1) if aligned and wanted > 1 else np.float32(size) / np.float32(wanted)
+    step = (
+        np.float32(size - 1) / np.float32(wanted - 1)
+        if aligned and wanted > 1
+        else np.float32(size) / np.float32(wanted)
+    )
     found = (np.arange(wanted, dtype=np.float32) + np.float32(0.5 if centres else 0)) * step
     places = np.floor(found + np.float32(0.5)) if aligned else np.floor(found)  # halves up, as roundf has positive ones
     return tuple(int(each) for each in places.clip(0, size - 1))

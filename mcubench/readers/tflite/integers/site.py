@@ -130,7 +130,9 @@ class IntegerSite:
         if tensor is None:
             return None
         if tensor.data is None or tensor.kind != "INT32" or tensor.shape != (outputs,):
-            raise self.operator.refuse(f"its bias {tensor.name} {list(tensor.shape)} is {tensor.kind}, not int32 constants")
+            raise self.operator.refuse(
+                f"its bias {tensor.name} {list(tensor.shape)} is {tensor.kind}, not int32 constants"
+            )
         return Bias(tensor.name, torch.from_numpy(tensor.data.copy()), torch.from_numpy(tensor.scales.copy()))
 
     def numbers(self, index: int) -> list[int]:

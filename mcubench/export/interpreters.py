@@ -48,15 +48,15 @@ class Arena:
 
 
 def run_tflm(model: bytes, *inputs: Codes, progress: Progress = iter) -> tuple[Codes, ...]:
-    """Runs a model in TFLite Micro, a sample at a time.
+    """Runs a model in TFLite Micro, a sample at a time, each from the state in which a model starts.
 
     Args:
         model: The ``.tflite``.
-        *inputs: int8, shape (N, *shape), one for each input of the model.
+        *inputs: Of the type that the model takes, shape (N, *shape), one for each input of the model.
         progress: Wraps the loop over samples.
 
     Returns:
-        int8, shape (N, *shape), for each output.
+        Shape (N, *shape), for each output.
 
     Raises:
         UserError: If tflite-micro is not installed, or refuses the model.
@@ -65,6 +65,7 @@ def run_tflm(model: bytes, *inputs: Codes, progress: Progress = iter) -> tuple[C
     count = len(interpreter_outputs(model))
     found: list[list[Codes]] = [[] for _ in range(count)]
     for index in progress(range(len(inputs[0]))):
+        interpreter.reset()  # of recurrent layers
         for place, x in enumerate(inputs):
             interpreter.set_input(x[index : index + 1], place)
         interpreter.invoke()

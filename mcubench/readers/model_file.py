@@ -27,6 +27,9 @@ class ModelFile:
         widths: Bits of weights and activations as they stand in it.
         integer: What it computes in integers, if it does and all of it has a kernel.
         not_integer: Otherwise the reason, as a sentence.
+        supplied: Of a ``.tflite`` the types of its inputs, as in ``INT8``: codes, or what becomes codes first.
+        given: The same of its outputs.
+        operators: Of a ``.tflite``: those that an interpreter needs, each once.
     """
 
     path: Path
@@ -35,6 +38,9 @@ class ModelFile:
     widths: BitWidths
     integer: IntegerGraph | None
     not_integer: str
+    supplied: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -91,7 +97,17 @@ def _tflite(path: Path, content: bytes) -> ModelFile:
     from mcubench.readers.tflite import read_tflite
 
     found = read_tflite(content)
-    return ModelFile(path, content, found.graph, found.widths, found.integer, found.not_integer)
+    return ModelFile(
+        path=path,
+        content=content,
+        graph=found.graph,
+        widths=found.widths,
+        integer=found.integer,
+        not_integer=found.not_integer,
+        supplied=found.supplied,
+        given=found.given,
+        operators=found.operators,
+    )
 
 
 FORMATS[".tflite"] = _tflite

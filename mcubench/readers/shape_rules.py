@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 __all__ = ["SHAPE_RULES", "made_by"]
 
@@ -28,9 +29,7 @@ def made_by(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs: The same, by name.
     """
     rule = SHAPE_RULES.get(target)
-    tensors = [
-        each for arg in args for each in (arg if isinstance(arg, (list, tuple)) else (arg,)) if isinstance(each, Tensor)
-    ]
+    tensors = [each for each in pytree.tree_leaves(args) if isinstance(each, Tensor)]
     floats = all(each.dtype == torch.float32 for each in tensors)
     if rule is not None and tensors and floats and not kwargs:
         return rule(*args)
@@ -90,7 +89,8 @@ def _avg_pool2d(
     x: Tensor, window: Any, stride: Any, padding: Any = (0, 0), ceil_mode: bool = False, count_padding: bool = True
 ) -> Tensor:
     if ceil_mode:
-        return _ATEN.avg_pool2d.default(x, window, stride, padding, ceil_mode, count_padding)
+        made: Tensor = _ATEN.avg_pool2d.default(x, window, stride, padding, ceil_mode, count_padding)
+        return made
     sizes = zip(x.shape[2:], window, stride, padding, strict=True)
     return _empty((*x.shape[:2], *(_positions(*each) for each in sizes)))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mcubench.cli.help import describe_file
@@ -16,7 +18,19 @@ from mcubench.errors import UserError, did_you_mean
 from mcubench.graph import Graph
 from mcubench.quant.integer.ir import IntegerGraph
 
-__all__ = ["FileParser", "check_files", "positive", "random_codes", "random_inputs", "write_files"]
+__all__ = [
+    "FileParser",
+    "add_input_options",
+    "check_files",
+    "codes_for",
+    "given_array",
+    "positive",
+    "random_codes",
+    "random_inputs",
+    "write_files",
+]
+
+_SAMPLES = 200  # random ones
 
 
 class FileParser(argparse.ArgumentParser):
@@ -87,6 +101,54 @@ def write_files(given: Mapping[str, str | None], writers: Mapping[str, Callable[
             raise UserError(f"--{option} {name} can't be written: {error.strerror or error}") from error
         written.append(Path(name))
     return written
+
+
+def add_input_options(parser: FileParser) -> None:
+    """The options that say what a model is run on."""
+    parser.add_argument(
+        "--samples", type=positive, default=None, help="how many; not set, 200 random ones, or all given"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of random samples")
+    parser.add_argument(
+        "--inputs",
+        type=Path,
+        metavar="FILE.npy",
+        help="samples, (N, *shape): float values, or int8 codes; not set, random",
+    )
+
+
+def given_array(path: Path, option: str) -> NDArray[Any]:
+    """An array from a file of NumPy's.
+
+    Raises:
+        UserError: If it can't be read, or holds objects, which could run code.
+    """
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"--{option} {path} can't be read as an array of numbers: {error}") from error
+
+
+def codes_for(graph: IntegerGraph, given: argparse.Namespace) -> tuple[Tensor, ...]:
+    """What an integer graph is run on: random codes, or those of a file.
+
+    Raises:
+        UserError: If a file does not fit.
+    """
+    if given.inputs is None:
+        return random_codes(graph, given.samples or _SAMPLES, given.seed)
+    if len(graph.inputs) != 1:
+        raise UserError(f"--inputs is for models with one input; this one has {len(graph.inputs)}")
+    array, tensor = given_array(given.inputs, "inputs")[: given.samples], graph.inputs[0]
+    if array.ndim < 1 or not len(array) or math.prod(array.shape[1:]) != tensor.size:
+        wanted = ", ".join(map(str, tensor.shape[1:]))
+        raise UserError(f"--inputs {given.inputs} has shape {array.shape}; the model takes (N, {wanted})")
+    shaped = array.reshape(len(array), *tensor.shape[1:])
+    if array.dtype == np.int8:
+        return (torch.from_numpy(shaped),)
+    if array.dtype.kind != "f":
+        raise UserError(f"--inputs {given.inputs} holds {array.dtype}: float values, or int8 codes, are taken")
+    return (tensor.grid.codes(torch.from_numpy(shaped.astype(np.float32))),)
 
 
 def random_codes(graph: IntegerGraph, samples: int, seed: int) -> tuple[Tensor, ...]:

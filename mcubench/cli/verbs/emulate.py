@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 
 import lightning.pytorch as pl
 import numpy as np
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from mcubench.cli.options.c_project import add_dialect_option, c_project
+from mcubench.cli.options.core import core_of
 from mcubench.cli.options.measured_budget import add_budget_options, measured_limits
 from mcubench.cli.options.quantization import (
     Quantized,
@@ -25,15 +26,14 @@ from mcubench.cli.options.quantization import (
 from mcubench.cli.options.samples import labelled_test_samples
 from mcubench.cli.options.subject import check_targets, read_subject, write_targets
 from mcubench.console import say
-from mcubench.cost import find_device, profile_graph
-from mcubench.cost.devices import Device
+from mcubench.cost import profile_graph
 from mcubench.errors import UserError
 from mcubench.export.sample import describe_sample
 from mcubench.quant.integer.memory import plan_arena
 from mcubench.quant.integer.run import predict
 from mcubench.results.result import add_measured
 from mcubench.results.run_folder import shown
-from mcubench.target import CORES, CompileError, Core, EmulationError, find_core
+from mcubench.target import CORES, CompileError, EmulationError
 from mcubench.target.measure import measure
 from mcubench.target.packages import PACKAGES, load
 from mcubench.target.report import DeviceReport
@@ -61,7 +61,7 @@ def run_emulate(args: Sequence[str]) -> int:
     config = subject.config
     check_targets(config, {"json": None})
     check_quantization(config)
-    device, core = _where(config)
+    device, core = core_of(config.device, config.core)
     count = _count(config.samples)
     limits = measured_limits(config, subject.checkpoint)
     for package in PACKAGES:
@@ -126,18 +126,6 @@ def _add_options(parser: ArgumentParser) -> None:
     add_budget_options(parser)
     add_quantization_options(parser)
     parser.add_argument("--json", type=str | None, metavar="FILE", help="write all figures to this file")
-
-
-def _where(config: Namespace) -> tuple[Device | None, Core]:
-    """The device, if one is named, and the core."""
-    if config.device is None:
-        return None, find_core(config.core or "cortex-m4")
-    device = find_device(config.device)
-    if config.core not in (None, device.core):
-        raise UserError(f"{device.name} has a {device.core}: leave out --core {config.core}, or --device")
-    if device.core not in CORES:
-        raise UserError(f"{device.name} has a {device.core}, which is not emulated; there are {', '.join(CORES)}")
-    return device, CORES[device.core]
 
 
 def _count(given: str | None) -> int | None:

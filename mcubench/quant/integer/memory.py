@@ -97,4 +97,6 @@ def _scratch(node: IntegerNode) -> tuple[int, ...]:
         return (math.prod(kernel.filter.codes.shape),)
     if isinstance(kernel, (kernels.Sum, kernels.Mean)):  # sums, an index of the input, the axes
         return 4 * node.output.size, 4 * len(node.inputs[0].shape), 4 * len(kernel.axes)
+    if isinstance(kernel, kernels.Lstm):  # a gate each, in 16 bits
+        return (2 * node.output.shape[-1],) * len(kernel.gates)
     return ()

@@ -26,12 +26,18 @@ class Tflite:
         widths: Bits of weights and activations.
         integer: The integer graph, if it computes in int8 and all of it has a kernel.
         not_integer: Otherwise the reason.
+        supplied: Types of the inputs, as in ``INT8``.
+        given: Types of the outputs.
+        operators: Names, each once, in the order of use.
     """
 
     graph: Graph
     widths: BitWidths
     integer: IntegerGraph | None
     not_integer: str
+    supplied: tuple[str, ...]
+    given: tuple[str, ...]
+    operators: tuple[str, ...]
 
 
 def read_tflite(content: bytes) -> Tflite:
@@ -45,15 +51,17 @@ def read_tflite(content: bytes) -> Tflite:
     kinds = {tensor.kind for operator in model.operators for tensor in operator.outputs}
     rounded = bool(kinds & {"INT8", "INT16", "UINT8"})
     graph = float_graph(model, rounded)
-    if not rounded:
-        return Tflite(graph, BitWidths(_FLOAT, _FLOAT), None, "it computes in float: nothing in it is quantised")
-    widths = _widths(model, 16 if "INT16" in kinds else 8)
-    try:
-        return Tflite(graph, widths, integer_graph(model), "")
-    except CorruptDataError:
-        raise
-    except UserError as error:
-        return Tflite(graph, widths, None, str(error))
+    integer, reason = None, "it computes in float: nothing in it is quantised"
+    if rounded:
+        try:
+            integer, reason = integer_graph(model), ""
+        except CorruptDataError:
+            raise
+        except UserError as error:
+            reason = str(error)
+    widths = _widths(model, 16 if "INT16" in kinds else 8) if rounded else BitWidths(_FLOAT, _FLOAT)
+    sides = (tuple(tensor.kind for tensor in side) for side in (model.inputs, model.outputs))
+    return Tflite(graph, widths, integer, reason, *sides, tuple(dict.fromkeys(each.name for each in model.operators)))
 
 
 def _widths(model: FileModel, activation: int) -> BitWidths:

@@ -234,8 +234,8 @@ class _Parser:
         channels = shape[axis] if 0 <= axis < len(shape) else None
         if len(zero_points) != len(scales) or (len(scales) > 1 and len(scales) != channels):
             raise CorruptDataError(
-                f"the .tflite file is altered: {name} {list(shape)} has {len(scales)} scales and {len(zero_points)} zero "
-                f"points along axis {axis}"
+                f"the .tflite file is altered: {name} {list(shape)} has {len(scales)} scales and {len(zero_points)} "
+                f"zero points along axis {axis}"
             )
         return scales.copy(), zero_points.copy(), axis
 

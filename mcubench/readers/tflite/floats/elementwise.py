@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import fx
 
 from mcubench.readers.tflite.floats.site import ACTIVATION_CALLS, ATEN, Site, rule
@@ -67,7 +68,14 @@ def _same_values(at: Site) -> fx.Node:
     """In an image of integers; of floats a DEQUANTIZE has a constant of fewer bits, read as what it stands for."""
     if at.tensor(0).data is None and not at.rounded:
         raise at.operator.refuse("it rounds between operators in float")
-    return at.x()
+    return at.x() if at.output.kind != "INT32" else _places(at)
+
+
+def _places(at: Site) -> fx.Node:
+    """Codes that are looked up in a table, as numbers."""
+    steps = at.call(ATEN.round.default, at.call(ATEN.div.Tensor, at.x(), float(at.output.scales[0])))
+    moved = at.call(ATEN.add.Tensor, steps, int(at.output.zero_points[0]))
+    return at.call(ATEN._to_copy.default, at.call(ATEN.clamp.default, moved, 0, 255), dtype=torch.int32)
 
 
 @rule("GELU")
@@ -83,8 +91,9 @@ def _leaky_relu(at: Site) -> fx.Node:
 @rule("PRELU")
 def _prelu(at: Site) -> fx.Node:
     x, slopes = at.x(), at.tensor(1)
-    if slopes.data is None or slopes.shape[-1:] != at.shape(x)[-1:] or any(size != 1 for size in slopes.shape[:-1]):
-        raise at.operator.refuse(f"its slopes {list(slopes.shape)} are not one for each channel")
+    channels = slopes.shape[-1:] in ((1,), at.shape(x)[-1:])
+    if slopes.data is None or not channels or any(size != 1 for size in slopes.shape[:-1]):
+        raise at.operator.refuse(f"its slopes {list(slopes.shape)} are neither one nor one for each channel")
     rank = len(at.shape(x))
     order = [0, rank - 1, *range(1, rank - 1)] if rank > 2 else [0, 1]  # PyTorch has channels second
     weight = at.call(ATEN.reshape.default, at.weight(slopes), [-1])

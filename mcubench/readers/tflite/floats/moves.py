@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from torch import fx
 
 from mcubench.readers.tflite.floats.site import ATEN, Site, rule
@@ -125,18 +127,15 @@ def _gather(at: Site) -> fx.Node:
     if places.data is None:
         if at.tensor(0).data is None or axis:
             raise at.operator.refuse("it takes places that are computed from what is computed")
-        if len(at.tensor(0).shape) == 1:  # a table of one function
-            raise at.operator.refuse("it looks numbers up in a table, which has no image in float")
-        return at.call(ATEN.embedding.default, at.x(0), at.x(1))
+        table, (entries, *width) = at.weight(at.tensor(0)), at.tensor(0).shape
+        if width:
+            return at.call(ATEN.embedding.default, table, at.x(1))
+        one_by_one = at.call(ATEN.reshape.default, table, [entries, 1])  # results of a function
+        return at.reshaped(at.call(ATEN.embedding.default, one_by_one, at.x(1)), at.output.shape)
     if len(places.shape) != 1:
         raise at.operator.refuse(f"its places have shape {list(places.shape)}")
-    return at.call(ATEN.index_select.default, at.x(), axis, at.stored(places.name, _long(places)))
-
-
-def _long(places: Any) -> Any:
-    import torch
-
-    return torch.from_numpy(places.data.astype("int64"))
+    numbers = torch.from_numpy(places.data.astype(np.int64))
+    return at.call(ATEN.index_select.default, at.x(), axis, at.stored(places.name, numbers))
 
 
 @rule("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")

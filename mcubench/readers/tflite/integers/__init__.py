@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mcubench.errors import UserError
 from mcubench.quant.integer.ir import IntegerGraph, IntegerNode, IntegerTensor
 from mcubench.readers.tflite.content import FileModel, FileOperator, FileTensor
 from mcubench.readers.tflite.integers import functions, layers, moves
-from mcubench.readers.tflite.integers.site import RULES, IntegerSite, grid_of, integer_tensor
+from mcubench.readers.tflite.integers.site import RULES, IntegerSite, integer_tensor
 from mcubench.readers.tflite.shapes import Known, computed_ahead
 
 __all__ = ["functions", "integer_graph", "layers", "moves"]
@@ -42,10 +43,14 @@ def integer_graph(model: FileModel) -> IntegerGraph:
                 made[tensor] = inputs[tensor] = integer_tensor(operator, tensor)
         if (rule := RULES.get(operator.name)) is None:
             raise operator.refuse("there is no integer kernel for it")
-        rule(IntegerSite(operator, made, nodes, known))
-    unread = [each.name for each in model.inputs if each not in inputs]
-    if unread:
-        raise model.operators[0].refuse(f"the file's input {unread[0]} is not read") if model.operators else ValueError
+        try:
+            rule(IntegerSite(operator, made, nodes, known))
+        except UserError:
+            raise
+        except Exception as error:  # whatever is said of arguments that do not fit
+            raise operator.refuse(str(error).partition("\n")[0] or type(error).__name__) from error
+    if unread := [each.name for each in model.inputs if each not in inputs]:
+        raise UserError(f"the input {unread[0]} is not read by any operator")
     outputs = tuple(made[tensor] for tensor in model.outputs)
     given = tuple(inputs[tensor] for tensor in model.inputs)
     return IntegerGraph(tuple(nodes), given, outputs, (0,) * len(given), (0,) * len(outputs), tuple(notes))

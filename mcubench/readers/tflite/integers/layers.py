@@ -7,7 +7,7 @@ from typing import Any
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import IntegerTensor
 from mcubench.quant.integer.kernels.common import Pair, Pairs, same_padding
-from mcubench.readers.tflite.integers.site import IntegerSite, rule
+from mcubench.readers.tflite.integers.site import IntegerSite, integer_tensor, rule
 
 __all__: list[str] = []
 
@@ -111,7 +111,7 @@ def _lstm(at: IntegerSite) -> None:
     units = hidden.shape[-1]
     if cell.kind != "INT16" or len(cell.scales) != 1 or cell.zero_points.any():
         raise at.operator.refuse(f"its cell {cell.name} is {cell.kind}, not int16 with one scale")
-    state = integer_state(at, hidden)
+    state = integer_tensor(at.operator, hidden)
     gates = [
         kernels.Gate(at.filter(1 + place, 0), at.filter(5 + place, 0), at.bias(12 + place, units)) for place in range(4)
     ]
@@ -121,11 +121,4 @@ def _lstm(at: IntegerSite) -> None:
         if len(gate.input.scales) != 1 or len(gate.recurrent.scales) != 1:
             raise at.operator.refuse("its weights have a scale for each channel")
     at.same_grid(state)
-    at.emit(kernels.Lstm(*gates, state.grid, float(cell.scales[0]), float(at.option("CellClip"))), [x])
-
-
-def integer_state(at: IntegerSite, hidden: Any) -> IntegerTensor:
-    """The hidden state, as a tensor."""
-    from mcubench.readers.tflite.integers.site import integer_tensor
-
-    return integer_tensor(at.operator, hidden)
+    at.emit(kernels.Lstm(tuple(gates), state.grid, float(cell.scales[0]), float(at.option("CellClip"))), [x])

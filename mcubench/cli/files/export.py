@@ -1,0 +1,98 @@
+"""``export FILE``: a ``.tflite`` in C."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+
+from mcubench.cli.files.options import FileParser, random_codes
+from mcubench.codegen import DIALECTS, Facts, Layout, generate
+from mcubench.console import say
+from mcubench.cost.units import bytes_text
+from mcubench.errors import UserError
+from mcubench.export.c_array import CModel, identifier
+from mcubench.export.interpreters import smallest_arena
+from mcubench.files import atomic_path
+from mcubench.quant.integer.memory import plan_arena
+from mcubench.readers import ModelFile, read_model
+
+__all__ = ["run_export"]
+
+_VECTORS = 3  # samples that the self-test runs
+
+
+def run_export(args: Sequence[str]) -> None:
+    """Writes a file in C.
+
+    Args:
+        args: The words after ``export``, the file's name first.
+
+    Raises:
+        UserError: For every mistake in the options, and for a file that does not compute in int8 or has what no C is
+            written for, which is named.
+    """
+    given = _parser().parse_args(list(args))
+    if given.dialect not in DIALECTS:
+        raise UserError(f"--dialect must be one of {', '.join(DIALECTS)}; got {given.dialect}")
+    file = read_model(given.file)
+    folder = Path(given.output) if given.output else file.path.with_name(f"{file.path.stem}_{'_'.join(given.format)}")
+    if folder.is_file():
+        raise UserError(f"--output {folder} is a file; give a folder")
+    made = {
+        form: _WRITERS[form](file, given.dialect, given.layout) for form in given.format
+    }  # all, before any is written
+    console = Console()
+    try:
+        for texts in made.values():
+            for name, text in texts.items():
+                with atomic_path(folder / name) as temporary:
+                    temporary.write_bytes(text.encode())
+    except OSError as error:
+        raise UserError(f"{folder} can't be written to: {error.strerror or error}") from error
+    for form, texts in made.items():
+        size = bytes_text(sum(len(text.encode()) for text in texts.values()))
+        say(console, f"wrote {folder} ({form}: {len(texts)} files, {size})")
+
+
+def _c(file: ModelFile, dialect: str, layout: Layout) -> dict[str, str]:
+    graph = file.in_integers()
+    vectors = random_codes(graph, _VECTORS, 0)[0].numpy() if len(graph.inputs) == len(graph.outputs) == 1 else None
+    facts = Facts(title=f"{file.name}, int8", vectors=vectors, layout=layout)
+    try:
+        return dict(generate(graph, identifier(file.path.stem), dialect, facts).files)
+    except NotImplementedError as error:
+        raise UserError(f"{file.name}: {error}") from error
+
+
+def _tflm(file: ModelFile, _dialect: str, _layout: Layout) -> dict[str, str]:
+    graph, stem = file.in_integers(), identifier(file.path.stem)
+    text = CModel(
+        name=stem,
+        title=f"{file.name}, int8",
+        model=file.content,
+        operators=file.operators,
+        arena=smallest_arena(file.content),
+        head=plan_arena(graph).peak,
+        inputs=[(each.size, each.grid) for each in graph.inputs],
+        outputs=[(each.size, each.grid) for each in graph.outputs],
+        class_names=None,
+    )
+    header = f"{stem}.h"
+    return {header: text.header(), f"{stem}.c": text.source(header)}
+
+
+_WRITERS = {"c": _c, "tflm": _tflm}
+
+
+def _parser() -> FileParser:
+    parser = FileParser("export")
+    parser.add_argument("--format", nargs="+", choices=_WRITERS, default=["c"], help="one or both: c tflm")
+    parser.add_argument("--output", metavar="FOLDER", help="where to write; not set, a folder beside the file")
+    parser.add_argument("--dialect", default="c99", help=f"what C is written for: {', '.join(DIALECTS)}; not set, c99")
+    parser.add_argument(
+        "--layout", choices=get_args(Layout), default="cmake", help="of the folder of C: for CMake, or for Arduino"
+    )
+    return parser

@@ -1,0 +1,132 @@
+"""``quantize FILE``: the bytes that a ``.tflite`` makes here and in TFLite Micro."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from mcubench.cli.files.options import (
+    FileParser,
+    add_input_options,
+    check_files,
+    codes_for,
+    given_array,
+    write_files,
+)
+from mcubench.console import say
+from mcubench.errors import UserError
+from mcubench.export.interpreters import recorded_arena, run_tflm
+from mcubench.files import atomic_path
+from mcubench.quant.integer.ir import IntegerGraph, IntegerTensor
+from mcubench.quant.integer.memory import plan_arena
+from mcubench.quant.integer.run import predict
+from mcubench.readers import ModelFile, read_model
+
+__all__ = ["run_quantize"]
+
+_DIFFERENT = 1  # exit code, as of diff and cmp
+
+
+def run_quantize(args: Sequence[str]) -> int:
+    """Runs a file here and in TFLite Micro and prints, and perhaps writes, how many bytes differ.
+
+    Args:
+        args: The words after ``quantize``, the file's name first.
+
+    Returns:
+        0, or 1 if a byte differs.
+
+    Raises:
+        UserError: For every mistake in the options, a package that is missing, and a file that is not in int8.
+    """
+    given = _parser().parse_args(list(args))
+    check_files({"json": (given.json, None)})
+    file = read_model(given.file)
+    graph, console = file.in_integers(), Console()
+    codes = codes_for(graph, given)
+    labels = None if given.labels is None else _labels(given.labels, len(codes[0]))
+    ours = [each.numpy() for each in predict(graph, *codes)]
+
+    def progress(steps: Iterable[int]) -> Iterable[int]:
+        return track(list(steps), description="TFLite Micro", console=console, transient=True)
+
+    theirs = _in_tflm(file, graph, codes, progress)
+    wrong = sum(int((one != other).sum()) for one, other in zip(ours, theirs, strict=True))
+    figures = {
+        "file": file.name,
+        "samples": len(codes[0]),
+        "inputs": "random codes" if given.inputs is None else str(given.inputs),
+        "bytes": sum(each.size for each in ours),
+        "different": wrong,
+        "accuracy": None if labels is None else float((ours[0].reshape(len(labels), -1).argmax(1) == labels).mean()),
+        "arena": {"planned": plan_arena(graph).peak, "recorded": asdict(recorded_arena(file.content))},
+    }
+    _print(figures, graph, console)
+
+    def save(target: Path) -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+
+    for target in write_files(vars(given), {"json": save}):
+        say(console, f"wrote {target}")
+    return _DIFFERENT if wrong else 0
+
+
+def _in_tflm(
+    file: ModelFile, graph: IntegerGraph, codes: Sequence[Tensor], progress: Callable[[Iterable[int]], Iterable[int]]
+) -> list[NDArray[np.int8]]:
+    """What TFLite Micro makes of the file itself, as codes."""
+    supplied = [
+        _supplied(each, tensor, kind) for each, tensor, kind in zip(codes, graph.inputs, file.supplied, strict=True)
+    ]
+    outputs = run_tflm(file.content, *supplied, progress=progress)
+    return [
+        np.asarray(each) if kind == "INT8" else tensor.grid.codes(torch.from_numpy(np.array(each))).numpy()
+        for each, tensor, kind in zip(outputs, graph.outputs, file.given, strict=True)
+    ]
+
+
+def _supplied(codes: Tensor, tensor: IntegerTensor, kind: str) -> NDArray[Any]:
+    if kind == "FLOAT32":
+        return np.asarray(tensor.grid.values(codes).numpy())
+    if kind == "UINT8":
+        return np.asarray((codes.short() + 128).numpy().astype(np.uint8))
+    return np.asarray(codes.numpy())
+
+
+def _labels(path: Path, count: int) -> NDArray[Any]:
+    labels = given_array(path, "labels")[:count]
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise UserError(f"--labels {path} has {labels.dtype} of shape {labels.shape}; wanted are {count} whole numbers")
+    return labels
+
+
+def _print(figures: dict[str, Any], graph: IntegerGraph, console: Console) -> None:
+    wrong, total, arena = figures["different"], figures["bytes"], figures["arena"]
+    say(console, f"{figures['file']}, {figures['samples']:,} samples ({figures['inputs']})", style="bold")
+    line = f"integer graph and TFLite Micro: {wrong:,} of {total:,} bytes of output differ"
+    say(console, line, style="red bold" if wrong else "green")
+    if figures["accuracy"] is not None:
+        say(console, f"accuracy {100 * figures['accuracy']:.2f} %")
+    taken = arena["recorded"]["head"]
+    say(console, f"RAM: {arena['planned']:,} B of activations planned; TFLite Micro takes {taken:,} B")
+    for note in graph.notes:
+        say(console, note, style="dim")
+
+
+def _parser() -> FileParser:
+    parser = FileParser("quantize")
+    add_input_options(parser)
+    parser.add_argument("--labels", type=Path, metavar="FILE.npy", help="classes of --inputs, for the accuracy")
+    parser.add_argument("--json", metavar="FILE", help="write all figures to this file")
+    return parser

@@ -38,23 +38,22 @@ def run_export(args: Sequence[str]) -> None:
     if given.dialect not in DIALECTS:
         raise UserError(f"--dialect must be one of {', '.join(DIALECTS)}; got {given.dialect}")
     file = read_model(given.file)
-    folder = Path(given.output) if given.output else file.path.with_name(f"{file.path.stem}_{'_'.join(given.format)}")
+    folder = Path(given.output) if given.output else file.path.with_name(f"{file.path.stem}_export")
     if folder.is_file():
         raise UserError(f"--output {folder} is a file; give a folder")
-    made = {
-        form: _WRITERS[form](file, given.dialect, given.layout) for form in given.format
-    }  # all, before any is written
+    # All are made before any is written.
+    made = {folder / form: _WRITERS[form](file, given.dialect, given.layout) for form in given.format}
     console = Console()
     try:
-        for texts in made.values():
+        for place, texts in made.items():
             for name, text in texts.items():
-                with atomic_path(folder / name) as temporary:
+                with atomic_path(place / name) as temporary:
                     temporary.write_bytes(text.encode())
     except OSError as error:
         raise UserError(f"{folder} can't be written to: {error.strerror or error}") from error
-    for form, texts in made.items():
+    for place, texts in made.items():
         size = bytes_text(sum(len(text.encode()) for text in texts.values()))
-        say(console, f"wrote {folder} ({form}: {len(texts)} files, {size})")
+        say(console, f"wrote {place} ({len(texts)} files, {size})")
 
 
 def _c(file: ModelFile, dialect: str, layout: Layout) -> dict[str, str]:

@@ -60,8 +60,9 @@ def read_tflite(content: bytes) -> Tflite:
         except UserError as error:
             reason = str(error)
     widths = _widths(model, 16 if "INT16" in kinds else 8) if rounded else BitWidths(_FLOAT, _FLOAT)
-    sides = (tuple(tensor.kind for tensor in side) for side in (model.inputs, model.outputs))
-    return Tflite(graph, widths, integer, reason, *sides, tuple(dict.fromkeys(each.name for each in model.operators)))
+    sides = [tuple(tensor.kind for tensor in side) for side in (model.inputs, model.outputs)]
+    operators = tuple(dict.fromkeys(each.name for each in model.operators))
+    return Tflite(graph, widths, integer, reason, *sides, operators)
 
 
 def _widths(model: FileModel, activation: int) -> BitWidths:

@@ -1,1 +1,1 @@
-"""Two models, whatever they come from, compared as graphs: layer by layer where their layers follow each other alike."""
+"""Two models, whatever they come from, compared as graphs: layer by layer where their layers are in the same order."""

@@ -60,9 +60,15 @@ def read_tflite(content: bytes) -> Tflite:
         except UserError as error:
             reason = str(error)
     widths = _widths(model, 16 if "INT16" in kinds else 8) if rounded else BitWidths(_FLOAT, _FLOAT)
-    sides = [tuple(tensor.kind for tensor in side) for side in (model.inputs, model.outputs)]
-    operators = tuple(dict.fromkeys(each.name for each in model.operators))
-    return Tflite(graph, widths, integer, reason, *sides, operators)
+    return Tflite(
+        graph=graph,
+        widths=widths,
+        integer=integer,
+        not_integer=reason,
+        supplied=tuple(tensor.kind for tensor in model.inputs),
+        given=tuple(tensor.kind for tensor in model.outputs),
+        operators=tuple(dict.fromkeys(each.name for each in model.operators)),
+    )
 
 
 def _widths(model: FileModel, activation: int) -> BitWidths:

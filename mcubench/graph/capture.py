@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from mcubench.errors import TraceError, UserError
+from mcubench.graph.aliases import by_usual_name
 from mcubench.graph.copying import Copy
 from mcubench.graph.example import Example
 from mcubench.graph.inlining import inline_regions
@@ -114,6 +115,7 @@ def capture(copied: Copy, example: Example, batch: int, limit: int | None = None
             raise TraceError(f"{type(copied.original).__name__} can't be traced: {error}") from error
         for node in program.graph.nodes:
             _out_of_place(node)
+            by_usual_name(node)
         states = _states(program, assigned)
         if any(_mutates(node) for node in program.graph.nodes):
             program = program.run_decompositions({})  # makes it functional, and decomposes nothing

@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from mcubench.graph import Graph, deploy, ops, trace
+from mcubench.graph.aliases import ALIASES
 from tests.graph.compare import Forward, call, distance, run
 
 CUBIC = 0.044715
@@ -51,6 +52,37 @@ def test_functions(name: str) -> None:
     module, graph, x = deployed(f)
     assert [node.op.label for node in graph.nodes[1:]] == labels
     assert distance(run(graph, x), call(module, x)) < 1e-5
+
+
+# What an alias takes behind its first tensor, where that is more.
+MORE: dict[str, tuple[object, ...]] = {
+    "clip": (-0.5, 0.5),
+    "moveaxis": (2, 3),
+    "swapdims": (2, 3),
+    "special_log_softmax": (1,),
+    "special_logsumexp": (1,),
+    "special_softmax": (1,),
+}
+PAIRS = (
+    *("arctan2", "divide", "greater", "greater_equal", "less", "less_equal", "multiply", "not_equal", "subtract"),
+    "true_divide",
+)
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_the_other_name_of_an_operator(alias: str) -> None:
+    other, usual = (getattr(torch.ops.aten, name) for name in (alias, ALIASES[alias]))
+
+    def kinds_of(operator: Callable[..., Tensor]) -> tuple[list[str], float]:
+        more = MORE.get(alias, ())
+        module, graph, x = deployed(lambda t: operator(t, t.flip(2), *more) if alias in PAIRS else operator(t, *more))
+        assert not graph.unknown()
+        found, wanted = (each[0].nan_to_num(0) for each in (run(graph, x), call(module, x)))
+        return [node.op.label for node in graph.nodes], distance([found], [wanted])
+
+    kinds, off = kinds_of(other)
+    assert kinds == kinds_of(usual)[0]
+    assert off < 1e-5
 
 
 def shuffled(groups: int) -> Callable[[Tensor], Tensor]:

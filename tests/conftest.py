@@ -102,6 +102,18 @@ def real_data() -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def shared_models(real_data: Path) -> Path:
+    """The folder ``models`` beside the real data, with other people's model files; likewise."""
+    folder = real_data.parent / "models"
+    if not folder.is_dir():
+        reason = f"no model files in {folder}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, without a data root."""

@@ -48,7 +48,8 @@ def read_tflite(content: bytes) -> Tflite:
         UserError: If something in it can't be read, which is named.
     """
     model = parse(content)
-    kinds = {tensor.kind for operator in model.operators for tensor in operator.outputs}
+    made = (tensor for operator in model.operators for tensor in operator.outputs)
+    kinds = {tensor.kind for tensor in (*model.inputs, *made)}
     rounded = bool(kinds & {"INT8", "INT16", "UINT8"})
     graph = float_graph(model, rounded)
     integer, reason = None, "it computes in float: nothing in it is quantised"

@@ -47,6 +47,9 @@ def _(op: ops.Slice, at: Builder) -> None:
 def _(op: ops.Select, at: Builder) -> None:
     x = _shaped(at)
     axis = at.axis(at.node.inputs[0], op.axis)
+    if x.shape[axis] == 1:  # all there is
+        at.give(x)
+        return
     index = op.index % x.shape[axis]
     shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
     at.emit_as(kernels.StridedSlice(axis, index, index + 1), x, shape, "selected")

@@ -40,7 +40,7 @@ def integer_graph(model: FileModel) -> IntegerGraph:
             continue
         for tensor in operator.inputs:
             if tensor in model.inputs and tensor not in made:
-                made[tensor] = inputs[tensor] = integer_tensor(operator, tensor)
+                made[tensor] = inputs[tensor] = integer_tensor(tensor)
         if (rule := RULES.get(operator.name)) is None:
             raise operator.refuse("there is no integer kernel for it")
         try:
@@ -49,6 +49,9 @@ def integer_graph(model: FileModel) -> IntegerGraph:
             raise
         except Exception as error:  # whatever is said of arguments that do not fit
             raise operator.refuse(str(error).partition("\n")[0] or type(error).__name__) from error
+    for tensor in model.inputs:
+        if tensor in model.outputs and tensor not in made:
+            made[tensor] = inputs[tensor] = integer_tensor(tensor)
     if unread := [each.name for each in model.inputs if each not in inputs]:
         raise UserError(f"the input {unread[0]} is not read by any operator")
     outputs = tuple(made[tensor] for tensor in model.outputs)
@@ -58,7 +61,7 @@ def integer_graph(model: FileModel) -> IntegerGraph:
 
 def _supplied(operator: FileOperator, given: FileTensor) -> IntegerTensor:
     """The first codes of a file that makes them of something else."""
-    tensor = integer_tensor(operator, operator.outputs[0])
+    tensor = integer_tensor(operator.outputs[0])
     if given.kind == "UINT8":
         same = len(given.scales) == 1 and float(given.scales[0]) == tensor.grid.scale
         if not same or int(given.zero_points[0]) - tensor.grid.zero_point != 128:

@@ -111,7 +111,7 @@ def _lstm(at: IntegerSite) -> None:
     units = hidden.shape[-1]
     if cell.kind != "INT16" or len(cell.scales) != 1 or cell.zero_points.any():
         raise at.operator.refuse(f"its cell {cell.name} is {cell.kind}, not int16 with one scale")
-    state = integer_tensor(at.operator, hidden)
+    state = integer_tensor(hidden)
     gates = [
         kernels.Gate(at.filter(1 + place, 0), at.filter(5 + place, 0), at.bias(12 + place, units)) for place in range(4)
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from mcubench.errors import UserError
 from mcubench.quant.grid import ACTIVATION_MAX, ACTIVATION_MIN, Grid
 from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerNode, IntegerTensor, Kernel, Operand
 from mcubench.readers.tflite.content import FileOperator, FileTensor
@@ -152,7 +153,7 @@ class IntegerSite:
         Raises:
             UserError: If that is not int8 with one grid.
         """
-        return integer_tensor(self.operator, self.operator.outputs[place])
+        return integer_tensor(self.operator.outputs[place])
 
     def part(self, name: str, shape: Sequence[int], grid: Grid) -> IntegerTensor:
         """A tensor between kernels of one operator."""
@@ -200,18 +201,18 @@ class IntegerSite:
             )
 
 
-def integer_tensor(operator: FileOperator, tensor: FileTensor) -> IntegerTensor:
+def integer_tensor(tensor: FileTensor) -> IntegerTensor:
     """A tensor of int8, or of int32 that is read as places.
 
     Raises:
         UserError: If it is another.
     """
     if tensor.shape[:1] != (1,):
-        raise operator.refuse(f"{tensor.name} {list(tensor.shape)} does not begin with a batch of 1")
+        raise UserError(f"{tensor.name} {list(tensor.shape)} does not begin with a batch of 1")
     if tensor.kind == "INT32":
         grid = Grid(float(tensor.scales[0]), int(tensor.zero_points[0])) if len(tensor.scales) == 1 else Grid(1.0, 0)
         return IntegerTensor(tensor.name, tensor.shape, grid, 4)
     found = grid_of(tensor)
     if tensor.kind != "INT8" or found is None:
-        raise operator.refuse(f"{tensor.name} is {tensor.kind} with {len(tensor.scales)} scales, not int8 with one")
+        raise UserError(f"{tensor.name} is {tensor.kind} with {len(tensor.scales)} scales, not int8 with one")
     return IntegerTensor(tensor.name, tensor.shape, found)

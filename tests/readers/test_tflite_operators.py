@@ -1,0 +1,256 @@
+"""Operators that mcubench reads and does not write: TFLite Micro's bytes, and in float LiteRT's values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from mcubench.errors import UserError
+from mcubench.export.interpreters import run_litert, run_tflm
+from mcubench.graph import deploy, interpret
+from mcubench.quant.integer import predict
+from mcubench.quant.integer.kernels.common import same_padding
+from mcubench.readers.tflite import Tflite, read_tflite
+from tests.readers.tflite_builder import Builder
+
+SHAPE = (1, 6, 5, 4)
+
+# What an operator makes of an input of SHAPE: adds it to a builder and returns its outputs.
+Make = Callable[[Builder, int, type[np.generic], float | None], list[int]]
+
+
+def like(builder: Builder, shape: tuple[int, ...], kind: type[np.generic], scale: float | None) -> int:
+    return builder.tensor(shape, kind, scale, 0)
+
+
+def plain(name: str, shape: tuple[int, ...], *numbers: tuple[int, ...], options: str = "", **fields: object) -> Make:
+    """One operator with constants of int32 behind its input."""
+
+    def make(builder: Builder, x: int, kind: type[np.generic], scale: float | None) -> list[int]:
+        out = like(builder, shape, kind, scale)
+        builder.operator(name, [x, *(builder.numbers(*each) for each in numbers)], [out], options, **fields)
+        return [out]
+
+    return make
+
+
+def parts(
+    name: str, shapes: list[tuple[int, ...]], *numbers: tuple[int, ...], first: bool, options: str, **fields: object
+) -> Make:
+    """One operator with several outputs; `first`: its constants stand before its input."""
+
+    def make(builder: Builder, x: int, kind: type[np.generic], scale: float | None) -> list[int]:
+        outs = [like(builder, shape, kind, scale) for shape in shapes]
+        constants = [builder.numbers(*each) for each in numbers]
+        builder.operator(name, [*constants, x] if first else [x, *constants], outs, options, **fields)
+        return outs
+
+    return make
+
+
+def packed(builder: Builder, x: int, kind: type[np.generic], scale: float | None) -> list[int]:
+    out = like(builder, (1, 6, 2, 5, 4), kind, scale)
+    builder.operator("PACK", [x, x], [out], "PackOptions", axis=2, valuesCount=2)
+    return [out]
+
+
+def pooled(name: str, activation: int, padding: int, window: int, stride: int) -> Make:
+    sizes = [-(-size // stride) if padding == 0 else (size - window) // stride + 1 for size in SHAPE[1:3]]
+    fields = {
+        "padding": padding, "strideH": stride, "strideW": stride, "filterHeight": window, "filterWidth": window,
+        "fusedActivationFunction": activation,
+    }  # fmt: skip
+    return plain(name, (1, *sizes, 4), options="Pool2DOptions", **fields)
+
+
+def into_depth(builder: Builder, x: int, kind: type[np.generic], scale: float | None) -> list[int]:
+    wide, out = like(builder, (1, 6, 10, 2), kind, scale), like(builder, (1, 3, 5, 8), kind, scale)
+    builder.operator("RESHAPE", [x, builder.numbers(1, 6, 10, 2)], [wide], "ReshapeOptions")
+    builder.operator("SPACE_TO_DEPTH", [wide], [out], "SpaceToDepthOptions", blockSize=2)
+    return [out]
+
+
+def flattened_by_shape(builder: Builder, x: int, kind: type[np.generic], scale: float | None) -> list[int]:
+    """As Keras' Flatten of a batch of unknown size is converted: SHAPE, STRIDED_SLICE, PACK, RESHAPE."""
+    shape, count = builder.tensor((4,), np.int32), builder.tensor((), np.int32)
+    target, out = builder.tensor((2,), np.int32), like(builder, (1, 120), kind, scale)
+    builder.operator("SHAPE", [x], [shape], "ShapeOptions", outType=2)
+    ends = [builder.numbers(each) for each in (0, 1, 1)]
+    builder.operator("STRIDED_SLICE", [shape, *ends], [count], "StridedSliceOptions", shrinkAxisMask=1)
+    rest = builder.tensor((), np.int32, data=np.array(120))
+    builder.operator("PACK", [count, rest], [target], "PackOptions", axis=0, valuesCount=2)
+    builder.operator("RESHAPE", [x, target], [out], "ReshapeOptions")
+    return [out]
+
+
+MOVES: dict[str, Make] = {
+    "slices along two axes": plain(
+        "STRIDED_SLICE", (1, 2, 2, 4), (0, 1, 0, 0), (1, 5, 5, 4), (1, 2, 3, 1), options="StridedSliceOptions"
+    ),
+    "slice with masks": plain(
+        "STRIDED_SLICE", (1, 3, 5, 4), (0, 3, 0, 0), (0, 0, 0, 0), (1, 1, 1, 1),
+        options="StridedSliceOptions", beginMask=13, endMask=15,
+    ),
+    "a row, whose axis goes": plain(
+        "STRIDED_SLICE", (1, 5, 4), (0, -2, 0, 0), (0, 0, 0, 0), (1, 1, 1, 1),
+        options="StridedSliceOptions", beginMask=13, endMask=13, shrinkAxisMask=2,
+    ),
+    "plain slice": plain("SLICE", (1, 2, 5, 3), (0, 1, 0, 1), (1, 2, -1, 3), options="SliceOptions"),
+    "split": parts("SPLIT", [(1, 6, 5, 2)] * 2, (3,), first=True, options="SplitOptions", numSplits=2),
+    "uneven split": parts(
+        "SPLIT_V", [(1, 1, 5, 4), (1, 5, 5, 4)], (1, 5), (1,), first=False, options="SplitVOptions", numSplits=2
+    ),
+    "unpacked": parts("UNPACK", [(1, 5, 4)] * 6, first=False, options="UnpackOptions", axis=1, num=6),
+    "packed": packed,
+    "squeezed": plain("RESHAPE", (1, 30, 4), (1, 30, 4), options="ReshapeOptions"),
+    "one axis more": plain("EXPAND_DIMS", (1, 1, 6, 5, 4), (1,), options="ExpandDimsOptions"),
+    "transposed": plain("TRANSPOSE", (1, 4, 6, 5), (0, 3, 1, 2), options="TransposeOptions"),
+    "flattened by its shape": flattened_by_shape,
+    "max-pool + relu": pooled("MAX_POOL_2D", 1, 1, 2, 2),
+    "average + relu6": pooled("AVERAGE_POOL_2D", 3, 1, 2, 1),
+    "max-pool, same": pooled("MAX_POOL_2D", 0, 0, 2, 2),
+    "average, same, stride 2": pooled("AVERAGE_POOL_2D", 0, 0, 3, 2),
+    "nearest": plain("RESIZE_NEAREST_NEIGHBOR", (1, 12, 7, 4), (12, 7), options="ResizeNearestNeighborOptions"),
+    "nearest, centres of pixels": plain(
+        "RESIZE_NEAREST_NEIGHBOR", (1, 9, 3, 4), (9, 3), options="ResizeNearestNeighborOptions", halfPixelCenters=True
+    ),
+}  # fmt: skip
+
+# What changes the grid, or has one of its own.
+SUMS: dict[str, Make] = {
+    "mean": plain("MEAN", (1, 4), (1, 2), options="ReducerOptions"),
+    "mean, kept": plain("MEAN", (1, 1, 1, 4), (2, 1), options="ReducerOptions", keepDims=True),
+    "mean over channels": plain("MEAN", (1, 6, 5), (-1,), options="ReducerOptions"),
+    "sum": plain("SUM", (1, 5, 4), (1,), options="ReducerOptions"),
+}
+# float only
+FLOATS: dict[str, Make] = {
+    "largest": plain("REDUCE_MAX", (1, 5, 4), (1,), options="ReducerOptions"),
+    "depth to space": plain("DEPTH_TO_SPACE", (1, 12, 10, 1), options="DepthToSpaceOptions", blockSize=2),
+    "space to depth": into_depth,
+    "exponential": plain("EXP", SHAPE, options="ExpOptions"),
+    "gelu": plain("GELU", SHAPE, options="GeluOptions", approximate=True),
+    "softmax with beta": plain("SOFTMAX", SHAPE, options="SoftmaxOptions", beta=0.5),
+    "leaky relu": plain("LEAKY_RELU", SHAPE, options="LeakyReluOptions", alpha=0.2),
+    "square": plain("SQUARE", SHAPE, options="SquareOptions"),
+}
+
+
+def in_int8(make: Make, target: float = 0.05) -> bytes:
+    builder = Builder()
+    x = builder.tensor(SHAPE, np.int8, 0.05, 0)
+    return builder.file([x], make(builder, x, np.int8, target))
+
+
+def in_float(make: Make) -> bytes:
+    builder = Builder()
+    x = builder.tensor(SHAPE, np.float32)
+    return builder.file([x], make(builder, x, np.float32, None))
+
+
+def drawn(samples: int = 20, seed: int = 0) -> NDArray[np.int8]:
+    return np.random.default_rng(seed).integers(-128, 128, (samples, *SHAPE[1:])).astype(np.int8)
+
+
+def off(found: Tflite, file: bytes, codes: NDArray[np.int8]) -> int:
+    """Bytes that differ from TFLite Micro's."""
+    assert found.integer is not None, found.not_integer
+    ours = predict(found.integer, torch.from_numpy(codes))
+    theirs = run_tflm(file, codes)
+    assert [each.shape for each in theirs] == [tuple(each.shape) for each in ours]
+    return sum(int((one.numpy() != other).sum()) for one, other in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("name", {**MOVES, **SUMS})
+def test_in_int8_computes_tflite_micros_bytes(name: str) -> None:
+    file = in_int8({**MOVES, **SUMS}[name], 0.031 if name in SUMS else 0.05)
+    assert off(read_tflite(file), file, drawn()) == 0
+
+
+@pytest.mark.parametrize("name", {**MOVES, **SUMS, **FLOATS})
+def test_in_float_computes_what_litert_computes(name: str) -> None:
+    file = in_float({**MOVES, **SUMS, **FLOATS}[name])
+    x = np.random.default_rng(0).standard_normal((3, *SHAPE[1:])).astype(np.float32)
+    graph = read_tflite(file).graph
+    assert not graph.unknown()
+    assert not graph.notes
+    wanted = run_litert(file, x)
+    for form in (graph, deploy(graph)):
+        for found, other in zip(interpret(form, torch.from_numpy(x)), wanted, strict=True):
+            assert found.shape == other.shape
+            assert np.abs(found.numpy() - other).max() <= 1e-5 * np.abs(other).max()
+
+
+@pytest.mark.parametrize("supplied", [np.float32, np.uint8])
+def test_ends_in_float_are_left_to_the_application(supplied: type[np.generic]) -> None:
+    builder = Builder()
+    unsigned = (0.05, 128) if supplied is np.uint8 else (None, 0)
+    given = builder.tensor(SHAPE, supplied, *unsigned)
+    x, y, out = (
+        builder.tensor(SHAPE, kind, scale, 0) for kind, scale in ((np.int8, 0.05), (np.int8, 0.1), (np.float32, None))
+    )
+    builder.operator("QUANTIZE", [given], [x], "QuantizeOptions")
+    builder.operator("ABS", [x], [y], "AbsOptions")
+    builder.operator("DEQUANTIZE", [y], [out], "DequantizeOptions")
+    file = builder.file([given], [out])
+    found = read_tflite(file)
+    assert found.integer is not None
+    assert (found.supplied, found.given) == ((np.dtype(supplied).name.upper(),), ("FLOAT32",))
+    codes = torch.from_numpy(drawn())
+    values = found.integer.inputs[0].grid.values(codes).numpy()
+    theirs = run_tflm(file, values if supplied is np.float32 else (codes.short() + 128).numpy().astype(np.uint8))
+    assert np.array_equal(found.integer.decode(*predict(found.integer, codes))[0].numpy(), theirs[0])
+    assert len(found.integer.notes) == 2
+
+
+def test_same_padding_is_litert_s_for_a_convolution_with_stride() -> None:
+    builder, generator = Builder(), np.random.default_rng(0)
+    x = builder.tensor(SHAPE, np.float32)
+    weight = builder.tensor((3, 3, 2, 4), np.float32, data=generator.standard_normal((3, 3, 2, 4)))
+    bias = builder.tensor((3,), np.float32, data=generator.standard_normal(3))
+    out = builder.tensor((1, 3, 3, 3), np.float32)
+    fields = {"padding": 0, "strideH": 2, "strideW": 2, "dilationHFactor": 1, "dilationWFactor": 1}
+    builder.operator("CONV_2D", [x, weight, bias], [out], "Conv2DOptions", fusedActivationFunction=1, **fields)
+    file = builder.file([x], [out])
+    assert same_padding((6, 5), (3, 2), (2, 2)) == ((0, 1), (0, 1))
+    data = generator.standard_normal((4, *SHAPE[1:])).astype(np.float32)
+    graph = deploy(read_tflite(file).graph)
+    found, wanted = interpret(graph, torch.from_numpy(data))[0].numpy(), run_litert(file, data)[0]
+    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    (node,) = graph.nodes
+    assert node.op.label == "Conv 3x2 /2 + relu"
+    assert node.path == "layer3"
+
+
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "an operator": (lambda: in_float(plain("SIGN", SHAPE)), "SIGN at layer1 can't be read: there is no rule for it"),
+    "codes of another grid": (
+        lambda: in_int8(plain("RESHAPE", (1, 120), (1, 120), options="ReshapeOptions"), 0.1),
+        "TFLite Micro would take codes for what they are not",
+    ),
+    "a reduction of the batch": (
+        lambda: in_int8(plain("SUM", (6, 5, 4), (0,), options="ReducerOptions")),
+        "it makes|over axes",
+    ),
+    "beta": (lambda: in_int8(plain("SOFTMAX", SHAPE, options="SoftmaxOptions", beta=0.5), 1 / 256), "its beta is 0.5"),
+    "a sigmoid on a grid of its own": (
+        lambda: in_int8(plain("LOGISTIC", SHAPE)), "computes it with scale 0.00390625 and zero point -128"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_can_not_be_right_is_named(name: str) -> None:
+    make, reason = REFUSED[name]
+    try:
+        found = read_tflite(make())
+    except UserError as error:
+        said = str(error)
+    else:
+        said = found.not_integer
+    assert re.search(reason, said), said

@@ -118,11 +118,12 @@ class Emitters:
 
     Args:
         otherwise: That table.
+        takes: Which steps this one may write at all.
     """
 
-    def __init__(self, otherwise: Emitters | None = None) -> None:
+    def __init__(self, otherwise: Emitters | None = None, takes: Condition = lambda _: True) -> None:
         self._own: dict[str, list[tuple[Condition, Emitter]]] = {}
-        self._otherwise = otherwise
+        self._otherwise, self._takes = otherwise, takes
 
     def register(self, *kinds: str, when: Condition = lambda _: True) -> Callable[[Emitter], Emitter]:
         """Enters a function for kernels of these names; of several, the first whose condition holds writes a step.
@@ -146,7 +147,7 @@ class Emitters:
             UserError: If nothing in the table can.
         """
         for when, emitter in self._own.get(step.kind, ()):
-            if when(step):
+            if self._takes(step) and when(step):
                 return emitter(step, unit)
         if self._otherwise is None:
             where = step.path or "(root)"

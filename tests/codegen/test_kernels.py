@@ -23,7 +23,7 @@ from mcubench.quant.integer import IntegerNode, IntegerTensor, kernels
 from tests.codegen.host import ZIG, Case, case, compiler, differing
 from tests.codegen.nets import cases, graphs
 from tests.quant.test_kernels import FUNCTIONS, function
-from tests.quant.witness import quantized, seeded
+from tests.quant.witness import one_kernel, quantized, seeded
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -35,6 +35,38 @@ def test_every_kernel_computes_the_integer_graphs_bytes(dialect: str, tmp_path: 
         *(kernels.Concatenate, kernels.Pad, kernels.Transpose, kernels.StridedSlice),
     }
     assert differing(found, tmp_path) == {}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_only_files_of_others_have(dialect: str, tmp_path: Path) -> None:
+    """Weights of -128, which are not symmetric, a layer with one scale for all channels, and means."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 6, 3, 2), nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.Conv2d(6, 4, 1), nn.Conv2d(4, 8, 3)]
+    x = seeded(16, 1, 13, 12)
+    found = []
+    for number in range(4):
+        net = nn.Sequential(*layers[:number], layers[number], nn.ReLU(), nn.Flatten())
+        net.append(nn.Linear(net(x).shape[1], 5))
+        graph = quantized(net.eval(), x)
+        graph = replace(graph, nodes=tuple(map(foreign, graph.nodes)))
+        found.append(case(f"{number + 1} layers", graph, x, dialect, number))
+    for number, (axes, shape) in enumerate((((1, 2), (3,)), ((1,), (1, 5, 3)), ((3,), (4, 5))), 4):
+        mean = one_kernel(kernels.Mean(axes), [((4, 5, 3), Grid(1 / 16, 3))], (shape, Grid(1 / 20, -5)))
+        found.append(case(f"mean over {axes}", mean, seeded(16, 4, 5, 3), dialect, number))
+    assert differing(found, tmp_path) == {}
+
+
+def foreign(node: IntegerNode) -> IntegerNode:
+    """The same layer with the first weight of each channel at -128 and, where it is a convolution, the first scale."""
+    if not isinstance(node.kernel, (kernels.Convolve, kernels.DepthwiseConvolve, kernels.FullyConnected)):
+        return node
+    filter_ = node.kernel.filter
+    codes = filter_.codes.clone()
+    first = [slice(0, 1)] * codes.ndim
+    first[filter_.axis] = slice(None)
+    codes[tuple(first)] = -128
+    scales = filter_.scales if isinstance(node.kernel, kernels.FullyConnected) else filter_.scales[:1]
+    return replace(node, kernel=replace(node.kernel, filter=replace(filter_, codes=codes, scales=scales)))
 
 
 @pytest.mark.slow

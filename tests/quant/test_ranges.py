@@ -62,10 +62,13 @@ def test_relu6_of_every_code(source: Grid) -> None:
     assert off(one_kernel(kernels.Relu6(), [((256,), source)], ((256,), source)), CODES.to(torch.int8)[None]) == 0
 
 
+@pytest.mark.parametrize("kernel", [kernels.Sum, kernels.Mean])
 @settings(max_examples=20)
-@given(source=GRIDS, target=GRIDS, size=st.tuples(st.integers(1, 9), st.integers(1, 9)))
-def test_sums_of_the_ends(source: Grid, target: Grid, size: tuple[int, int]) -> None:
-    graph = one_kernel(kernels.Sum((1, 2)), [((*size, 3), source)], ((1, 1, 3), target))
+@given(source=GRIDS, target=GRIDS, size=st.tuples(st.integers(1, 9), st.integers(1, 9)), kept=st.booleans())
+def test_sums_and_means_of_the_ends(
+    kernel: type[kernels.Sum | kernels.Mean], source: Grid, target: Grid, size: tuple[int, int], kept: bool
+) -> None:
+    graph = one_kernel(kernel((1, 2)), [((*size, 3), source)], ((1, 1, 3) if kept else (3,), target))
     codes = torch.cat([ends(6, *size, 3), torch.full((1, *size, 3), -128), torch.full((1, *size, 3), 127)])
     assert off(graph, codes.to(torch.int8)) == 0
 

@@ -13,6 +13,7 @@ from mcubench.quant.integer.ir import IntegerGraph
 
 __all__ = ["FORMATS", "ModelFile", "is_model_file", "read_model"]
 
+_FLOAT = 32  # bits
 _LARGEST = 2**31  # bytes; offsets in files of these formats have 32 bits with a sign
 
 
@@ -110,4 +111,17 @@ def _tflite(path: Path, content: bytes) -> ModelFile:
     )
 
 
+def _exported(path: Path, content: bytes) -> ModelFile:
+    from mcubench.readers.exported import read_exported
+
+    return _in_float(path, content, read_exported(content))
+
+
+def _in_float(path: Path, content: bytes, graph: Graph) -> ModelFile:
+    return ModelFile(
+        path, content, graph, BitWidths(_FLOAT, _FLOAT), None, "it computes in float: nothing in it is quantised"
+    )
+
+
 FORMATS[".tflite"] = _tflite
+FORMATS[".pt2"] = _exported

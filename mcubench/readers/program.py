@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from mcubench.graph.aliases import by_usual_name
 from mcubench.graph.capture import Captured, traced_path
 from mcubench.graph.ir import Graph, Unknown
 from mcubench.graph.lowering import lower
@@ -54,6 +55,7 @@ class Program:
         self._tensors: dict[str, tuple[str, Tensor]] = {}
         self._inputs: list[str] = []
         self._weights: dict[str, fx.Node] = {}
+        self._parameters: dict[str, int] = {}
         self._path = ""
 
     def input(self, given: FileInput) -> fx.Node:
@@ -64,11 +66,19 @@ class Program:
         self._inputs.append(node.name)
         return node
 
-    def weight(self, path: str, tensor: Tensor) -> fx.Node:
-        """A tensor that stands in the file; the same one for the same path."""
+    def weight(self, path: str, tensor: Tensor, is_parameter: bool = True) -> fx.Node:
+        """A tensor that stands in the file; the same one for the same path.
+
+        Args:
+            path: What it is called.
+            tensor: Its value.
+            is_parameter: Whether it counts as one, if it holds floats; running statistics do not.
+        """
         if path not in self._weights:
             node = self._placeholder(path, torch.empty_like(tensor, device="meta"))
             self._weights[path], self._tensors[node.name] = node, (path, tensor)
+            if is_parameter and tensor.is_floating_point():
+                self._parameters[path] = tensor.numel()
         return self._weights[path]
 
     @contextlib.contextmanager
@@ -80,7 +90,7 @@ class Program:
         finally:
             self._path = before
 
-    def call(self, target: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> fx.Node:
+    def call(self, target: torch._ops.OpOverload, /, *args: Any, **kwargs: Any) -> fx.Node:
         """Calls an operator.
 
         Args:
@@ -117,7 +127,7 @@ class Program:
             outputs=tuple(outputs),
             batch=self._batch or 1,
             batch_axis=None if self._batch is None else 0,
-            parameters={path: each.numel() for path, each in self._tensors.values() if each.is_floating_point()},
+            parameters=self._parameters,
             repeats=0,
             states=(),
         )
@@ -130,6 +140,7 @@ class Program:
     def _called(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], made: Any) -> fx.Node:
         node = self._graph.call_function(target, args, kwargs)
         node.meta["val"] = made
+        by_usual_name(node)
         if self._path:
             node.meta["nn_module_stack"] = {self._path: (traced_path(self._path), "")}
         return node
@@ -152,7 +163,8 @@ def graph_of(inputs: Sequence[FileInput], write: Write) -> Graph:
         Exception: What `write` raises for one sample.
     """
     sizes = {size for each in inputs for size in each.shape}
-    if all(each.shape[:1] == (1,) for each in inputs):
+    has_batch = all(each.shape[:1] == (1,) for each in inputs)
+    if has_batch:
         for prime in [prime for prime in PRIMES if all(size % prime for size in sizes if size)][:2]:
             try:
                 captured = _written(inputs, write, prime)
@@ -164,8 +176,9 @@ def graph_of(inputs: Sequence[FileInput], write: Write) -> Graph:
             if not any(isinstance(node.op, Unknown) and node.op.across_samples for node in graph.nodes):
                 return graph
             break
-    note = "an input is taken as one sample as it is: where the samples of a batch stand can't be told from the file"
-    graph = lower(_written(inputs, write, None))
+    found = [lower(_written(inputs, write, batch)) for batch in ((1, None) if has_batch else (None,))]
+    graph = next((each for each in found if not each.unknown()), found[0])
+    note = "written down for a single sample: where the samples of a batch stand can't be told from the file"
     return replace(graph, notes=(*graph.notes, note))
 
 

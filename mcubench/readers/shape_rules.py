@@ -6,6 +6,7 @@ file is read. Operators that are not here are left to it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,8 @@ def made_by(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensors = [each for each in pytree.tree_leaves(args) if isinstance(each, Tensor)]
     floats = all(each.dtype == torch.float32 for each in tensors)
     if rule is not None and tensors and floats and not kwargs:
-        return rule(*args)
+        with contextlib.suppress(TypeError):  # more arguments than the rule is for
+            return rule(*args)
     made = target(*args, **kwargs)
     return made.to("meta") if isinstance(made, Tensor) else made  # what reads no tensor makes one with elements
 

@@ -55,6 +55,11 @@ class Program:
         self._weights: dict[str, fx.Node] = {}
         self._path = ""
 
+    @property
+    def samples(self) -> int:
+        """How many there are in the batch; 1 if an input is a sample as it is."""
+        return self._batch or 1
+
     def input(self, given: FileInput) -> fx.Node:
         """What the application supplies."""
         batch = () if self._batch is None else (self._batch,)
@@ -103,8 +108,7 @@ class Program:
     def shape(self, node: fx.Node) -> tuple[int, ...]:
         """Of what a call returned, for one sample: the batch counts as 1."""
         found = tuple(int(size) for size in node.meta["val"].shape)
-        batch = self._batch or 1
-        return tuple(size // batch if size and size % batch == 0 else size for size in found)
+        return tuple(size // self.samples if size and size % self.samples == 0 else size for size in found)
 
     def finish(self, outputs: Sequence[fx.Node]) -> Captured:
         """What was written, to be lowered."""
@@ -114,7 +118,7 @@ class Program:
             tensors=self._tensors,
             inputs=tuple(self._inputs),
             outputs=tuple(outputs),
-            batch=self._batch or 1,
+            batch=self.samples,
             batch_axis=None if self._batch is None else 0,
             parameters={path: each.numel() for path, each in self._tensors.values() if each.is_floating_point()},
             repeats=0,
@@ -134,9 +138,11 @@ class Program:
         return node
 
 
-# Activations whose shape torch would have a kernel in Python tell, with which its compiler is imported: a second.
+# Activations whose shape torch would have a kernel in Python tell, with which its compiler is imported: a second; and
+# what has no kernel for shapes.
 _ALIKE = frozenset(
-    getattr(torch.ops.aten, name).default for name in ("relu", "relu6", "hardtanh", "hardswish", "leaky_relu", "elu")
+    getattr(torch.ops.aten, name).default
+    for name in ("relu", "relu6", "hardtanh", "hardswish", "leaky_relu", "elu", "fake_quantize_per_tensor_affine")
 )
 
 

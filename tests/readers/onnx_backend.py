@@ -2,7 +2,7 @@
 
 Each is read and computed as read and as deployed, and the outputs are compared; or it is refused. Nearly all give as
 inputs what a file has as constants, weights and axes among them; so a test that is refused as it stands is tried with
-some of its inputs as constants, too.
+some of its inputs as constants, too. What is refused in float64 is asked in float32.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,9 @@ class Verdict:
     @property
     def reason(self) -> str:
         """Why, without names."""
-        text = re.sub(r"^.*?can't be read: ", "", self.why)
-        return re.sub(r" ?\(?'[^']*'\)?", "", text).strip()
+        text = re.sub(r"^.*?can't be read: ", "", self.why).partition(";")[0]
+        text = re.sub(r" \('[^']*'\)", "", text)
+        return re.sub(r"\b(input|tensor|[A-Z]\w+) '[^']*'", r"\1", text)
 
 
 @functools.cache
@@ -117,12 +118,41 @@ def _array(given: Any) -> Array | None:
 def examine(case: Case) -> Verdict:
     """Reads and computes a test, as it stands or with inputs as constants; the first form that is read counts."""
     refused = []
-    for model, kept in _forms(case):
-        found = _computed(model.SerializeToString(), [case.inputs[index] for index in kept], case)
-        if found.kind != "refused":
-            return found
-        refused.append(found)
+    for form in (case, _in_float32(case)):
+        for model, kept in _forms(form) if form is not None else ():
+            found = _computed(model.SerializeToString(), [form.inputs[index] for index in kept], form)
+            if found.kind != "refused":
+                return found
+            refused.append(found)
     return refused[min(1, len(refused) - 1)]
+
+
+def _in_float32(case: Case) -> Case | None:
+    """A test in float64 with float32 in its place; ``None`` if it is none."""
+    import onnx
+
+    kinds = onnx.TensorProto
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    values = [each.type.tensor_type for each in (*model.graph.input, *model.graph.output)]
+    attributes = [each for node in model.graph.node for each in node.attribute]
+    tensors = [*model.graph.initializer, *(each.t for each in attributes if each.type == each.TENSOR)]
+    doubles = [each for each in tensors if each.data_type == kinds.DOUBLE]
+    wide = [each for each in values if each.elem_type == kinds.DOUBLE]
+    if not doubles and not wide:
+        return None
+    for tensor in doubles:
+        array = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    for value in wide:
+        value.elem_type = kinds.FLOAT
+    inputs, outputs = (tuple(map(_narrow, side)) for side in (case.inputs, case.outputs))
+    return replace(case, model=model, inputs=inputs, outputs=outputs)
+
+
+def _narrow(array: Array | None) -> Array | None:
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32) if array is not None and array.dtype == np.float64 else array
 
 
 def _forms(case: Case) -> Iterator[tuple[Any, Sequence[int]]]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
+from mcubench.cost.macs import count_macs  # noqa: E402
 from mcubench.cost.profiling import profile_graph  # noqa: E402
 from mcubench.graph import Graph, deploy, trace  # noqa: E402
 from mcubench.readers.onnx import read_onnx, recurrent  # noqa: E402
@@ -82,6 +83,10 @@ CASES: dict[str, tuple[list[Any], Weights, tuple[int, ...], int]] = {
                    {"w": (3,), "b": (3,), "m": (3,), "v": np.float32([1, 2, 3])}, IMAGE, 17),
     "instance norm": ([node("InstanceNormalization", "x w b")], {"w": (3,), "b": (3,)}, IMAGE, 17),
     "layer norm": ([node("LayerNormalization", "x w b", axis=-1)], {"w": (6,), "b": (6,)}, (5, 6), 17),
+    "groups, a weight for each channel": ([node("GroupNormalization", "x w b", num_groups=2)],
+                                          {"w": (6,), "b": (6,)}, (6, 4, 4), 21),
+    "two names of a product": ([node("MatMul", "x w", "p"), node("Identity", "p", "q"), node("Add", "q b", "a"),
+                                node("Mul", "a p")], {"w": (6, 4), "b": (4,)}, (5, 6), 17),
     "local response": ([node("LRN", "x", size=3, alpha=0.5, beta=0.6)], {}, (5, 4, 4), 17),
     "shape of the batch": ([node("Shape", "x", "s"), node("Gather", "s zero", "n"), node("Unsqueeze", "n zero1", "u"),
                             node("Concat", "u rest", "t", axis=0), node("Reshape", "x t")],
@@ -219,6 +224,24 @@ def test_our_quantised_models_come_back(known: KnownAnswer) -> None:
     assert profile_graph(graph, known.name).macs == known.macs
 
 
+LIGHT = Path(onnx.__path__[0]) / "backend" / "test" / "data" / "light"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "model"), [("squeezenet", "squeezenet1_1"), ("resnet50", "resnet50")])
+def test_networks_of_the_zoo_cost_what_those_of_torchvision_do(name: str, model: str) -> None:
+    """The onnx package has them with constants in place of weights."""
+    from mcubench import mend_torchvision
+
+    mend_torchvision()
+    import torchvision
+
+    graph = read_onnx((LIGHT / f"light_{name}.onnx").read_bytes())
+    module = torchvision.models.get_model(model).eval()
+    wanted = count_macs(trace(module, torch.zeros(1, 3, 224, 224))).total
+    assert count_macs(graph).total == count_macs(deploy(graph)).total == wanted
+
+
 def test_a_relu_that_the_codes_stand_for_stays() -> None:
     """Quantisers leave it out where the lowest code is zero."""
     content = file(
@@ -270,6 +293,23 @@ def test_integers_that_onnx_has_no_operators_for_are_exact() -> None:
     read = read_onnx(model.SerializeToString())
     assert torch.equal(run(read, x)[0], wanted)
     assert torch.equal(run(deploy(read), x)[0], wanted)
+
+
+def test_tensors_whose_names_are_taken_get_others() -> None:
+    """Those that are computed while the file is read are called after what makes them."""
+    weights = {"w": (1, 20, 4), "r": (1, 20, 5), "b": (1, 40), "b.input": (5, 20)}
+    nodes = [node("Transpose", "x", "t", perm=[1, 0, 2]), node("LSTM", "t w r b", "s", hidden_size=5),
+             node("MatMul", "s b.input")]  # fmt: skip
+    content = file(nodes, weights, ("N", 7, 4))
+    x = torch.randn(3, 7, 4)
+    (wanted,) = reference(content, x)
+    assert distance([run(read_onnx(content), x)[0].movedim(0, 2)], [wanted]) <= 1e-5
+
+
+def test_a_product_that_has_two_names_is_counted_once() -> None:
+    nodes, weights, shape, opset = CASES["two names of a product"]
+    graph = read_onnx(file(nodes, weights, ("N", *shape), opset))
+    assert profile_graph(graph, "product").macs == 5 * 6 * 4
 
 
 MATCH = Path(__file__).parents[3] / "shared" / "models" / "match_kws.onnx"

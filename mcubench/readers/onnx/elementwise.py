@@ -77,11 +77,11 @@ def _bias(at: At, product: Value, constant: Value) -> Known | None:
         return None
     if product.target != aten.linear.default or len(product.args) > 2:
         return None
-    made = [name for name in at.node.inputs if name and at.reading.values[name] is product]
     outputs, shape = at.traced(product)[-1], at.traced(constant)
-    if shape != (outputs,) or outputs == 1 or [at.reading.readers[name] for name in made] != [1]:
+    if shape != (outputs,) or outputs == 1:
         return None
-    return constant
+    names = [name for name, value in at.reading.values.items() if value is product]
+    return constant if [at.reading.readers[name] for name in names] == [1] else None
 
 
 def cast(at: At, value: Value, dtype: torch.dtype) -> Value:

@@ -235,10 +235,6 @@ def _group_norm(at: At) -> Value:
     groups, channels = at.attributes["num_groups"], at.shape(x)[1] if at.rank(x) > 1 else 0
     if groups < 1 or channels % groups or at.attributes.get("stash_type", 1) != 1:
         at.refuse("its groups do not fit its channels, or it does not compute in float32")
-    if at.opset < 21:  # one weight for each group
-        weight, bias = (
-            at.call(aten.repeat_interleave.self_int, each, channels // groups, 0) for each in (weight, bias)
-        )
     return at.call(aten.group_norm.default, x, groups, weight, bias, at.attributes["epsilon"])
 
 

@@ -82,6 +82,7 @@ class Reading:
         self.readers = Counter(name for node in model.nodes for name in node.inputs) + Counter(model.outputs)
         self.makers: dict[str, FileNode] = {name: node for node in model.nodes for name in node.outputs if name}
         self.values: dict[str, Value] = {name: Known(tensor, tensor, name) for name, tensor in model.tensors.items()}
+        self.paths = dict(model.tensors)
         self.folded = 0
         self.work = 0
 
@@ -110,12 +111,19 @@ class Reading:
         """What stands for a value in calls: a known tensor is a weight, or a view of one."""
         if not isinstance(value, Known):
             return value
-        weight = self.program.weight(value.name, value.whole)
+        weight = self.program.weight(self._path(value), value.whole)
         tensor, whole = value.tensor, value.whole
         layout = (tuple(tensor.shape), tensor.stride(), tensor.storage_offset())
         if layout == (tuple(whole.shape), whole.stride(), whole.storage_offset()):
             return weight
         return self.program.call(aten.as_strided.default, weight, *map(_listed, layout))
+
+    def _path(self, value: Known) -> str:
+        """What its weight is called: another name than any other tensor's."""
+        path = value.name
+        while self.paths.setdefault(path, value.whole) is not value.whole:
+            path += "'"
+        return path
 
 
 def _listed(found: Any) -> Any:

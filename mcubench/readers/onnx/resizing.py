@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
 
 from mcubench.graph.interpret import nearest_places
 from mcubench.readers.onnx.reading import At, Value, aten, reads
@@ -67,7 +70,7 @@ def _scaled(at: At, size: int, scale: float) -> int:
     return math.floor(size * scale)
 
 
-_ORIGINS: dict[str, Callable[[int, float, int, int], float]] = {
+_ORIGINS: dict[str, Callable[[Any, Any, int, int], Any]] = {
     "half_pixel": lambda place, scale, _, __: (place + 0.5) / scale - 0.5,
     "pytorch_half_pixel": lambda place, scale, _, out: (place + 0.5) / scale - 0.5 if out > 1 else 0.0,
     "asymmetric": lambda place, scale, _, __: place / scale,
@@ -77,7 +80,7 @@ _ORIGINS: dict[str, Callable[[int, float, int, int], float]] = {
     ),
 }
 
-_ROUNDINGS: dict[str, Callable[[float], int]] = {
+_ROUNDINGS: dict[str, Callable[[Any], int]] = {
     "round_prefer_floor": lambda at: math.ceil(at - 0.5),
     "round_prefer_ceil": lambda at: math.floor(at + 0.5),
     "floor": math.floor,
@@ -90,10 +93,17 @@ def _nearest(at: At, x: Value, sizes: Sequence[int], scales: Sequence[float], co
     if coordinates not in _ORIGINS or rounding not in _ROUNDINGS:
         at.refuse(f"its places are {coordinates!r}, rounded by {rounding!r}")
     origin, rounded, shape = _ORIGINS[coordinates], _ROUNDINGS[rounding], at.shape(x)
-    places = [
-        [min(max(rounded(origin(place, scale, size, out)), 0), size - 1) for place in range(out)]
-        for size, out, scale in zip(shape, sizes, scales, strict=True)
-    ]
+
+    def found(number: Callable[[float], Any]) -> list[list[int]]:
+        return [
+            [min(max(int(rounded(origin(number(place), number(scale), size, out))), 0), size - 1)
+             for place in range(out)]
+            for size, out, scale in zip(shape, sizes, scales, strict=True)
+        ]  # fmt: skip
+
+    places = found(float)
+    if places != found(np.float32):
+        at.refuse("a place lies between two elements, and which is nearer depends on the precision")
     moved = [axis for axis, found in enumerate(places) if found != list(range(shape[axis]))]
     rank = len(shape) - 2
     if 1 <= rank <= 3 and moved and min(moved) >= 2 and at.is_float(x):

@@ -96,6 +96,15 @@ def test_exports_import_no_training(path: Path) -> None:
     assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint({"lightning", "keras", "tensorflow"})
 
 
+@pytest.mark.parametrize("path", each("readers"))
+def test_readers_import_the_graph_and_no_training(path: Path) -> None:
+    """And packages for files by name alone, where they are used: they are optional."""
+    assert parts_of(path) <= {"readers", "graph", "quant", "errors", "files", "export"}
+    exports = {name for name in imports_of(path) if name.startswith("mcubench.export")}
+    assert all(name.startswith("mcubench.export.backend.") for name in exports)
+    assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN | {"onnx", "sklearn", "rich"})
+
+
 @pytest.mark.parametrize("path", each("codegen"))
 def test_generated_code_knows_no_compiler_no_emulator_and_no_training(path: Path) -> None:
     assert parts_of(path) <= {"codegen", "quant", "errors", "files"}
@@ -165,11 +174,11 @@ def loaded(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("name", ["mcubench.graph", "mcubench.cost"])
+@pytest.mark.parametrize("name", ["mcubench.graph", "mcubench.cost", "mcubench.readers.onnx"])
 def test_importing_them_loads_neither_framework_nor_plots(name: str) -> None:
     found = loaded(f"import {name}")
     assert "torch" in found  # so the question was put in the right way
-    assert found.isdisjoint(FOREIGN | {"matplotlib", "sklearn", "jsonargparse"})
+    assert found.isdisjoint(FOREIGN | {"matplotlib", "sklearn", "jsonargparse", "onnx"})
 
 
 def test_the_same_through_the_lazy_package() -> None:

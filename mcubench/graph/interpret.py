@@ -30,7 +30,8 @@ class _Context:
 
     def operands(self, operands: tuple[Operand, ...]) -> list[Any]:
         """Operands with the batch in front, and as many axes, so that they broadcast as one sample's do."""
-        rank = max([each.ndim - 1 for each in self.inputs] + [0])
+        weights = [each.tensor.ndim for each in operands if isinstance(each, Weight)]
+        rank = max([each.ndim - 1 for each in self.inputs] + weights + [0])
         found: list[Any] = []
         for each in operands:
             if isinstance(each, Input):
@@ -381,8 +382,8 @@ def _(op: ops.RecurrentCell, at: _Context) -> tuple[Tensor, ...]:
 
 
 @_run.register
-def _(_op: ops.FakeQuantize, at: _Context) -> Tensor:
-    return at.x
+def _(op: ops.FakeQuantize, at: _Context) -> Tensor:
+    return at.x if op.grid is None else torch.fake_quantize_per_tensor_affine(at.x, *op.grid)
 
 
 @_run.register

@@ -58,6 +58,11 @@ class Program:
         self._parameters: dict[str, int] = {}
         self._path = ""
 
+    @property
+    def samples(self) -> int:
+        """How many there are in the batch; 1 if an input is a sample as it is."""
+        return self._batch or 1
+
     def input(self, given: FileInput) -> fx.Node:
         """What the application supplies."""
         batch = () if self._batch is None else (self._batch,)
@@ -114,8 +119,7 @@ class Program:
     def shape(self, node: fx.Node) -> tuple[int, ...]:
         """Of what a call returned, for one sample: the batch counts as 1."""
         found = tuple(int(size) for size in node.meta["val"].shape)
-        batch = self._batch or 1
-        return tuple(size // batch if size and size % batch == 0 else size for size in found)
+        return tuple(size // self.samples if size and size % self.samples == 0 else size for size in found)
 
     def finish(self, outputs: Sequence[fx.Node]) -> Captured:
         """What was written, to be lowered."""
@@ -125,7 +129,7 @@ class Program:
             tensors=self._tensors,
             inputs=tuple(self._inputs),
             outputs=tuple(outputs),
-            batch=self._batch or 1,
+            batch=self.samples,
             batch_axis=None if self._batch is None else 0,
             parameters=self._parameters,
             repeats=0,

@@ -140,6 +140,7 @@ SHAPE_RULES: dict[Any, _Rule] = {
     _ATEN.amax.default: _reduced,
     _ATEN.max_pool2d.default: _max_pool2d,
     _ATEN.avg_pool2d.default: _avg_pool2d,
+    _ATEN.fake_quantize_per_tensor_affine.default: _same,
     _ATEN.softmax.int: _same,
     _ATEN.log_softmax.int: _same,
     _ATEN.lstm.input: _lstm,

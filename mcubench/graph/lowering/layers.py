@@ -285,7 +285,10 @@ def _fake_quantize(low: Lowerer) -> Value:
     switch = low.args.get("fake_quant_on")
     if isinstance(switch, Weight) and not bool(switch.tensor.any()):
         return x
-    return low.emit(ops.FakeQuantize(str(low.node.target)), [x])
+    grid: Any = tuple(low.args.get(name) for name in ("scale", "zero_point", "quant_min", "quant_max"))
+    if not all(isinstance(each, (int, float)) for each in grid):
+        grid = None
+    return low.emit(ops.FakeQuantize(str(low.node.target), grid), [x])
 
 
 @lowers("aten._fused_moving_avg_obs_fq_helper.default", "aten._fused_moving_avg_obs_fq_helper_functional.default")

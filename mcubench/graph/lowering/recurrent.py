@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from mcubench.graph import ops
 from mcubench.graph.ir import Call, Input, Operand, TensorShape, Value, Weight
 from mcubench.graph.lowering.batch import AcrossSamplesError, CannotLowerError
@@ -21,6 +23,11 @@ def _recurrent(low: Lowerer) -> tuple[Value, ...]:
         raise AcrossSamplesError(
             f"it steps through the batch, mixing samples: batch_first={low.args['batch_first']} does not fit its input"
         )
+    among = 1 if steps_first else 0
+    alone = len(x.shape) == 3 and x.shape[among] == 1  # one sequence, in a batch that is no batch of samples
+    if alone:
+        shape = (*x.shape[:among], *x.shape[among + 1 :])
+        x = low.emit(ops.Reshape(shape), [x], shape, is_call=False)
     if len(x.shape) != 2:
         raise CannotLowerError("it runs several sequences for each sample")
     state = low.args["hx"] if kind == "lstm" else [low.args["hx"]]
@@ -31,7 +38,16 @@ def _recurrent(low: Lowerer) -> tuple[Value, ...]:
         state_of_layer = [_initial(each, index, directions) for each in state]
         results.append(_layer(low, kind, layer, results[-1][0], state_of_layer))
     finals = [_finals(low, [result[1 + each] for result in results], each) for each in range(len(state))]
-    return results[-1][0], *finals
+    outputs = (results[-1][0], *finals)
+    if not alone:
+        return outputs
+    return tuple(_put_back(low, each, traced) for each, traced in zip(outputs, low.node.meta["val"], strict=True))
+
+
+def _put_back(low: Lowerer, value: Value, traced: Tensor) -> Value:
+    """A result with the axis of the only sequence where torch has it."""
+    shape = low.sample_shape(traced)
+    return low.emit(ops.Reshape(shape), [value], shape, like=traced, is_call=False)
 
 
 def _cells(low: Lowerer, directions: int) -> list[tuple[ops.Cell, ...]]:

@@ -180,9 +180,14 @@ class Embedding(Op):
 
 @dataclass(frozen=True, eq=False)
 class FakeQuantize(Op):
-    """Rounding to an integer grid while training; the identity as far as costs go."""
+    """Rounding to an integer grid while training; the identity as far as costs go.
+
+    ``grid`` is scale, zero point, lowest and highest code, where one for the whole tensor is known; without it, nothing
+    is rounded.
+    """
 
     target: str
+    grid: tuple[float, int, int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,7 +133,7 @@ def _steps(node: Node) -> tuple[Node, ...]:
 def _named(node: Node) -> Node:
     """A node whose function has a name, by that; one of a single value that no kernel has, as a function."""
     op = node.op
-    if isinstance(op, ops.Activation) and op.kind in _CLAMPS:
+    if isinstance(op, ops.Activation) and op.kind in _CLAMPS and node.output.dtype.is_floating_point:
         return replace(node, op=_clamp(op))
     if isinstance(op, ops.Elementwise) and _is_pointwise(node) and len(set(node.inputs)) == 1 and not _is_kernels(op):
         op = ops.Function(Graph(_steps(node), (node.inputs[0],), (node.output,)))

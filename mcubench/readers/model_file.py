@@ -13,6 +13,7 @@ from mcubench.quant.integer.ir import IntegerGraph
 
 __all__ = ["FORMATS", "ModelFile", "is_model_file", "read_model"]
 
+_FLOAT = 32  # bits
 _LARGEST = 2**31  # bytes; offsets in files of these formats have 32 bits with a sign
 
 
@@ -111,3 +112,19 @@ def _tflite(path: Path, content: bytes) -> ModelFile:
 
 
 FORMATS[".tflite"] = _tflite
+
+
+def _keras(path: Path, content: bytes) -> ModelFile:
+    from mcubench.readers.keras import read_keras
+
+    return ModelFile(
+        path=path,
+        content=content,
+        graph=read_keras(path, content),
+        widths=BitWidths(_FLOAT, _FLOAT),
+        integer=None,
+        not_integer="it computes in float: nothing in it is quantised",
+    )
+
+
+FORMATS[".keras"] = FORMATS[".h5"] = _keras

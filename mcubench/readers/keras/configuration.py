@@ -11,7 +11,7 @@ from typing import Any
 
 from mcubench.errors import UserError
 
-__all__ = ["MODELS", "checked"]
+__all__ = ["MODELS", "checked", "own_name"]
 
 MODELS = ("Functional", "Model", "Sequential")
 
@@ -22,12 +22,17 @@ _HOMES = ("layers", "models", "activations", "initializers", "regularizers", "co
 _VALUES = ("__keras_tensor__", "__tensor__", "__numpy__")
 _DEEPEST = 200
 
-# What Keras 2 wrote, and Keras 3 does not know: of which layers, a key, and the value at which it changes nothing.
-_OF_KERAS_2: tuple[tuple[tuple[str, ...], str, Any], ...] = (
-    (("DepthwiseConv", "SeparableConv", "Conv1DTranspose", "Conv2DTranspose"), "groups", 1),
-    (("LSTM", "GRU", "SimpleRNN"), "time_major", False),
+_DOT = "__dot__"  # on PyTorch, Keras can't build layers with a dot in their names, as those in our exports have
+
+_ANY = object()
+# What Keras 2 wrote, and Keras 3 does not know: of which layers, keys, and the value at which they change nothing.
+_OF_KERAS_2: tuple[tuple[tuple[str, ...], tuple[str, ...], Any], ...] = (
+    (("DepthwiseConv", "SeparableConv", "Conv1DTranspose", "Conv2DTranspose"), ("groups",), 1),
+    (("DepthwiseConv", "SeparableConv"), ("kernel_initializer", "kernel_regularizer", "kernel_constraint"), _ANY),
+    (("LSTM", "GRU", "SimpleRNN"), ("time_major",), False),
+    (("SpatialDropout",), ("noise_shape", "trainable"), _ANY),
+    (("Embedding",), ("input_length",), _ANY),
 )
-_NOT_ITS_OWN = ("kernel_initializer", "kernel_regularizer", "kernel_constraint")  # what these have two kernels for
 
 
 def checked(config: dict[str, Any], known: set[str], zipped: bool) -> dict[str, Any]:
@@ -49,8 +54,15 @@ def checked(config: dict[str, Any], known: set[str], zipped: bool) -> dict[str, 
             raise UserError(f"its configuration is nested {depth} deep")
         _refuse_foreign(each)
     _refuse_unknown(config, known)
-    mended: dict[str, Any] = _mended(config, zipped)
+    dotted = {each["name"] for each, _ in _dictionaries(config) if isinstance(each.get("name"), str)}
+    renamed = {name: name.replace(".", _DOT) for name in dotted if "." in name}
+    mended: dict[str, Any] = _mended(config, zipped, renamed)
     return mended
+
+
+def own_name(name: str) -> str:
+    """What the file calls a layer that Keras has built from what `checked` returns."""
+    return name.replace(_DOT, ".")
 
 
 def _dictionaries(found: Any) -> Iterator[tuple[dict[str, Any], int]]:
@@ -109,26 +121,30 @@ def _refuse_unknown(layer: Any, known: set[str]) -> None:
                 _refuse_unknown(config[name], known)
 
 
-def _mended(found: Any, zipped: bool) -> Any:
+def _mended(found: Any, zipped: bool, renamed: dict[str, str]) -> Any:
+    if isinstance(found, str):
+        return renamed.get(found, found)
     if isinstance(found, list):
-        return [_mended(each, zipped) for each in found]
+        return [_mended(each, zipped, renamed) for each in found]
     if not isinstance(found, dict):
         return found
     kept = {key: value for key, value in found.items() if key != "compile_config"}
     kind, config = kept.get("class_name"), kept.get("config")
     if isinstance(kind, str) and isinstance(config, dict) and kind not in _VALUES:
         kept["config"] = _layer_options(kind, config, zipped)
-    return {key: _mended(value, zipped) for key, value in kept.items()}
+    return {key: _mended(value, zipped, renamed) for key, value in kept.items()}
+
+
+def _is_of_keras_2(kind: str, key: str, value: Any) -> bool:
+    return any(
+        kind.startswith(kinds) and key in keys and (same is _ANY or value == same) for kinds, keys, same in _OF_KERAS_2
+    )
 
 
 def _layer_options(kind: str, config: dict[str, Any], zipped: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in config.items():
-        if any(kind.startswith(kinds) and key == old and value == same for kinds, old, same in _OF_KERAS_2):
-            continue
-        if kind.startswith(("DepthwiseConv", "SeparableConv")) and key in _NOT_ITS_OWN:
-            continue
-        if key == "input_length" and kind == "Embedding":
+        if _is_of_keras_2(kind, key, value) or (key == "batch_input_shape" and zipped and kind != "InputLayer"):
             continue
         if key.endswith("_initializer"):
             found[key] = "zeros"

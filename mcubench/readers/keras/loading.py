@@ -14,6 +14,7 @@ from typing import Any
 
 from mcubench.errors import CorruptDataError, UserError
 from mcubench.parity.backend import keras_on_cpu, load_keras, quiet
+from mcubench.readers.keras.configuration import own_name
 from mcubench.readers.keras.stored import Stored, load_h5py
 
 __all__ = ["loaded"]
@@ -73,7 +74,7 @@ def _bounded(keras: Any, elements: int) -> Iterator[None]:
         made += math.prod(shape) if isinstance(shape, (tuple, list)) else shape or 1
         if made > elements:
             kind = type(layer).__name__
-            raise UserError(f"{kind} at {layer.name} has weights of {shape}, which the file has not")
+            raise UserError(f"{kind} at {own_name(layer.name)} has weights of {shape}, which the file has not")
         return original(layer, *args, **options)
 
     keras.layers.Layer.add_weight = add_weight

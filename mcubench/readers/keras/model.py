@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from mcubench.errors import UserError
-from mcubench.readers.keras.configuration import MODELS
+from mcubench.readers.keras.configuration import MODELS, own_name
 from mcubench.readers.keras.site import RULES, Site, Writing
 from mcubench.readers.program import FileInput
 
@@ -32,18 +32,18 @@ def inputs_of(model: Any) -> list[FileInput]:
     try:
         tensors = list(model.inputs)
     except (AttributeError, TypeError, ValueError):
-        raise UserError(f"{model.name} can't be read: it does not say what shape its input has") from None
+        raise UserError(f"{own_name(model.name)} can't be read: it does not say what shape its input has") from None
     found = []
     for tensor in tensors:
-        shape = tuple(tensor.shape)
+        shape, name = tuple(tensor.shape), own_name(tensor.name)
         for axis, size in enumerate(shape[1:], 1):
             if size is None:
-                raise UserError(f"input {tensor.name} has no size along axis {axis}: only the batch may be left open")
+                raise UserError(f"input {name} has no size along axis {axis}: only the batch may be left open")
         if tensor.dtype not in _DTYPES:
-            raise UserError(f"input {tensor.name} is of {tensor.dtype}")
+            raise UserError(f"input {name} is of {tensor.dtype}")
         if getattr(tensor, "sparse", False) or getattr(tensor, "ragged", False):
-            raise UserError(f"input {tensor.name} is sparse or ragged")
-        found.append(FileInput(tensor.name, (1, *shape[1:]), _DTYPES[tensor.dtype]))
+            raise UserError(f"input {name} is sparse or ragged")
+        found.append(FileInput(name, (1, *shape[1:]), _DTYPES[tensor.dtype]))
     return found
 
 
@@ -94,7 +94,7 @@ def _call_of(tensor: Any) -> tuple[Any, Any]:
 
 
 def _applied(writing: Writing, layer: Any, call: Any, read: list[fx.Node], prefix: str) -> list[fx.Node]:
-    path, kind = f"{prefix}{layer.name}", type(layer).__name__
+    path, kind = f"{prefix}{own_name(layer.name)}", type(layer).__name__
 
     def refuse(reason: str) -> UserError:
         return UserError(f"{kind} at {path} can't be read: {reason}")

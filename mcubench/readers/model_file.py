@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mcubench.cost.size import BitWidths
 from mcubench.errors import CorruptDataError, UserError
+from mcubench.graph import ops
 from mcubench.graph.ir import Graph
 from mcubench.quant.integer.ir import IntegerGraph
 
@@ -61,9 +62,6 @@ class ModelFile:
 
 _Read = Callable[[Path, bytes], ModelFile]
 
-FORMATS: dict[str, _Read] = {}
-
-
 def is_model_file(word: str) -> bool:
     """Whether a word of a command line names a file of one of the formats."""
     return Path(word).suffix.lower() in FORMATS
@@ -111,6 +109,22 @@ def _tflite(path: Path, content: bytes) -> ModelFile:
     )
 
 
+def _onnx(path: Path, content: bytes) -> ModelFile:
+    from mcubench.readers.onnx import read_onnx
+
+    graph = read_onnx(content, path.parent)
+    if any(isinstance(node.op, ops.FakeQuantize) for node in graph.nodes):
+        reason = "it rounds between operators in float (QuantizeLinear), which is not the arithmetic of int8 kernels"
+        return ModelFile(path, content, graph, BitWidths(), None, reason)
+    return _in_float(path, content, graph)
+
+
+def _keras(path: Path, content: bytes) -> ModelFile:
+    from mcubench.readers.keras import read_keras
+
+    return _in_float(path, content, read_keras(path, content))
+
+
 def _exported(path: Path, content: bytes) -> ModelFile:
     from mcubench.readers.exported import read_exported
 
@@ -118,10 +132,14 @@ def _exported(path: Path, content: bytes) -> ModelFile:
 
 
 def _in_float(path: Path, content: bytes, graph: Graph) -> ModelFile:
-    return ModelFile(
-        path, content, graph, BitWidths(_FLOAT, _FLOAT), None, "it computes in float: nothing in it is quantised"
-    )
+    reason = "it computes in float: nothing in it is quantised"
+    return ModelFile(path, content, graph, BitWidths(_FLOAT, _FLOAT), None, reason)
 
 
-FORMATS[".tflite"] = _tflite
-FORMATS[".pt2"] = _exported
+FORMATS: dict[str, _Read] = {
+    ".tflite": _tflite,
+    ".onnx": _onnx,
+    ".keras": _keras,
+    ".h5": _keras,
+    ".pt2": _exported,
+}

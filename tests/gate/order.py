@@ -18,7 +18,8 @@ from tests.gate.seconds import SLOW, measured
 __all__ = ["file_of", "in_order", "is_sweep", "next_file"]
 
 _SWEEPS = "tests/sweeps/"
-_KERAS = ("tests/parity/", "tests/cli/test_parity", f"{_SWEEPS}test_keras")  # where most tests need it
+# Where most tests need it.
+_KERAS = ("tests/parity/", "tests/cli/test_parity", "tests/readers/test_keras", f"{_SWEEPS}test_keras")
 _UNKNOWN = 5.0  # seconds, of a file that nobody has measured
 
 

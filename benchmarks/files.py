@@ -34,7 +34,10 @@ _SAMPLES = 200  # random codes
 def folder(root: Path | None) -> Path:
     """Where the files lie."""
     data = root or Path(os.environ.get("MCUBENCH_DATA") or Path(__file__).parents[2] / "shared" / "data")
-    return data.resolve().parent / "models"
+    found = data.resolve().parent / "models"
+    if not found.is_dir():
+        raise UserError(f"there is no folder {found}: name that of the data beside it with --root")
+    return found
 
 
 def row(file: ModelFile) -> list[str]:

@@ -17,10 +17,12 @@ import torch
 import mcubench
 from benchmarks import int8_table
 from benchmarks.hapt_costs import cost_tables
-from mcubench.cli.help import OVERVIEW, VERBS
-from mcubench.cli.main import main
+from mcubench.cli.help import OVERVIEW, VERBS, describe_file
+from mcubench.cli.main import OF_FILES, main
 from mcubench.cost.units import bytes_text
+from mcubench.errors import UserError
 from mcubench.features import feature_cost
+from mcubench.readers import is_model_file
 from mcubench.results.cross_validation import CrossValidation, FoldScores
 from mcubench.results.result import Result
 from mcubench.results.several_seeds import SeedScores, SeveralSeeds
@@ -38,7 +40,24 @@ def commands() -> list[str]:
     configured = VERBS.keys() - {
         "compare"
     }  # which has no configuration to print; tests/cli/test_compare.py runs its own
-    return sorted(command for command in found if command.split()[0] in configured and "my_file" not in command)
+    of_models = {command for command in found if command not in commands_about_files()}
+    return sorted(command for command in of_models if command.split()[0] in configured and "my_file" not in command)
+
+
+def commands_about_files() -> list[str]:
+    """Those whose second word names a file of a model."""
+    texts = [README, OVERVIEW, *map(describe_file, OF_FILES), (REPOSITORY / "docs" / "files.md").read_text("utf-8")]
+    found = {match for text in texts for match in COMMAND.findall(text)}
+    return sorted(command for command in found if is_model_file(command.split()[1]))
+
+
+@pytest.mark.parametrize("command", commands_about_files())
+def test_documented_commands_about_files_parse(command: str, workplace: Path) -> None:
+    """They get as far as to the file, which is not there."""
+    verb, *args = shlex.split(command)
+    run = getattr(importlib.import_module(f"mcubench.cli.files.{verb}"), f"run_{verb}")
+    with pytest.raises(UserError, match=r"net\.\w+ can't be read: No such file"):
+        run(args)
 
 
 def test_commands_were_found() -> None:

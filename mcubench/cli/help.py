@@ -47,6 +47,7 @@ examples:
   python -m mcubench fit --ckpt_path last          go on with the newest run
   python -m mcubench test --ckpt_path best         its best model
   python -m mcubench profile --model CNN --data MNIST --device stm32f446
+  python -m mcubench profile net.tflite --counts st gapflow    a file
   python -m mcubench compare --plot pareto         accuracy over costs
   python -m mcubench parity --ckpt_path best       needs keras
   python -m mcubench quantize --ckpt_path best     needs the export packages
@@ -93,6 +94,7 @@ _TEXTS = {
 --ckpt_path best: the model of a run
 --weight_bits 4 --activation_bits 8: what the model will be quantised to
 --device stm32f446 rp2040, or all: does it fit, and how long might it take?
+profile FILE: a .tflite, .onnx, .keras, .h5 or .pt2 instead; profile FILE --help
 --counts st gapflow: what STM32Cube.AI and GapFlow's nntool would count for it, and why it is not the MACs here
 --json, --csv, --plot: all figures, a row a layer, a picture of the activation arena""",
     "parity": """\
@@ -100,6 +102,7 @@ _TEXTS = {
 --data one of {data}, for real test samples; or --input_shape 3,32,32 for random ones
 --ckpt_path best: the model of a run, as it was trained
 --backend tensorflow or torch: what Keras runs on
+parity FILE --against FILE, or a run: two files instead; parity FILE --help
 --train 50: also train both from the same weights on the same batches, and compare the losses
 --train 50 --defaults: also train Keras with its own defaults, one at a time: which of them matter?
 --json, --plot, --save model.keras: all figures, the curves of losses, the Keras model
@@ -111,6 +114,7 @@ Exit code 0 if both agree, 1 if they do not, 2 if the question was wrong.""",
     + _QUANTIZATION
     + """
 --samples 500: of the test set; not given, all of it
+quantize FILE: the bytes of a .tflite beside TFLite Micro's; quantize FILE --help
   A classical model is measured in int8, int16 and float32; fit --model.bits int16 chooses one.
 --json, --plot sqnr.png: all figures, the signal-to-noise ratio by layer""",
     "export": """\

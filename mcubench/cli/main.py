@@ -14,12 +14,12 @@ from mcubench.cli.help import OVERVIEW, VERBS
 from mcubench.cli.start_up import imports_kept
 from mcubench.errors import UserError, did_you_mean
 
-__all__ = ["main"]
+__all__ = ["OF_FILES", "main"]
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
-_OF_FILES = (
+OF_FILES = (
     "profile",
     "quantize",
     "export",
@@ -93,7 +93,7 @@ def _run(args: list[str], own_process: bool) -> int:
     # are enough between two operations. The OpenMP library (libgomp) reads this when torch is imported.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    of_file = verb in _OF_FILES and len(args) > 1 and not args[1].startswith("-")
+    of_file = verb in OF_FILES and len(args) > 1 and not args[1].startswith("-")
     with imports_kept() if own_process else contextlib.nullcontext():
         run = _imported_for_file(verb) if of_file else _imported(verb, several)
     warnings.formatwarning = _as_line  # now, as lightning brings a form of its own

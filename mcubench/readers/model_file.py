@@ -62,6 +62,7 @@ class ModelFile:
 
 _Read = Callable[[Path, bytes], ModelFile]
 
+
 def is_model_file(word: str) -> bool:
     """Whether a word of a command line names a file of one of the formats."""
     return Path(word).suffix.lower() in FORMATS

@@ -1,0 +1,202 @@
+"""Verbs about files: what they print and write, their exit codes, and what they say of mistakes.
+
+Figures are those of the parts that are tested by themselves: costs by hand, TFLite Micro's bytes, Keras' values.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mcubench.cli.main import main
+from mcubench.export.tflite import to_tflite
+from tests.quant.witness import quantized, seeded
+
+MACS = 6 * 6 * 4 * 2 * 9 + 36 * 5  # of the net below, by hand
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 5)).eval()
+
+
+@pytest.fixture(scope="module")
+def tflite(net: nn.Sequential) -> bytes:
+    return to_tflite(quantized(net, seeded(64, 2, 8, 8)))
+
+
+@pytest.fixture
+def place(workplace: Path, net: nn.Sequential, tflite: bytes) -> Path:
+    """A folder with the net in two formats."""
+    (workplace / "net.tflite").write_bytes(tflite)
+    samples = ({0: torch.export.Dim("samples", min=1, max=4096)},)
+    torch.export.save(
+        torch.export.export(net, (torch.zeros(2, 2, 8, 8),), dynamic_shapes=samples), workplace / "net.pt2"
+    )
+    return workplace
+
+
+def figures(place: Path) -> Any:
+    return json.loads((place / "figures.json").read_text("utf-8"))
+
+
+def test_profile(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--device", "stm32f446", "--counts", "gapflow", "--json", "figures.json", "--csv", "layers.csv"]
+    assert main(["profile", "net.tflite", *words]) == 0
+    printed = capsys.readouterr().out
+    assert f"{MACS:,} MACs" in printed
+    assert f"gapflow counts {MACS + 36 * 4:,} where the convention here counts {MACS:,}: + 144 pooling" in printed
+    assert "STM32F446RE: fits" in printed
+    found = figures(place)
+    assert (found["macs"], found["weight_bits"], found["activation_bits"]) == (MACS, 8, 8)
+    assert found["devices"][0]["fits"]
+    assert len((place / "layers.csv").read_text("utf-8").splitlines()) == 1 + len(found["layers"])
+
+
+def test_profile_prices_a_float_file_in_float_unless_told_otherwise(place: Path) -> None:
+    flash = []
+    for words in ([], ["--weight_bits", "8", "--activation_bits", "8"]):
+        assert main(["profile", "net.pt2", *words, "--json", "figures.json"]) == 0
+        flash.append(figures(place)["flash_bytes"])
+    weights, biases = 4 * 2 * 9 + 36 * 5, 4 + 5
+    assert flash == [4 * (weights + biases), weights + 12 * biases]  # int32 biases, 8 bytes to rescale each channel
+
+
+def test_profile_of_a_file_imports_no_lightning(place: Path) -> None:
+    code = (
+        "import sys; from mcubench.cli.main import main; main(['profile', 'net.tflite']); "
+        "print([name for name in ('lightning', 'torch._dynamo', 'sympy', 'jsonargparse') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_quantize(place: Path, net: nn.Sequential, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quantize", "net.tflite", "--samples", "50", "--json", "figures.json"]) == 0
+    assert "0 of 250 bytes of output differ" in capsys.readouterr().out
+    found = figures(place)
+    assert (found["different"], found["bytes"]) == (0, 250)
+    assert found["arena"]["planned"] == found["arena"]["recorded"]["head"]
+
+
+def test_quantize_scores_samples_of_a_file(place: Path, net: nn.Sequential) -> None:
+    """The classes that float gives, so nearly all are right; values and their codes say the same."""
+    x = seeded(200, 2, 8, 8, seed=1)
+    with torch.no_grad():
+        np.save("labels.npy", net(x).argmax(1).numpy())
+    np.save("x.npy", x.permute(0, 2, 3, 1).numpy())
+    accuracy = []
+    for name in ("x.npy", "codes.npy"):
+        if name == "codes.npy":
+            from mcubench.readers import read_model
+
+            np.save(name, read_model(Path("net.tflite")).in_integers().encode(x.permute(0, 2, 3, 1))[0].numpy())
+        words = ["--inputs", name, "--labels", "labels.npy", "--json", "figures.json"]
+        assert main(["quantize", "net.tflite", *words]) == 0
+        accuracy.append(figures(place)["accuracy"])
+    assert accuracy[0] == accuracy[1] > 0.95
+
+
+def test_bytes_that_differ_are_exit_code_1(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mcubench.cli.files import quantize
+
+    monkeypatch.setattr(quantize, "run_tflm", lambda _model, x, progress: (np.full((len(x), 5), 100, np.int8),))
+    assert main(["quantize", "net.tflite", "--samples", "2"]) == 1
+    assert "of 10 bytes of output differ" in capsys.readouterr().out
+
+
+def test_export(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "net.tflite", "--format", "c", "tflm"]) == 0
+    folder = place / "net_export"
+    assert {path.name for path in (folder / "tflm").iterdir()} == {"net.h", "net.c"}
+    assert {"net.h", "net.c"} <= {path.name for path in (folder / "c").iterdir()}
+    assert (place / "net.tflite").read_bytes()[:16].hex(", ") in (folder / "tflm" / "net.c").read_text().replace(
+        "0x", ""
+    )
+
+
+def test_emulate(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["emulate", "net.tflite", "--core", "cortex-m4", "--samples", "3", "--json", "figures.json"]) == 0
+    assert "every byte as the integer graph computes it" in capsys.readouterr().out
+    assert figures(place)["macs"] == MACS
+
+
+def test_parity_of_two_files(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["parity", "net.pt2", "--against", "net.tflite", "--json", "figures.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "Conv 3x3 + relu" in printed
+    assert "net.pt2 and net.tflite agree within 0.2" in printed
+    found = figures(place)
+    assert [row["op"] for row in found["layers"]] == ["Conv 3x3 + relu", "Dense"]
+    assert found["alone"] == [[], []]
+    assert 1e-4 < found["outputs"][0]["difference"]["relative"] < 0.2
+
+
+def test_parity_sees_another_weight(place: Path, net: nn.Sequential, capsys: pytest.CaptureFixture[str]) -> None:
+    state = {name: each.clone() for name, each in net.state_dict().items()}
+    try:
+        with torch.no_grad():
+            net[0].weight[0, 0, 0, 0] += 0.01
+        torch.export.save(torch.export.export(net, (torch.zeros(1, 2, 8, 8),)), place / "other.pt2")
+    finally:
+        net.load_state_dict(state)
+    assert main(["parity", "net.pt2", "--against", "other.pt2"]) == 1
+    assert "differ by more than 0.0001" in capsys.readouterr().out
+    assert main(["parity", "net.pt2", "--against", "other.pt2", "--rtol", "0.1"]) == 0
+
+
+MISTAKES: dict[str, tuple[list[str], str]] = {
+    "no such file": (["profile", "none.tflite"], "none.tflite can't be read: No such file or directory"),
+    "no such format": (["profile", "net.bin"], "net.bin is of no format that is read; there are .tflite, .onnx"),
+    "no such option": (
+        ["profile", "net.tflite", "--devices", "x"],
+        "there is no option --devices for a file. Did you mean",
+    ),
+    "no such device": (["profile", "net.tflite", "--device", "stm32"], "Unknown device 'stm32'"),
+    "a word for a number": (["quantize", "net.tflite", "--samples", "x"], "--samples: invalid positive value: 'x'"),
+    "no samples": (["quantize", "net.tflite", "--samples", "0"], "--samples: must be at least 1; got 0"),
+    "a float file": (["quantize", "net.pt2"], "net.pt2: it computes in float: nothing in it is quantised"),
+    "another shape": (["parity", "net.pt2", "--against", "small.tflite"], "samples must have the same shape"),
+    "nothing to compare": (["parity", "net.pt2"], "--against another file, best, last, or a run's folder"),
+    "a folder to write": (["profile", "net.tflite", "--json", "."], "--json . is a folder; give a file"),
+    "a dialect": (["export", "net.tflite", "--dialect", "avr"], "--dialect must be one of c99"),
+    "a text": (["profile", "text.tflite"], "text.tflite: it is no .tflite file"),
+    "samples of another shape": (["quantize", "net.tflite", "--inputs", "x.npy"], "the model takes (N, 8, 8, 2)"),
+    "objects": (["quantize", "net.tflite", "--inputs", "objects.npy"], "can't be read as an array of numbers"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_one_line(place: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words, said = MISTAKES[name]
+    small = quantized(nn.Linear(4, 2).eval(), seeded(8, 4))
+    (place / "small.tflite").write_bytes(to_tflite(small))
+    (place / "text.tflite").write_text("no model")
+    (place / "net.bin").write_bytes(b"")
+    np.save("x.npy", np.zeros((3, 7), np.float32))
+    np.save("objects.npy", np.array([{}]), allow_pickle=True)
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mcubench: error: ")
+    assert said in line
+
+
+@pytest.mark.parametrize("verb", ["profile", "quantize", "export", "parity", "emulate"])
+def test_help(place: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([verb, "net.tflite", "--help"])
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    assert f"python -m mcubench {verb} net." in printed
+    assert max(map(len, printed.splitlines())) <= 80

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcubench import models as models
     from mcubench import parity as parity
     from mcubench import quant as quant
+    from mcubench import readers as readers
     from mcubench import results as results
     from mcubench import seeds as seeds
     from mcubench import suites as suites

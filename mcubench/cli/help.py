@@ -146,13 +146,15 @@ More seeds for a row: fit ... --seeds 8; one seed has no interval.""",
 
 _FILES = {
     "profile": """\
-FILE is a .tflite, .onnx, .keras, .h5 or .pt2: costs at the widths that stand in it.
+FILE is a .tflite, .onnx, .keras, .h5 or .pt2: costs at the widths that stand
+in it.
 
   python -m mcubench profile net.tflite --device stm32f446
   python -m mcubench profile net.onnx --weight_bits 8 --activation_bits 8
   python -m mcubench profile net.tflite --counts st gapflow""",
     "quantize": """\
-FILE is a .tflite in int8: its bytes here and in TFLite Micro, on random samples.
+FILE is a .tflite in int8: its bytes here and in TFLite Micro, on random
+samples or those of a file.
 
   python -m mcubench quantize net.tflite --samples 1000""",
     "export": """\
@@ -161,8 +163,8 @@ FILE is a .tflite in int8, written in C.
   python -m mcubench export net.tflite --format c
   python -m mcubench export net.tflite --format tflm --output net/""",
     "parity": """\
-Do two files compute the same? Or a file and the model of a run? Layer by layer,
-where they make the same values in the same order, else at the outputs.
+Do two files compute the same, or a file and the model of a run? Layer by
+layer, where layers follow each other alike, else at the outputs.
 
   python -m mcubench parity net.onnx --against net.tflite
   python -m mcubench parity net.keras --against best
@@ -177,7 +179,7 @@ FILE is a .tflite in int8: its C, compiled and run on an emulated core.
 
 def describe_file(verb: str) -> str:
     """What the help of a verb about a file begins with."""
-    return f"{VERBS[verb]}\n\n{_FILES[verb]}"
+    return _FILES[verb]
 
 
 def describe(verb: str) -> str:

@@ -39,9 +39,11 @@ class _Copy:
     def attributes(self, source: Any, target: Any) -> None:
         for name in source.attrs:
             if name not in _TRAINING:
-                found = source.attrs.get_id(name)
-                self.charge(math.prod(found.shape) * found.dtype.itemsize)
-                target.attrs.create(name, source.attrs[name], shape=found.shape, dtype=found.dtype)
+                found, value = source.attrs.get_id(name), source.attrs[name]
+                self.charge(len(value) if isinstance(value, str) else math.prod(found.shape) * found.dtype.itemsize)
+                # Text is UTF-8, though Keras says that it is ASCII.
+                text = self.h5py.check_string_dtype(found.dtype) is not None
+                target.attrs.create(name, value, dtype=self.h5py.string_dtype() if text else found.dtype)
 
     def group(self, source: Any, target: Any) -> None:
         place = self.h5py.h5o.get_info(source.id).addr

@@ -218,6 +218,12 @@ def test_what_is_not_known_is_refused_by_name(keras: Any, name: str, tmp_path: P
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_names_that_are_not_ascii(keras: Any, tmp_path: Path, suffix: str) -> None:
+    path = saved(one(keras, keras.layers.Dense(2, name="größe")), tmp_path / f"net.{suffix}")
+    assert {node.path for node in read_model(path).graph.nodes} == {"größe"}
+
+
 def test_a_size_that_is_open_is_refused(keras: Any, tmp_path: Path) -> None:
     path = saved(one(keras, keras.layers.Conv2D(2, 3), shape=(8, None, 3)), tmp_path / "net.keras")
     with pytest.raises(UserError, match="input x has no size along axis 2"):

@@ -12,7 +12,7 @@ from mcubench.readers.keras.configuration import checked
 from mcubench.readers.keras.loading import loaded
 from mcubench.readers.keras.model import inputs_of, written
 from mcubench.readers.keras.site import RULES, Writing
-from mcubench.readers.keras.stored import stored
+from mcubench.readers.keras.stored import taken_apart
 from mcubench.readers.program import Program, graph_of
 
 __all__ = ["functions", "layers", "moves", "read_keras", "windows"]
@@ -39,7 +39,7 @@ def read_keras(path: Path, content: bytes) -> Graph:
         CorruptDataError: If it is truncated or altered.
         UserError: If it holds what can't be read, which is named, or code; or if Keras is not installed.
     """
-    found = stored(content)
+    found = taken_apart(content)
     config = checked(found.config, {*RULES, "InputLayer"}, found.zipped)
     keras, model = loaded(found, config)
     if not hasattr(model, "layers"):

@@ -9,15 +9,17 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import math
+import subprocess
+import sys
+import tempfile
 import zipfile
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mcubench.errors import CorruptDataError, UserError
 
-__all__ = ["Stored", "load_h5py", "stored"]
+__all__ = ["Stored", "load_h5py", "taken_apart"]
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -27,7 +29,7 @@ _LARGEST = 2**31  # bytes that may come out of a file at all
 _EXPANSION = 100  # and out of each of its bytes, where that is more than
 _SMALL = 2**28
 _MEMBERS = 10_000
-_OBJECTS = 200_000  # groups and data sets
+_SECONDS = 120  # that a copy may take; a gigabyte takes a few
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Stored:
 
     Attributes:
         config: The configuration of the model.
-        weights: An HDF5 file: that of the weights, or the file itself.
+        weights: An HDF5 file: a copy of that of the weights, or of the file itself.
         zipped: Whether it came in a zip, as Keras 3 writes it.
         version: Of the Keras that wrote it; empty if it does not say.
         elements: Number of elements of all that is stored.
@@ -49,7 +51,7 @@ class Stored:
     elements: int
 
 
-def stored(content: bytes) -> Stored:
+def taken_apart(content: bytes) -> Stored:
     """Takes a file apart.
 
     Raises:
@@ -57,17 +59,17 @@ def stored(content: bytes) -> Stored:
         UserError: If more would come out of it than the bounds allow, or it reaches outside of itself.
     """
     if content.startswith(_HDF5):
-        attributes, elements = _looked_through(content, ("model_config", "keras_version"))
+        weights, attributes, elements = _copied(content, _bound(content))
         if "model_config" not in attributes:
             raise UserError("it has no configuration (model_config) of a model: are these weights alone?")
         config, version = _parsed(attributes["model_config"]), attributes.get("keras_version", "")
-        return Stored(config, content, zipped=False, version=version, elements=elements)
+        return Stored(config, weights, zipped=False, version=version, elements=elements)
     if not content.startswith(_ZIP):
         raise CorruptDataError("it is neither a zip nor HDF5, as files of Keras' are")
     members = _members(content)
-    _, elements = _looked_through(members[_WEIGHTS], ())
+    weights, _, elements = _copied(members[_WEIGHTS], _bound(content))
     version = _parsed(members.get(_METADATA, b"{}")).get("keras_version", "")
-    return Stored(_parsed(members[_CONFIG]), members[_WEIGHTS], zipped=True, version=str(version), elements=elements)
+    return Stored(_parsed(members[_CONFIG]), weights, zipped=True, version=str(version), elements=elements)
 
 
 def _bound(content: bytes) -> int:
@@ -105,39 +107,26 @@ def _members(content: bytes) -> dict[str, bytes]:
         raise CorruptDataError(f"it is truncated or altered: {_line(error)}") from error
 
 
-def _looked_through(content: bytes, wanted: tuple[str, ...]) -> tuple[dict[str, str], int]:
-    """Attributes of an HDF5 file as text, and the number of elements in it; all of it is in the file itself."""
-    h5py = load_h5py()
-    try:
-        with h5py.File(io.BytesIO(content), "r") as file:
-            elements, size, seen = 0, 0, set()
-            waiting = [file]
-            while waiting:
-                group = waiting.pop()
-                place = h5py.h5o.get_info(group.id).addr
-                if place in seen:
-                    continue
-                seen.add(place)
-                for name in group:
-                    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                        raise UserError(f"it has a link that may lead outside of it: {name!r}")
-                    found = group[name]
-                    if isinstance(found, h5py.Group):
-                        waiting.append(found)
-                        continue
-                    if not isinstance(found, h5py.Dataset):
-                        continue
-                    if found.external or found.is_virtual:
-                        raise UserError(f"its data set {name!r} lies outside of it")
-                    elements += math.prod(found.shape or ())
-                    size += math.prod(found.shape or ()) * found.dtype.itemsize
-                if len(seen) + len(waiting) > _OBJECTS or size > _bound(content):
-                    raise UserError(f"its data sets would unpack to more than {_bound(content):,} bytes")
-            return {name: _text(file.attrs[name]) for name in wanted if name in file.attrs}, elements
-    except UserError:
-        raise
-    except Exception as error:  # h5py has no one error for what it can't read
-        raise CorruptDataError(f"it is truncated or altered: {_line(error)}") from error
+def _copied(content: bytes, bound: int) -> tuple[bytes, dict[str, str], int]:
+    """A sound copy of an HDF5 file, with its attributes that are text and the number of its elements."""
+    load_h5py()
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "source", Path(folder) / "target"
+        source.write_bytes(content)
+        program = Path(__file__).with_name("hdf5_copy.py")
+        words = [sys.executable, "-P", str(program), str(source), str(target), str(bound)]
+        try:
+            done = subprocess.run(words, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 - ours
+        except subprocess.TimeoutExpired:
+            raise CorruptDataError(f"it is altered: its HDF5 takes more than {_SECONDS} s to read") from None
+        if done.returncode:
+            raise CorruptDataError("it is altered: reading its HDF5 ends in a crash")
+        found = json.loads(done.stdout)
+        if "refused" in found:
+            raise UserError(found["refused"])
+        if "corrupt" in found:
+            raise CorruptDataError(f"it is truncated or altered: {found['corrupt']}")
+        return target.read_bytes(), found["attributes"], found["elements"]
 
 
 def load_h5py() -> Any:
@@ -150,11 +139,6 @@ def load_h5py() -> Any:
         return importlib.import_module("h5py")
     except ModuleNotFoundError:
         raise UserError("reading it needs Keras, which is not installed: pip install 'mcubench[keras]'") from None
-
-
-def _text(value: Any) -> str:
-    text: str = value.decode("utf-8") if isinstance(value, bytes) else str(value)
-    return text
 
 
 def _parsed(text: str | bytes) -> dict[str, Any]:

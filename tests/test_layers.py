@@ -99,9 +99,12 @@ def test_exports_import_no_training(path: Path) -> None:
 @pytest.mark.parametrize("path", each("readers"))
 def test_readers_import_the_graph_and_no_training(path: Path) -> None:
     """And packages for files by name alone, where they are used: they are optional."""
-    assert parts_of(path) <= {"readers", "graph", "quant", "errors", "files", "export"}
-    exports = {name for name in imports_of(path) if name.startswith("mcubench.export")}
-    assert all(name.startswith("mcubench.export.backend.") for name in exports)
+    assert parts_of(path) <= {"readers", "graph", "quant", "cost", "errors", "files", "export", "parity"}
+    others = {
+        name for name in imports_of(path) if name.startswith(("mcubench.export", "mcubench.parity", "mcubench.cost"))
+    }
+    allowed = ("mcubench.export.backend.", "mcubench.parity.backend.", "mcubench.cost.size.")
+    assert all(name.startswith(allowed) for name in others)
     assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN | {"onnx", "sklearn", "rich"})
 
 

@@ -122,8 +122,8 @@ def test_export(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = place / "net_export"
     assert {path.name for path in (folder / "tflm").iterdir()} == {"net.h", "net.c"}
     assert {"net.h", "net.c"} <= {path.name for path in (folder / "c").iterdir()}
-    written = re.findall(r"0x([0-9a-f]{2})\b", (folder / "tflm" / "net.c").read_text())
-    assert bytes.fromhex("".join(written)) == (place / "net.tflite").read_bytes()
+    (array,) = re.findall(r"unsigned char net_tflite\[\w+\] = \{([^}]*)\}", (folder / "tflm" / "net.c").read_text())
+    assert bytes(map(int, array.replace(",", " ").split())) == (place / "net.tflite").read_bytes()
 
 
 def test_emulate(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

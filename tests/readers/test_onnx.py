@@ -175,7 +175,7 @@ def test_a_layer_whose_sequence_comes_first_is_one_sample() -> None:
     content = file([node("LSTM", "x w r", hidden_size=5)], {"w": (1, 20, 4), "r": (1, 20, 5)}, (7, 1, 4))
     graph = read_onnx(content)
     x = torch.randn(7, 1, 4)
-    assert "one sample as it is" in graph.notes[0]
+    assert "for a single sample" in graph.notes[0]
     assert distance([each[0] for each in run(graph, x[None])], reference(content, x)) <= 1e-5
     assert profile_graph(graph, "LSTM").macs == 7 * 4 * 5 * (4 + 5)
 

@@ -16,6 +16,7 @@ def meta(*shape: int) -> torch.Tensor:
     return torch.empty(shape, device="meta")
 
 
+ROUNDING = ATEN.fake_quantize_per_tensor_affine.default
 IMAGE = meta(5, 4, 9, 7)
 STATE = [meta(1, 5, 6), meta(1, 5, 6)]
 GATES = [meta(24, 7), meta(24, 6), meta(24), meta(24)]
@@ -53,8 +54,16 @@ def test_they_are_torch_s(target: Any, args: tuple[Any, ...]) -> None:
     assert shapes(made_by(target, args, {})) == shapes(target(*args))
 
 
+def test_rounding_has_no_kernel_for_shapes() -> None:
+    args = (IMAGE, 0.5, 3, -128, 127)
+    with pytest.raises(NotImplementedError):
+        ROUNDING(*args)
+    assert shapes(made_by(ROUNDING, args, {})) == [tuple(IMAGE.shape)]
+
+
 def test_every_rule_is_tried() -> None:
-    alike = {each for each in SHAPE_RULES if SHAPE_RULES[each] is SHAPE_RULES[ATEN.relu.default]}
+    relu = SHAPE_RULES[ATEN.relu.default]
+    alike = {ROUNDING, *(each for each in SHAPE_RULES if SHAPE_RULES[each] is relu)}
     assert set(SHAPE_RULES) - alike <= {target for target, _ in CALLS}
 
 

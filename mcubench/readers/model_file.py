@@ -114,10 +114,13 @@ def _onnx(path: Path, content: bytes) -> ModelFile:
     from mcubench.readers.onnx import read_onnx
 
     graph = read_onnx(content, path.parent)
-    if any(isinstance(node.op, ops.FakeQuantize) for node in graph.nodes):
-        reason = "it rounds between operators in float (QuantizeLinear), which is not the arithmetic of int8 kernels"
-        return ModelFile(path, content, graph, BitWidths(), None, reason)
-    return _in_float(path, content, graph)
+    rounded = next((node.path for node in graph.nodes if isinstance(node.op, ops.FakeQuantize)), None)
+    if rounded is None:
+        return _in_float(path, content, graph)
+    # Sums between QuantizeLinear and DequantizeLinear are of floats, and rounded once, halves to even; kernels of int8
+    # round twice, halves away from 0. So no such file is exactly an integer graph.
+    reason = f"{rounded} rounds what floats make (QuantizeLinear), which integer kernels do not do bit for bit"
+    return ModelFile(path, content, graph, BitWidths(), None, reason)
 
 
 def _keras(path: Path, content: bytes) -> ModelFile:

@@ -20,6 +20,9 @@ from torch import nn
 from mcubench.cli.main import main
 from mcubench.export.tflite import to_tflite
 from tests.quant.witness import quantized, seeded
+from tests.trained import digits_run
+
+__all__ = ["digits_run"]
 
 MACS = 6 * 6 * 4 * 2 * 9 + 36 * 5  # of the net below, by hand
 
@@ -154,6 +157,20 @@ def test_parity_sees_another_weight(place: Path, net: nn.Sequential, capsys: pyt
     assert main(["parity", "net.pt2", "--against", "other.pt2"]) == 1
     assert "differ by more than 0.0001" in capsys.readouterr().out
     assert main(["parity", "net.pt2", "--against", "other.pt2", "--rtol", "0.1"]) == 0
+
+
+@pytest.mark.slow
+def test_parity_of_a_file_with_the_run_it_was_exported_from(
+    place: Path, digits_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In float it is the same; in int8 it is near."""
+    for words in (["--format", "onnx", "--float"], ["--format", "tflite"]):
+        assert main(["export", "--ckpt_path", str(digits_run), *words, "--output", "made"]) == 0
+    assert main(["parity", "made/model.onnx", "--against", str(digits_run), "--json", "figures.json"]) == 0
+    assert figures(place)["rtol"] == 1e-4
+    assert len(figures(place)["layers"]) == 4
+    assert main(["parity", "made/model.tflite", "--against", str(digits_run)]) == 0
+    assert "agree within 0.2" in capsys.readouterr().out
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {

@@ -6,6 +6,12 @@ by one. Nothing is computed by it, so any backend will do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import fx
+
+from mcubench.errors import UserError
 from mcubench.graph.ir import Graph
 from mcubench.readers.keras import functions, layers, moves, windows
 from mcubench.readers.keras.configuration import checked
@@ -16,13 +22,6 @@ from mcubench.readers.keras.stored import taken_apart
 from mcubench.readers.program import Program, graph_of
 
 __all__ = ["functions", "layers", "moves", "read_keras", "windows"]
-
-from collections.abc import Sequence
-from pathlib import Path
-
-from torch import fx
-
-from mcubench.errors import UserError
 
 
 def read_keras(path: Path, content: bytes) -> Graph:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+from torch import fx
+
 from mcubench.errors import UserError
 from mcubench.graph.ir import Graph
 from mcubench.readers.program import FileInput, Program, graph_of
@@ -11,11 +16,6 @@ from mcubench.readers.tflite.floats.site import RULES, Site
 from mcubench.readers.tflite.shapes import Known, computed_ahead
 
 __all__ = ["elementwise", "float_graph", "layers", "moves"]
-
-from collections.abc import Sequence
-
-import torch
-from torch import fx
 
 _DTYPES = {"FLOAT32": torch.float32, "INT32": torch.int32, "INT64": torch.int64, "BOOL": torch.bool}
 

@@ -154,13 +154,15 @@ in it.
   python -m mcubench profile net.tflite --counts st gapflow""",
     "quantize": """\
 FILE is a .tflite in int8: its bytes here and in TFLite Micro, on random
-samples or those of a file.
+samples or those of a file. A float file is quantised first.
 
-  python -m mcubench quantize net.tflite --samples 1000""",
+  python -m mcubench quantize net.tflite --samples 1000
+  python -m mcubench quantize net.onnx --calibration x_train.npy --inputs x.npy""",
     "export": """\
-FILE is a .tflite in int8, written in C.
+FILE is a .tflite in int8, written in C. A float file is quantised first.
 
   python -m mcubench export net.tflite --format c
+  python -m mcubench export net.onnx --calibration x_train.npy --format tflite
   python -m mcubench export net.tflite --format tflm --output net/""",
     "parity": """\
 Do two files compute the same, or a file and the model of a run? Layer by
@@ -171,7 +173,8 @@ layer, where layers follow each other alike, else at the outputs.
 
 Exit code 0 if both agree, 1 if they do not, 2 if the question was wrong.""",
     "emulate": """\
-FILE is a .tflite in int8: its C, compiled and run on an emulated core.
+FILE is a .tflite in int8: its C, compiled and run on an emulated core. A float
+file is quantised first.
 
   python -m mcubench emulate net.tflite --device stm32f446""",
 }

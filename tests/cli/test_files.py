@@ -19,7 +19,9 @@ from torch import nn
 
 from mcubench.cli.main import main
 from mcubench.export.tflite import to_tflite
+from mcubench.readers.tflite import read_tflite
 from tests.quant.witness import quantized, seeded
+from tests.readers.same import differences
 from tests.trained import digits_run
 
 __all__ = ["digits_run"]
@@ -110,6 +112,29 @@ def test_quantize_scores_samples_of_a_file(place: Path, net: nn.Sequential) -> N
     assert accuracy[0] == accuracy[1] > 0.95
 
 
+def test_a_float_file_is_quantised_on_samples(
+    place: Path, net: nn.Sequential, tflite: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the same ranges it becomes the same integer graph as the module."""
+    np.save("calibration.npy", seeded(64, 2, 8, 8).numpy())
+    x = seeded(200, 2, 8, 8, seed=1)
+    np.save("x.npy", x.numpy())
+    with torch.no_grad():
+        np.save("labels.npy", net(x).argmax(1).numpy())
+    words = ["net.pt2", "--calibration", "calibration.npy"]
+    assert main(["quantize", *words, "--inputs", "x.npy", "--labels", "labels.npy", "--json", "figures.json"]) == 0
+    found = figures(place)
+    assert (found["different"], found["bytes"]) == (0, 1000)
+    assert min(found["accuracy"], found["float"]["same_class"]) > 0.95
+    assert found["float"]["accuracy"] > 0.98  # of what the codes stand for, which is rounded
+    assert "in float" in capsys.readouterr().out
+    assert main(["export", *words, "--format", "tflite", "c"]) == 0
+    written = read_tflite((place / "net_export" / "tflite" / "net.tflite").read_bytes())
+    found = list(differences(written.integer, read_tflite(tflite).integer))
+    assert all(".name" in each for each in found)  # of tensors: what torch.export calls them
+    assert main(["emulate", *words, "--samples", "2", "--weight_bits", "4"]) == 0
+
+
 def test_bytes_that_differ_are_exit_code_1(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,7 +193,7 @@ def test_parity_of_a_file_with_the_run_it_was_exported_from(
         assert main(["export", "--ckpt_path", str(digits_run), *words, "--output", "made"]) == 0
     assert main(["parity", "made/model.onnx", "--against", str(digits_run), "--json", "figures.json"]) == 0
     assert figures(place)["rtol"] == 1e-4
-    assert len(figures(place)["layers"]) == 4
+    assert [row["other"] for row in figures(place)["layers"]] == ["layers.0", "layers.4"]
     assert main(["parity", "made/model.tflite", "--against", str(digits_run)]) == 0
     assert "agree within 0.2" in capsys.readouterr().out
 
@@ -183,7 +208,16 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "no such device": (["profile", "net.tflite", "--device", "stm32"], "Unknown device 'stm32'"),
     "a word for a number": (["quantize", "net.tflite", "--samples", "x"], "--samples: invalid positive value: 'x'"),
     "no samples": (["quantize", "net.tflite", "--samples", "0"], "--samples: must be at least 1; got 0"),
-    "a float file": (["quantize", "net.pt2"], "net.pt2: it computes in float: nothing in it is quantised"),
+    "a float file": (["quantize", "net.pt2"], "nothing in it is quantised; --calibration FILE.npy quantises it"),
+    "calibration of an int8 file": (
+        ["quantize", "net.tflite", "--calibration", "x.npy"],
+        "net.tflite is in int8 as it is: leave out --calibration",
+    ),
+    "calibration of another shape": (
+        ["export", "net.pt2", "--calibration", "x.npy"],
+        "holds float32 of (3, 7); wanted are floats, (N, 2, 8, 8)",
+    ),
+    "bits": (["export", "net.pt2", "--calibration", "x.npy", "--weight_bits", "3"], "--weight_bits must be 8, 4 or 2"),
     "another shape": (["parity", "net.pt2", "--against", "small.tflite"], "samples must have the same shape"),
     "nothing to compare": (["parity", "net.pt2"], "--against another file, best, last, or a run's folder"),
     "a folder to write": (["profile", "net.tflite", "--json", "."], "--json . is a folder; give a file"),

@@ -12,6 +12,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -20,9 +21,12 @@ from mcubench.codegen import DIALECTS, generate
 from mcubench.errors import UserError
 from mcubench.quant import Grid, IntegerGraph
 from mcubench.quant.integer import IntegerNode, IntegerTensor, kernels
+from mcubench.quant.integer.ir import Filter
+from mcubench.readers.tflite import read_tflite
 from tests.codegen.host import ZIG, Case, case, compiler, differing
 from tests.codegen.nets import cases, graphs
 from tests.quant.test_kernels import FUNCTIONS, function
+from tests.quant.test_recurrent import lstm_file
 from tests.quant.witness import one_kernel, quantized, seeded
 
 
@@ -54,6 +58,35 @@ def test_what_only_files_of_others_have(dialect: str, tmp_path: Path) -> None:
         mean = one_kernel(kernels.Mean(axes), [((4, 5, 3), Grid(1 / 16, 3))], (shape, Grid(1 / 20, -5)))
         found.append(case(f"mean over {axes}", mean, seeded(16, 4, 5, 3), dialect, number))
     assert differing(found, tmp_path) == {}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_lstms_of_files(dialect: str, tmp_path: Path) -> None:
+    """Random layers, with full cells and with clipped ones; weights of 4 and 2 bits are packed."""
+    found = []
+    for number in range(12):
+        generator = np.random.default_rng(number)
+        sizes = [int(each) for each in generator.integers(1, 10, 3)]
+        clip, cell, loud = ((0.0, 2.0**-12, 1.0), (0.5, 2.0**-11, 0.1), (10.0, 2.0**-15, 30.0))[number % 3]
+        graph = read_tflite(lstm_file(generator, *sizes, clip, cell, loud)).integer
+        assert graph is not None
+        bits = (8, 8, 4, 2)[number % 4]
+        graph = replace(graph, nodes=tuple(narrowed(node, bits) for node in graph.nodes))
+        x = graph.inputs[0].grid.values(torch.randint(-128, 128, (6, *sizes[:2])))
+        found.append(case(f"{sizes}, {bits} bits", graph, x, dialect, number))
+    assert differing(found, tmp_path) == {}
+
+
+def narrowed(node: IntegerNode, bits: int) -> IntegerNode:
+    """The same with codes that so many bits hold."""
+    assert isinstance(node.kernel, kernels.Lstm)
+    limit = 2 ** (bits - 1) - 1
+
+    def narrow(filter_: Filter) -> Filter:
+        return replace(filter_, codes=filter_.codes.clamp(-limit, limit), bits=bits)
+
+    gates = [replace(each, input=narrow(each.input), recurrent=narrow(each.recurrent)) for each in node.kernel.gates]
+    return replace(node, kernel=replace(node.kernel, gates=tuple(gates)))
 
 
 def foreign(node: IntegerNode) -> IntegerNode:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import track
 
 from mcubench.cli.files.options import FileParser, add_input_options, check_files, codes_for, write_files
+from mcubench.cli.files.quantization import add_calibration_options, quantised
 from mcubench.cli.options.core import core_of
 from mcubench.codegen import DIALECTS, generate
 from mcubench.console import say
@@ -44,8 +45,8 @@ def run_emulate(args: Sequence[str]) -> int:
     device, core = core_of(given.device, given.core)
     for package in PACKAGES:
         load(package)  # now, not after the work
-    file = read_model(given.file)
-    graph = file.in_integers()
+    file = quantised(read_model(given.file), given.calibration, given.weight_bits)
+    graph = file.integer
     if (len(graph.inputs), len(graph.outputs)) != (1, 1):
         raise UserError(f"emulate takes models with one input and one output; {file.name} has others")
     codes = codes_for(graph, given)[0]
@@ -86,5 +87,6 @@ def _parser() -> FileParser:
     parser.add_argument("--core", help=f"or its core alone: {', '.join(CORES)}; not set, cortex-m4")
     parser.add_argument("--dialect", choices=DIALECTS, help="what C is written for; not set, the core's")
     add_input_options(parser)
+    add_calibration_options(parser)
     parser.add_argument("--json", metavar="FILE", help="write all figures to this file")
     return parser

@@ -9,6 +9,7 @@ from typing import get_args
 from rich.console import Console
 
 from mcubench.cli.files.options import FileParser, random_codes
+from mcubench.cli.files.quantization import Quantised, add_calibration_options, quantised
 from mcubench.codegen import DIALECTS, Facts, Layout, generate
 from mcubench.console import say
 from mcubench.cost.units import bytes_text
@@ -17,7 +18,7 @@ from mcubench.export.c_array import CModel, identifier
 from mcubench.export.interpreters import smallest_arena
 from mcubench.files import atomic_path
 from mcubench.quant.integer.memory import plan_arena
-from mcubench.readers import ModelFile, read_model
+from mcubench.readers import read_model
 
 __all__ = ["run_export"]
 
@@ -31,64 +32,71 @@ def run_export(args: Sequence[str]) -> None:
         args: The words after ``export``, the file's name first.
 
     Raises:
-        UserError: For every mistake in the options, and for a file that does not compute in int8 or has what no C is
-            written for, which is named.
+        UserError: For every mistake in the options, and for a file that has what no C is written for, which is named.
     """
     given = _parser().parse_args(list(args))
     if given.dialect not in DIALECTS:
         raise UserError(f"--dialect must be one of {', '.join(DIALECTS)}; got {given.dialect}")
-    file = read_model(given.file)
-    folder = Path(given.output) if given.output else file.path.with_name(f"{file.path.stem}_export")
+    found = quantised(read_model(given.file), given.calibration, given.weight_bits)
+    folder = Path(given.output) if given.output else given.file.with_name(f"{given.file.stem}_export")
     if folder.is_file():
         raise UserError(f"--output {folder} is a file; give a folder")
+    stem = identifier(given.file.stem)
     # All are made before any is written.
-    made = {folder / form: _WRITERS[form](file, given.dialect, given.layout) for form in given.format}
+    made = {folder / form: _WRITERS[form](found, stem, given.dialect, given.layout) for form in given.format}
     console = Console()
     try:
         for place, texts in made.items():
             for name, text in texts.items():
                 with atomic_path(place / name) as temporary:
-                    temporary.write_bytes(text.encode())
+                    temporary.write_bytes(text)
     except OSError as error:
         raise UserError(f"{folder} can't be written to: {error.strerror or error}") from error
     for place, texts in made.items():
-        size = bytes_text(sum(len(text.encode()) for text in texts.values()))
+        size = bytes_text(sum(map(len, texts.values())))
         say(console, f"wrote {place} ({len(texts)} files, {size})")
 
 
-def _c(file: ModelFile, dialect: str, layout: Layout) -> dict[str, str]:
-    graph = file.in_integers()
+def _c(found: Quantised, stem: str, dialect: str, layout: Layout) -> dict[str, bytes]:
+    graph = found.integer
     vectors = random_codes(graph, _VECTORS, 0)[0].numpy() if len(graph.inputs) == len(graph.outputs) == 1 else None
-    facts = Facts(title=f"{file.name}, int8", vectors=vectors, layout=layout)
+    facts = Facts(title=f"{found.name}, int8", vectors=vectors, layout=layout)
     try:
-        return dict(generate(graph, identifier(file.path.stem), dialect, facts).files)
-    except NotImplementedError as error:
-        raise UserError(f"{file.name}: {error}") from error
+        project = generate(graph, stem, dialect, facts)
+    except (NotImplementedError, UserError) as error:
+        raise UserError(f"{found.name}: {error}") from error
+    return {name: text.encode() for name, text in project.files.items()}
 
 
-def _tflm(file: ModelFile, _dialect: str, _layout: Layout) -> dict[str, str]:
-    graph, stem = file.in_integers(), identifier(file.path.stem)
+def _tflm(found: Quantised, stem: str, _dialect: str, _layout: Layout) -> dict[str, bytes]:
+    graph, header = found.integer, f"{stem}.h"
     text = CModel(
         name=stem,
-        title=f"{file.name}, int8",
-        model=file.content,
-        operators=file.operators,
-        arena=smallest_arena(file.content),
+        title=f"{found.name}, int8",
+        model=found.content,
+        operators=found.operators,
+        arena=smallest_arena(found.content),
         head=plan_arena(graph).peak,
         inputs=[(each.size, each.grid) for each in graph.inputs],
         outputs=[(each.size, each.grid) for each in graph.outputs],
         class_names=None,
     )
-    header = f"{stem}.h"
-    return {header: text.header(), f"{stem}.c": text.source(header)}
+    return {header: text.header().encode(), f"{stem}.c": text.source(header).encode()}
 
 
-_WRITERS = {"c": _c, "tflm": _tflm}
+def _tflite(found: Quantised, stem: str, _dialect: str, _layout: Layout) -> dict[str, bytes]:
+    if not found.made:
+        raise UserError(f"{found.name} is a .tflite in int8 as it is")
+    return {f"{stem}.tflite": found.content}
+
+
+_WRITERS = {"c": _c, "tflm": _tflm, "tflite": _tflite}
 
 
 def _parser() -> FileParser:
     parser = FileParser("export")
-    parser.add_argument("--format", nargs="+", choices=_WRITERS, default=["c"], help="one or both: c tflm")
+    parser.add_argument("--format", nargs="+", choices=_WRITERS, default=["c"], help="one or several: c tflm tflite")
+    add_calibration_options(parser)
     parser.add_argument("--output", metavar="FOLDER", help="where to write; not set, a folder beside the file")
     parser.add_argument("--dialect", default="c99", help=f"what C is written for: {', '.join(DIALECTS)}; not set, c99")
     parser.add_argument(

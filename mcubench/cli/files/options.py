@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -139,16 +138,16 @@ def codes_for(graph: IntegerGraph, given: argparse.Namespace) -> tuple[Tensor, .
         return random_codes(graph, given.samples or _SAMPLES, given.seed)
     if len(graph.inputs) != 1:
         raise UserError(f"--inputs is for models with one input; this one has {len(graph.inputs)}")
-    array, tensor = given_array(given.inputs, "inputs")[: given.samples], graph.inputs[0]
-    if array.ndim < 1 or not len(array) or math.prod(array.shape[1:]) != tensor.size:
-        wanted = ", ".join(map(str, tensor.shape[1:]))
-        raise UserError(f"--inputs {given.inputs} has shape {array.shape}; the model takes (N, {wanted})")
-    shaped = array.reshape(len(array), *tensor.shape[1:])
-    if array.dtype == np.int8:
-        return (torch.from_numpy(shaped),)
-    if array.dtype.kind != "f":
+    array, tensor = given_array(given.inputs, "inputs"), graph.inputs[0]
+    stored, moved = tensor.shape[1:], graph.input_axes_moved[0]
+    taken = stored if array.dtype == np.int8 or not moved else (tensor.shape[-1], *tensor.shape[-1 - moved : -1])
+    if array.dtype != np.int8 and array.dtype.kind != "f":
         raise UserError(f"--inputs {given.inputs} holds {array.dtype}: float values, or int8 codes, are taken")
-    return (tensor.grid.codes(torch.from_numpy(shaped.astype(np.float32))),)
+    if array.ndim < 1 or not len(array) or array.shape[1:] not in (taken, (1, *taken)):
+        wanted = ", ".join(map(str, taken))
+        raise UserError(f"--inputs {given.inputs} has shape {array.shape}; the model takes (N, {wanted})")
+    chosen = torch.from_numpy(array[: given.samples].reshape(-1, *taken))
+    return (chosen,) if array.dtype == np.int8 else graph.encode(chosen.float())
 
 
 def random_codes(graph: IntegerGraph, samples: int, seed: int) -> tuple[Tensor, ...]:

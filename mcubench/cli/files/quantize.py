@@ -23,14 +23,16 @@ from mcubench.cli.files.options import (
     given_array,
     write_files,
 )
+from mcubench.cli.files.quantization import Quantised, add_calibration_options, quantised
 from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.export.interpreters import recorded_arena, run_tflm
 from mcubench.files import atomic_path
+from mcubench.graph import interpret
 from mcubench.quant.integer.ir import IntegerGraph, IntegerTensor
 from mcubench.quant.integer.memory import plan_arena
 from mcubench.quant.integer.run import predict
-from mcubench.readers import ModelFile, read_model
+from mcubench.readers import read_model
 
 __all__ = ["run_quantize"]
 
@@ -51,8 +53,8 @@ def run_quantize(args: Sequence[str]) -> int:
     """
     given = _parser().parse_args(list(args))
     check_files({"json": (given.json, None)})
-    file = read_model(given.file)
-    graph, console = file.in_integers(), Console()
+    found = quantised(read_model(given.file), given.calibration, given.weight_bits)
+    graph, console = found.integer, Console()
     codes = codes_for(graph, given)
     labels = None if given.labels is None else _labels(given.labels, len(codes[0]))
     ours = [each.numpy() for each in predict(graph, *codes)]
@@ -60,16 +62,18 @@ def run_quantize(args: Sequence[str]) -> int:
     def progress(steps: Iterable[int]) -> Iterable[int]:
         return track(list(steps), description="TFLite Micro", console=console, transient=True)
 
-    theirs = _in_tflm(file, graph, codes, progress)
+    theirs = _in_tflm(found, codes, progress)
     wrong = sum(int((one != other).sum()) for one, other in zip(ours, theirs, strict=True))
+    classes = ours[0].reshape(len(codes[0]), -1).argmax(1)
     figures = {
-        "file": file.name,
+        "file": found.name,
         "samples": len(codes[0]),
         "inputs": "random codes" if given.inputs is None else str(given.inputs),
         "bytes": sum(each.size for each in ours),
         "different": wrong,
-        "accuracy": None if labels is None else float((ours[0].reshape(len(labels), -1).argmax(1) == labels).mean()),
-        "arena": {"planned": plan_arena(graph).peak, "recorded": asdict(recorded_arena(file.content))},
+        "accuracy": None if labels is None else float((classes == labels).mean()),
+        "float": _in_float(found, codes, classes, labels) if found.made else None,
+        "arena": {"planned": plan_arena(graph).peak, "recorded": asdict(recorded_arena(found.content))},
     }
     _print(figures, graph, console)
 
@@ -82,17 +86,29 @@ def run_quantize(args: Sequence[str]) -> int:
     return _DIFFERENT if wrong else 0
 
 
+def _in_float(
+    found: Quantised, codes: Sequence[Tensor], classes: NDArray[Any], labels: NDArray[Any] | None
+) -> dict[str, float | None]:
+    """What the file gave before it was quantised, for what the codes stand for."""
+    values = [tensor.grid.values(each) for each, tensor in zip(codes, found.integer.inputs, strict=True)]
+    shaped = [x.reshape(len(x), *value.shape) for x, value in zip(values, found.graph.inputs, strict=True)]
+    before = interpret(found.graph, *shaped)[0].flatten(1).argmax(1).numpy()
+    accuracy = None if labels is None else float((before == labels).mean())
+    return {"accuracy": accuracy, "same_class": float((before == classes).mean())}
+
+
 def _in_tflm(
-    file: ModelFile, graph: IntegerGraph, codes: Sequence[Tensor], progress: Callable[[Iterable[int]], Iterable[int]]
+    found: Quantised, codes: Sequence[Tensor], progress: Callable[[Iterable[int]], Iterable[int]]
 ) -> list[NDArray[np.int8]]:
     """What TFLite Micro makes of the file itself, as codes."""
+    graph = found.integer
     supplied = [
-        _supplied(each, tensor, kind) for each, tensor, kind in zip(codes, graph.inputs, file.supplied, strict=True)
+        _supplied(each, tensor, kind) for each, tensor, kind in zip(codes, graph.inputs, found.supplied, strict=True)
     ]
-    outputs = run_tflm(file.content, *supplied, progress=progress)
+    outputs = run_tflm(found.content, *supplied, progress=progress)
     return [
         np.asarray(each) if kind == "INT8" else tensor.grid.codes(torch.from_numpy(np.array(each))).numpy()
-        for each, tensor, kind in zip(outputs, graph.outputs, file.given, strict=True)
+        for each, tensor, kind in zip(outputs, graph.outputs, found.given, strict=True)
     ]
 
 
@@ -116,8 +132,12 @@ def _print(figures: dict[str, Any], graph: IntegerGraph, console: Console) -> No
     say(console, f"{figures['file']}, {figures['samples']:,} samples ({figures['inputs']})", style="bold")
     line = f"integer graph and TFLite Micro: {wrong:,} of {total:,} bytes of output differ"
     say(console, line, style="red bold" if wrong else "green")
+    before = figures["float"]
     if figures["accuracy"] is not None:
-        say(console, f"accuracy {100 * figures['accuracy']:.2f} %")
+        beside = "" if before is None else f", {100 * before['accuracy']:.2f} % in float"
+        say(console, f"accuracy {100 * figures['accuracy']:.2f} %{beside}")
+    if before is not None:
+        say(console, f"same largest output as in float: {100 * before['same_class']:.2f} %")
     taken = arena["recorded"]["head"]
     say(console, f"RAM: {arena['planned']:,} B of activations planned; TFLite Micro takes {taken:,} B")
     for note in graph.notes:
@@ -127,6 +147,7 @@ def _print(figures: dict[str, Any], graph: IntegerGraph, console: Console) -> No
 def _parser() -> FileParser:
     parser = FileParser("quantize")
     add_input_options(parser)
+    add_calibration_options(parser)
     parser.add_argument("--labels", type=Path, metavar="FILE.npy", help="classes of --inputs, for the accuracy")
     parser.add_argument("--json", metavar="FILE", help="write all figures to this file")
     return parser

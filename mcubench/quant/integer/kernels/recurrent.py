@@ -14,9 +14,9 @@ from mcubench.quant.grid import Grid
 from mcubench.quant.integer.ir import Bias, Filter, IntegerNode, Kernel
 from mcubench.quant.integer.kernels.common import centred, clamped, exact_type, factors
 
-__all__ = ["SIGMOID_16", "Gate", "Lstm", "sigmoid_16", "tanh_16"]
+__all__ = ["GATE", "SIGMOID_16", "Gate", "Lstm", "sigmoid_16", "tanh_16"]
 
-_GATE = Grid(2.0**-12, 0)  # of what a gate adds up: 3 bits before the point
+GATE = Grid(2.0**-12, 0)  # of what a gate adds up: 3 bits before the point
 _SHARE = 2.0**-15  # of what a gate gives
 
 # Sigmoid at steps of 1/24, in 16 bits. The table of TFLite is larger by 1 than the rounded function at these places,
@@ -67,6 +67,26 @@ class Lstm(Kernel):
     cell_scale: float
     cell_clip: float
 
+    @property
+    def candidate_factor(self) -> tuple[int, int]:
+        """What the product of a gate and the candidate is multiplied with for the cell."""
+        return multiplier_of(_SHARE**2 / self.cell_scale)
+
+    @property
+    def output_factor(self) -> tuple[int, int]:
+        """What the product of a gate and the shown cell is multiplied with for the hidden state."""
+        return multiplier_of(_SHARE**2 / self.state.scale)
+
+    @property
+    def shift(self) -> int:
+        """Powers of 2 between the cell and the argument of its tanh."""
+        return 12 + round(math.log2(self.cell_scale))
+
+    @property
+    def limit(self) -> int:
+        """What the cell is clipped to, as a code; 0 for not at all."""
+        return int(min(self.cell_clip / self.cell_scale, 32767.0)) if self.cell_clip > 0 else 0
+
     def filters(self) -> Iterator[Filter]:
         """The weights of all gates."""
         for gate in self.gates:
@@ -90,13 +110,11 @@ class Lstm(Kernel):
         let_in, kept, let_out = (sigmoid_16(sums[gate]) for gate in (0, 1, 3))
         candidate = tanh_16(sums[2], 0)
         old = _saturated(rescaled(kept * cell, *multiplier_of(_SHARE)))
-        new = _saturated(rescaled(let_in * candidate, *multiplier_of(_SHARE**2 / self.cell_scale)))
+        new = _saturated(rescaled(let_in * candidate, *self.candidate_factor))
         cell = _saturated(old + new)
-        if self.cell_clip > 0:
-            limit = int(min(self.cell_clip / self.cell_scale, 32767.0))
-            cell = cell.clamp(-limit, limit)
-        shown = tanh_16(cell, 12 + round(math.log2(self.cell_scale)))
-        product = rescaled(shown * let_out, *multiplier_of(_SHARE**2 / self.state.scale))
+        if self.limit:
+            cell = cell.clamp(-self.limit, self.limit)
+        product = rescaled(tanh_16(cell, self.shift) * let_out, *self.output_factor)
         return clamped(product + self.state.zero_point, self.state), cell
 
 
@@ -106,7 +124,7 @@ def _brought(codes: Tensor, filter_: Filter, source: Grid, bias: Tensor | None) 
     sums = (centred(codes, source).to(kind) @ filter_.codes.to(kind).T).long()
     if bias is not None:
         sums = sums + bias.long()
-    return _saturated(rescaled(sums, *factors(filter_, source, _GATE, per_tensor=True)))
+    return _saturated(rescaled(sums, *factors(filter_, source, GATE, per_tensor=True)))
 
 
 def _saturated(x: Tensor) -> Tensor:

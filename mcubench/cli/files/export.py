@@ -95,7 +95,9 @@ _WRITERS = {"c": _c, "tflm": _tflm, "tflite": _tflite}
 
 def _parser() -> FileParser:
     parser = FileParser("export")
-    parser.add_argument("--format", nargs="+", choices=_WRITERS, default=["c"], help="one or several: c tflm tflite")
+    parser.add_argument(
+        "--format", nargs="+", choices=_WRITERS, default=["c"], metavar="FORMAT", help="one or several: c tflm tflite"
+    )
     add_calibration_options(parser)
     parser.add_argument("--output", metavar="FOLDER", help="where to write; not set, a folder beside the file")
     parser.add_argument("--dialect", default="c99", help=f"what C is written for: {', '.join(DIALECTS)}; not set, c99")

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 
 from mcubench.errors import UserError
 from mcubench.readers.program import Program
+from mcubench.readers.rules import Rules
 
 __all__ = ["ATEN", "RULES", "Site", "Writing", "rule"]
 
@@ -20,18 +21,8 @@ ATEN: Any = torch.ops.aten
 
 Rule = Callable[["Site"], fx.Node]
 
-RULES: dict[str, Rule] = {}
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Registers what writes layers down, by the names of their classes."""
-
-    def register(write: Rule) -> Rule:
-        for name in names:
-            RULES[name] = write
-        return write
-
-    return register
+RULES: Rules[Rule] = Rules()
+rule = RULES.of
 
 
 @dataclass

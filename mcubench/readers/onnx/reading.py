@@ -19,6 +19,7 @@ from mcubench.errors import UserError
 from mcubench.readers.onnx.file import FileModel, FileNode
 from mcubench.readers.onnx.tensors import TYPES
 from mcubench.readers.program import Program
+from mcubench.readers.rules import Rules
 
 __all__ = ["RULES", "At", "Known", "Reading", "Rule", "Value", "aten", "reads"]
 
@@ -55,22 +56,10 @@ class Known:
 Value = fx.Node | Known
 Rule = Callable[["At"], Any]
 
-RULES: dict[str, Rule] = {}
-
-
-def reads(*operators: str) -> Callable[[Rule], Rule]:
-    """Registers a rule for operators by their names in ONNX.
-
-    The rule reads the operator through `At` and returns what stands for its outputs: a value, or a tuple of these with
-    ``None`` for those that it does not make.
-    """
-
-    def register(rule: Rule) -> Rule:
-        for operator in operators:
-            RULES[operator] = rule
-        return rule
-
-    return register
+# A rule reads the operator through `At` and returns what stands for its outputs: a value, or a tuple of these with
+# ``None`` for those that it does not make.
+RULES: Rules[Rule] = Rules()
+reads = RULES.of
 
 
 class Reading:

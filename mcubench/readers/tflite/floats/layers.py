@@ -7,17 +7,15 @@ from torch import fx
 
 from mcubench.quant.integer.kernels.common import Pairs, same_padding
 from mcubench.readers.tflite.floats.site import ATEN, Site, real, rule
+from mcubench.readers.tflite.operands import SAME
 
 __all__: list[str] = []
 
-_SAME = 0  # Padding of schema.fbs
-
 
 def _padding(at: Site, kernel: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Pairs:
-    if at.option("Padding") != _SAME:
+    if at.option("Padding") != SAME:
         return (0, 0), (0, 0)
-    stride = at.option("StrideH"), at.option("StrideW")
-    return same_padding(at.tensor(0).shape[1:3], kernel, stride, dilation)  # type: ignore[arg-type]
+    return same_padding(at.tensor(0).shape[1:3], kernel, at.stride, dilation)  # type: ignore[arg-type]
 
 
 @rule("CONV_2D", "DEPTHWISE_CONV_2D")
@@ -30,7 +28,7 @@ def _convolution(at: Site) -> fx.Node:
         groups = channels // inputs
     else:
         order, groups = (3, 0, 1, 2), channels
-    stride = [at.option("StrideH"), at.option("StrideW")]
+    stride = list(at.stride)
     dilation = [at.option("DilationHFactor"), at.option("DilationWFactor")]
     around = _padding(at, filter_.shape[1:3], tuple(dilation))  # type: ignore[arg-type]
     x = _around(at, at.channels_first(at.x()), around, 0.0)
@@ -58,12 +56,12 @@ def _dense(at: Site) -> fx.Node:
 
 @rule("TRANSPOSE_CONV")
 def _transposed(at: Site) -> fx.Node:
-    filter_, stride = at.tensor(1), [at.option("StrideH"), at.option("StrideW")]
+    filter_, stride = at.tensor(1), list(at.stride)
     sizes = list(zip(at.tensor(2).shape[1:3], filter_.shape[1:3], stride, at.output.shape[1:3], strict=True))
     whole = [(size - 1) * step + taps for size, taps, step, _ in sizes]
     # Rows before and behind are cut off; where fewer are made than are wanted, they hold the bias alone.
     cut = [
-        max(made - wanted, 0) // 2 if at.option("Padding") == _SAME else 0
+        max(made - wanted, 0) // 2 if at.option("Padding") == SAME else 0
         for made, (*_, wanted) in zip(whole, sizes, strict=True)
     ]
     more = [max(wanted - made, 0) for made, (*_, wanted) in zip(whole, sizes, strict=True)]
@@ -77,9 +75,7 @@ def _transposed(at: Site) -> fx.Node:
 
 @rule("MAX_POOL_2D", "AVERAGE_POOL_2D")
 def _pool(at: Site) -> fx.Node:
-    window, stride = (at.option("FilterHeight"), at.option("FilterWidth")), [at.option("StrideH"), at.option("StrideW")]
-    if min(*window, *stride) < 1:
-        raise at.operator.refuse(f"its window is {window[0]}x{window[1]}, its stride {stride[0]}x{stride[1]}")
+    window, stride = at.window, list(at.stride)
     around, x = _padding(at, window), at.channels_first(at.x())
     if at.operator.name == "MAX_POOL_2D":
         padded = _around(at, x, around, float("-inf"))
@@ -97,10 +93,7 @@ def _pool(at: Site) -> fx.Node:
 
 @rule("UNIDIRECTIONAL_SEQUENCE_LSTM")
 def _lstm(at: Site) -> fx.Node:
-    if any(at.optional(index) is not None for index in (9, 10, 11, 16, 17, 20, 21, 22, 23)):
-        raise at.operator.refuse("it has peepholes, a projection or a norm of its layers")
-    if at.option("TimeMajor"):
-        raise at.operator.refuse("its first axis is time")
+    at.check_plain_lstm()
     if at.option("CellClip") and not at.rounded:
         raise at.operator.refuse("its cell is clipped")
     path, x, hidden = at.operator.path, at.x(), at.tensor(1).shape[0]

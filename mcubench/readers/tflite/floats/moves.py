@@ -102,7 +102,7 @@ def _taken(at: Site, x: fx.Node, bounds: Sequence[tuple[int, int]]) -> fx.Node:
 @rule("STRIDED_SLICE")
 def _strided_slice(at: Site) -> fx.Node:
     x = at.x()
-    for axis, each in enumerate(sliced(at.operator, at.shape(x), at.known())[1]):
+    for axis, each in enumerate(sliced(at.operator, at.shape(x), at.known)[1]):
         if each != slice(0, at.shape(x)[axis], 1):
             x = at.call(ATEN.slice.Tensor, x, axis, each.start, each.stop, each.step)
     return x if at.shape(x) == at.output.shape else at.reshaped(x, at.output.shape)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from mcubench.readers.program import Program
+from mcubench.readers.rules import Rules
 from mcubench.readers.tflite.content import FileOperator, FileTensor
+from mcubench.readers.tflite.operands import Operands
 from mcubench.readers.tflite.shapes import Known
 
 __all__ = ["ATEN", "RULES", "Site", "rule"]
@@ -20,25 +22,14 @@ ATEN: Any = torch.ops.aten
 
 Rule = Callable[["Site"], "fx.Node | Sequence[fx.Node]"]
 
-RULES: dict[str, Rule] = {}
+RULES: Rules[Rule] = Rules()
+rule = RULES.of
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Registers what writes operators down, by their names in the schema, as in ``CONV_2D``."""
-
-    def register(write: Rule) -> Rule:
-        for name in names:
-            RULES[name] = write
-        return write
-
-    return register
-
-
-class Site:
+class Site(Operands):
     """An operator, the program that it is written into, and what was made before.
 
     Attributes:
-        operator: The operator.
         rounded: Whether the file computes in integers, of which this is the float image: what differs by less than a
             rounding is left out.
     """
@@ -46,33 +37,15 @@ class Site:
     def __init__(
         self, operator: FileOperator, program: Program, made: dict[FileTensor, fx.Node], known: Known, rounded: bool
     ) -> None:
-        self.operator, self.rounded = operator, rounded
-        self._program, self._made, self._known = program, made, known
+        super().__init__(operator, known)
+        self.rounded = rounded
+        self._program, self._made = program, made
         self.call, self.item, self.shape, self.stored = program.call, program.item, program.shape, program.weight
 
     @property
     def output(self) -> FileTensor:
         """What it makes; the first, if that is several."""
         return self.operator.outputs[0]
-
-    def option(self, name: str, default: Any = None) -> Any:
-        """An option by the name of its accessor, as in ``StrideH``; the default where the file has no options."""
-        return default if self.operator.options is None else getattr(self.operator.options, name)()
-
-    def tensor(self, index: int) -> FileTensor:
-        """What it reads at a place.
-
-        Raises:
-            UserError: If nothing stands there.
-        """
-        found = self.optional(index)
-        if found is None:
-            raise self.operator.refuse(f"its input {index} is missing")
-        return found
-
-    def optional(self, index: int) -> FileTensor | None:
-        """The same, where it may be left out."""
-        return self.operator.inputs[index] if index < len(self.operator.inputs) else None
 
     def x(self, index: int = 0) -> fx.Node:
         """An operand, computed or constant."""
@@ -96,21 +69,6 @@ class Site:
         tensor = self.optional(index)
         return None if tensor is None else self.weight(tensor)
 
-    def numbers(self, index: int) -> list[int]:
-        """Integers that are known before the model runs: a shape, axes, amounts.
-
-        Raises:
-            UserError: If they are computed from the input.
-        """
-        tensor = self.tensor(index)
-        if tensor not in self._known:
-            raise self.operator.refuse(f"{tensor.name} depends on the input")
-        return [int(each) for each in self._known[tensor].reshape(-1)]
-
-    def known(self) -> Known:
-        """All such integers."""
-        return self._known
-
     def channels_first(self, x: fx.Node) -> fx.Node:
         """(N, height, width, channels) as PyTorch has it."""
         return self.call(ATEN.permute.default, x, [0, 3, 1, 2])
@@ -125,10 +83,7 @@ class Site:
         Raises:
             UserError: If it is one that TFLite Micro has not.
         """
-        kind = self.option("FusedActivationFunction", 0)
-        if kind not in ACTIVATIONS:
-            raise self.operator.refuse(f"its fused activation has number {kind}, which is not read")
-        name = ACTIVATIONS[kind]
+        name = self.activation
         return x if name is None else self.call(*ACTIVATION_CALLS[name](x))
 
     def reshaped(self, x: fx.Node, shape: Sequence[int]) -> fx.Node:
@@ -136,7 +91,6 @@ class Site:
         return self.call(ATEN.reshape.default, x, [-1, *shape[1:]])
 
 
-ACTIVATIONS = {0: None, 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}  # ActivationFunctionType of schema.fbs
 ACTIVATION_CALLS: dict[str, Callable[[fx.Node], tuple[Any, ...]]] = {
     "relu": lambda x: (ATEN.relu.default, x),
     "relu6": lambda x: (ATEN.hardtanh.default, x, 0.0, 6.0),

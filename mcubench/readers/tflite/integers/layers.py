@@ -8,25 +8,19 @@ from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import IntegerTensor
 from mcubench.quant.integer.kernels.common import Pair, Pairs, same_padding
 from mcubench.readers.tflite.integers.site import IntegerSite, integer_tensor, rule
+from mcubench.readers.tflite.operands import SAME
 
 __all__: list[str] = []
 
-_SAME = 0  # Padding of schema.fbs
-
-
-def _stride(at: IntegerSite) -> Pair:
-    stride = at.option("StrideH"), at.option("StrideW")
-    if min(stride) < 1:
-        raise at.operator.refuse(f"its stride is {stride[0]}x{stride[1]}")
-    return stride
+_TANH = 4  # ActivationFunctionType of schema.fbs
 
 
 def _padding(at: IntegerSite, x: IntegerTensor, kernel: Pair, dilation: Pair = (1, 1)) -> Pairs:
     if len(x.shape) != 4:
         raise at.operator.refuse(f"{x.name} {list(x.shape)} is no image")
-    if at.option("Padding") != _SAME:
+    if at.option("Padding") != SAME:
         return (0, 0), (0, 0)
-    return same_padding((x.shape[1], x.shape[2]), kernel, _stride(at), dilation)
+    return same_padding((x.shape[1], x.shape[2]), kernel, at.stride, dilation)
 
 
 @rule("CONV_2D", "DEPTHWISE_CONV_2D")
@@ -38,7 +32,7 @@ def _convolution(at: IntegerSite) -> None:
     padding = _padding(at, x, (height, width), dilation)
     bias = at.bias(2, shape[3] if depthwise else shape[0])
     kernel = kernels.DepthwiseConvolve if depthwise else kernels.Convolve
-    at.emit(kernel(filter_, bias, _stride(at), padding, dilation, at.activation), [x])
+    at.emit(kernel(filter_, bias, at.stride, padding, dilation, at.activation), [x])
 
 
 @rule("FULLY_CONNECTED")
@@ -51,23 +45,21 @@ def _dense(at: IntegerSite) -> None:
 
 @rule("TRANSPOSE_CONV")
 def _transposed(at: IntegerSite) -> None:
-    x, filter_, stride = at.x(2), at.filter(1, 0), _stride(at)
+    x, filter_, stride = at.x(2), at.filter(1, 0), at.stride
     outputs, *taps, _ = filter_.codes.shape
     made = [(size - 1) * step + each for size, step, each in zip(x.shape[1:3], stride, taps, strict=True)]
     cut = [size - wanted for size, wanted in zip(made, at.made().shape[1:3], strict=True)]
-    if at.activation is not None or (at.option("Padding") == _SAME and max(cut) > 1):
+    if at.activation is not None or (at.option("Padding") == SAME and max(cut) > 1):
         raise at.operator.refuse("there is no kernel for one with padding, or with a fused activation")
     at.emit(kernels.TransposeConvolve(filter_, at.bias(3, outputs), stride), [x])
 
 
 @rule("MAX_POOL_2D", "AVERAGE_POOL_2D")
 def _pool(at: IntegerSite) -> None:
-    x, window = at.x(), (at.option("FilterHeight"), at.option("FilterWidth"))
-    if min(window) < 1:
-        raise at.operator.refuse(f"its window is {window[0]}x{window[1]}")
+    x, window = at.x(), at.window
     at.same_grid(x)
     kernel: Any = kernels.MaxPool if at.operator.name == "MAX_POOL_2D" else kernels.AveragePool
-    pooled, target, activation = kernel(window, _stride(at), _padding(at, x, window)), at.made(), at.activation
+    pooled, target, activation = kernel(window, at.stride, _padding(at, x, window)), at.made(), at.activation
     if activation is None:
         at.emit(pooled, [x])
         return
@@ -103,10 +95,9 @@ def _log_softmax(at: IntegerSite) -> None:
 
 @rule("UNIDIRECTIONAL_SEQUENCE_LSTM")
 def _lstm(at: IntegerSite) -> None:
-    if any(at.optional(index) is not None for index in (9, 10, 11, 16, 17, 20, 21, 22, 23)):
-        raise at.operator.refuse("it has peepholes, a projection or a norm of its layers")
-    if at.option("TimeMajor") or at.option("FusedActivationFunction") != 4:
-        raise at.operator.refuse("its first axis is time, or its activation is not tanh")
+    at.check_plain_lstm()
+    if at.option("FusedActivationFunction") != _TANH:
+        raise at.operator.refuse("its activation is not tanh")
     x, hidden, cell = at.x(), at.tensor(18), at.tensor(19)
     units = hidden.shape[-1]
     if cell.kind != "INT16" or len(cell.scales) != 1 or cell.zero_points.any():

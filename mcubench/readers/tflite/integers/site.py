@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
 from mcubench.errors import UserError
 from mcubench.quant.grid import ACTIVATION_MAX, ACTIVATION_MIN, Grid
 from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerNode, IntegerTensor, Kernel, Operand
+from mcubench.readers.rules import Rules
 from mcubench.readers.tflite.content import FileOperator, FileTensor
+from mcubench.readers.tflite.operands import Operands
 from mcubench.readers.tflite.shapes import Known
 
-__all__ = ["ACTIVATIONS", "RULES", "IntegerSite", "grid_of", "rule"]
+__all__ = ["RULES", "IntegerSite", "grid_of", "rule"]
 
 Rule = Callable[["IntegerSite"], None]
 
-RULES: dict[str, Rule] = {}
-
-ACTIVATIONS = {0: None, 1: "relu", 2: "relu_n1_to_1", 3: "relu6"}  # ActivationFunctionType of schema.fbs
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Registers what turns operators into kernels, by their names in the schema, as in ``CONV_2D``."""
-
-    def register(build: Rule) -> Rule:
-        for name in names:
-            RULES[name] = build
-        return build
-
-    return register
+RULES: Rules[Rule] = Rules()
+rule = RULES.of
 
 
 def grid_of(tensor: FileTensor) -> Grid | None:
@@ -41,13 +30,11 @@ def grid_of(tensor: FileTensor) -> Grid | None:
     return Grid(float(tensor.scales[0]), int(tensor.zero_points[0]))
 
 
-class IntegerSite:
+class IntegerSite(Operands):
     """An operator, and what was made of those before.
 
     Attributes:
-        operator: The operator.
         nodes: All kernels so far.
-        known: Integers that are known before the model runs, by their tensors.
     """
 
     def __init__(
@@ -57,38 +44,8 @@ class IntegerSite:
         nodes: list[IntegerNode],
         known: Known,
     ) -> None:
-        self.operator, self.nodes, self.known = operator, nodes, known
-        self._made = made
-
-    def option(self, name: str, default: Any = None) -> Any:
-        """An option by the name of its accessor, as in ``StrideH``; the default where the file has no options."""
-        return default if self.operator.options is None else getattr(self.operator.options, name)()
-
-    @property
-    def activation(self) -> str | None:
-        """The activation that is fused into it.
-
-        Raises:
-            UserError: If it is one that TFLite Micro has not.
-        """
-        kind = self.option("FusedActivationFunction", 0)
-        if kind not in ACTIVATIONS:
-            raise self.operator.refuse(f"its fused activation has number {kind}, which is not read")
-        return ACTIVATIONS[kind]
-
-    def optional(self, index: int) -> FileTensor | None:
-        """What it reads at a place, if something stands there."""
-        return self.operator.inputs[index] if index < len(self.operator.inputs) else None
-
-    def tensor(self, index: int) -> FileTensor:
-        """The same.
-
-        Raises:
-            UserError: If nothing does.
-        """
-        if (found := self.optional(index)) is None:
-            raise self.operator.refuse(f"its input {index} is missing")
-        return found
+        super().__init__(operator, known)
+        self.nodes, self._made = nodes, made
 
     def x(self, index: int = 0) -> IntegerTensor:
         """What it reads at a place, computed before.
@@ -135,17 +92,6 @@ class IntegerSite:
                 f"its bias {tensor.name} {list(tensor.shape)} is {tensor.kind}, not int32 constants"
             )
         return Bias(tensor.name, torch.from_numpy(tensor.data.copy()), torch.from_numpy(tensor.scales.copy()))
-
-    def numbers(self, index: int) -> list[int]:
-        """Integers that are known before the model runs: a shape, axes, amounts.
-
-        Raises:
-            UserError: If they are computed from the input.
-        """
-        tensor = self.tensor(index)
-        if tensor not in self.known:
-            raise self.operator.refuse(f"{tensor.name} depends on the input")
-        return [int(each) for each in self.known[tensor].reshape(-1)]
 
     def made(self, place: int = 0) -> IntegerTensor:
         """What it is to make.

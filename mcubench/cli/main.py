@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import itertools
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mcubench.cli.help import OVERVIEW, VERBS
 from mcubench.cli.start_up import imports_kept
 from mcubench.errors import UserError, did_you_mean
 
-__all__ = ["OF_FILES", "main"]
+__all__ = ["MODEL_FILES", "OF_FILES", "main"]
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
+MODEL_FILES = (".tflite", ".onnx", ".keras", ".h5", ".pt2")
 OF_FILES = (
     "profile",
     "quantize",
@@ -94,10 +97,23 @@ def _run(args: list[str], own_process: bool) -> int:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     of_file = verb in OF_FILES and len(args) > 1 and not args[1].startswith("-")
+    if verb in OF_FILES and not of_file:
+        _check_no_file_behind(args)
     with imports_kept() if own_process else contextlib.nullcontext():
         run = _imported_for_file(verb) if of_file else _imported(verb, several)
     warnings.formatwarning = _as_line  # now, as lightning brings a form of its own
     return run(args[1:]) or 0
+
+
+def _check_no_file_behind(args: Sequence[str]) -> None:
+    """Sees that no model file stands behind options: it is what the verb is about, and comes first.
+
+    Raises:
+        UserError: If one does.
+    """
+    for before, word in itertools.pairwise(args):
+        if not before.startswith("-") and Path(word).suffix.lower() in MODEL_FILES:
+            raise UserError(f"the file comes first, then options: {args[0]} {word} ...")
 
 
 def _imported_for_file(verb: str) -> Callable[[list[str]], int | None]:

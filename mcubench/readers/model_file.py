@@ -80,6 +80,8 @@ def read_model(path: Path) -> ModelFile:
     if read is None:
         raise UserError(f"{path} is of no format that is read; there are {', '.join(FORMATS)}")
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is no file")  # but a folder, or a pipe, which need not end
         if path.stat().st_size > _LARGEST:
             raise UserError(f"{path} has {path.stat().st_size:,} bytes: files of up to 2 GiB are read")
         content = path.read_bytes()

@@ -6,6 +6,7 @@ Figures are those of the parts that are tested by themselves: costs by hand, TFL
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,8 +18,9 @@ import pytest
 import torch
 from torch import nn
 
-from mcubench.cli.main import main
+from mcubench.cli.main import MODEL_FILES, main
 from mcubench.export.tflite import to_tflite
+from mcubench.readers import FORMATS
 from mcubench.readers.tflite import read_tflite
 from tests.quant.witness import quantized, seeded
 from tests.readers.same import differences
@@ -217,6 +219,20 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         ["export", "net.pt2", "--calibration", "x.npy"],
         "holds float32 of (3, 7); wanted are floats, (N, 2, 8, 8)",
     ),
+    "a seed below 0": (["quantize", "net.tflite", "--seed", "-1"], "--seed: must be at least 0; got -1"),
+    "no bits": (
+        ["profile", "net.tflite", "--weight_bits", "0"],
+        "weight_bits must be one of 1, 2, 4, 8, 16, 32; got 0",
+    ),
+    "values that are none": (["quantize", "net.tflite", "--inputs", "nan.npy"], "values that are not finite"),
+    "an archive": (["quantize", "net.tflite", "--inputs", "x.npz"], "is an archive of arrays: give one array"),
+    "labels alone": (
+        ["quantize", "net.tflite", "--labels", "x.npy"],
+        "--labels are the classes of --inputs: give both",
+    ),
+    "a pipe": (["profile", "pipe.tflite"], "pipe.tflite is no file"),
+    "a file behind options": (["profile", "--device", "stm32f446", "net.tflite"], "profile net.tflite ..."),
+    "no such run": (["parity", "net.pt2", "--against", "none"], "there is no file none"),
     "bits": (["export", "net.pt2", "--calibration", "x.npy", "--weight_bits", "3"], "--weight_bits must be 8, 4 or 2"),
     "another shape": (["parity", "net.pt2", "--against", "small.tflite"], "samples must have the same shape"),
     "nothing to compare": (["parity", "net.pt2"], "--against another file, best, last, or a run's folder"),
@@ -236,11 +252,36 @@ def test_mistakes_are_one_line(place: Path, name: str, capsys: pytest.CaptureFix
     (place / "text.tflite").write_text("no model")
     (place / "net.bin").write_bytes(b"")
     np.save("x.npy", np.zeros((3, 7), np.float32))
+    np.savez("x.npz", np.zeros((3, 7), np.float32))
+    np.save("nan.npy", np.full((3, 8, 8, 2), np.nan))
+    os.mkfifo("pipe.tflite")
     np.save("objects.npy", np.array([{}]), allow_pickle=True)
     assert main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("mcubench: error: ")
     assert said in line
+
+
+def test_the_command_line_knows_the_formats() -> None:
+    """It looks for them before anything is imported."""
+    assert set(MODEL_FILES) == set(FORMATS)
+
+
+def test_two_nodes_of_one_layer_are_compared_one_by_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both at one path, as of a separable convolution of Keras'; their sizes differ."""
+
+    class Separable(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.depth, self.point = (nn.Parameter(torch.randn(shape)) for shape in ((4, 1, 3, 3), (3, 4, 1, 1)))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.conv2d(nn.functional.conv2d(x, self.depth, groups=4), self.point)
+
+    program = torch.export.export(nn.Sequential(Separable()), (torch.zeros(1, 4, 9, 9),))
+    torch.export.save(program, "separable.pt2")
+    assert main(["parity", "separable.pt2", "--against", "separable.pt2", "--json", "figures.json"]) == 0
+    assert [(row["one"], row["shape"]) for row in figures(place)["layers"]] == [("0", [7, 7, 4]), ("0", [7, 7, 3])]
 
 
 @pytest.mark.parametrize("verb", ["profile", "quantize", "export", "parity", "emulate"])

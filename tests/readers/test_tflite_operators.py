@@ -186,6 +186,49 @@ def test_in_float_computes_what_litert_computes(name: str) -> None:
             assert np.abs(found.numpy() - other).max() <= 1e-5 * np.abs(other).max()
 
 
+@pytest.mark.parametrize("shape", [(), (4,), (5, 1), (1, 1, 1, 4)])
+@pytest.mark.parametrize("name", ["ADD", "SUB", "MUL"])
+def test_constants_without_a_batch_meet_every_sample(name: str, shape: tuple[int, ...]) -> None:
+    """As TensorFlow's converter writes what is left of a batch norm (C,), and of 1 - x ()."""
+    builder, options = Builder(), f"{name.title()}Options"
+    data = np.random.default_rng(0).integers(-128, 128, shape)
+    x, other = builder.tensor(SHAPE, np.int8, 0.05, 3), builder.tensor(shape, np.int8, 0.02, -7, np.asarray(data))
+    y = builder.tensor(SHAPE, np.int8, 0.06, 1)
+    builder.operator(name, [x, other], [y], options)
+    file = builder.file([x], [y])
+    for samples in (1, 4, 5):
+        assert off(read_tflite(file), file, drawn(samples)) == 0
+
+
+def widened(kind: type[np.generic], through: bool) -> bytes:
+    """A dense layer whose weights stand in fewer bits, and are widened before it or read as they are."""
+    builder, codes = Builder(), np.random.default_rng(0).integers(-9, 10, (3, 4))
+    x, y = builder.tensor((1, 4), np.float32), builder.tensor((1, 3), np.float32)
+    weights = builder.tensor((3, 4), kind, None if kind is np.float16 else 0.1, 0, codes)
+    if through:
+        wide = builder.tensor((3, 4), np.float32)
+        builder.operator("DEQUANTIZE", [weights], [wide], "DequantizeOptions")
+        weights = wide
+    builder.operator("FULLY_CONNECTED", [x, weights, -1], [y], "FullyConnectedOptions")
+    return builder.file([x], [y])
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.int8])
+def test_weights_that_are_widened(kind: type[np.generic]) -> None:
+    file, x = widened(kind, True), np.random.default_rng(1).standard_normal((5, 4)).astype(np.float32)
+    found = read_tflite(file)
+    assert found.widths.weight == 8 * np.dtype(kind).itemsize
+    (wanted,) = run_litert(file, x)
+    (y,) = interpret(deploy(found.graph), torch.from_numpy(x))
+    assert np.abs(y.numpy() - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
+def test_weights_of_int8_beside_floats_are_refused() -> None:
+    """LiteRT rounds the input of such a layer, anew for each; no fixed graph does that."""
+    with pytest.raises(UserError, match="is INT8 beside floats"):
+        read_tflite(widened(np.int8, False))
+
+
 @pytest.mark.parametrize("supplied", [np.float32, np.uint8])
 def test_ends_in_float_are_left_to_the_application(supplied: type[np.generic]) -> None:
     builder = Builder()

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 __all__ = ["Builder"]
 
 _KINDS = {
-    np.dtype(name.lower()): getattr(schema.TensorType, name) for name in ("INT8", "INT16", "INT32", "FLOAT32", "UINT8")
+    np.dtype(name.lower()): getattr(schema.TensorType, name)
+    for name in ("INT8", "INT16", "INT32", "FLOAT32", "FLOAT16", "UINT8")
 }
 
 

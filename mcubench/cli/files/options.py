@@ -23,6 +23,7 @@ __all__ = [
     "check_files",
     "codes_for",
     "given_array",
+    "natural",
     "positive",
     "random_codes",
     "random_inputs",
@@ -63,6 +64,14 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1; got {number}")
+    return number
+
+
+def natural(text: str) -> int:
+    """A whole number from 0 on."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0; got {number}")
     return number
 
 
@@ -107,7 +116,7 @@ def add_input_options(parser: FileParser) -> None:
     parser.add_argument(
         "--samples", type=positive, default=None, help="how many; not set, 200 random ones, or all given"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of random samples")
+    parser.add_argument("--seed", type=natural, default=0, help="of random samples")
     parser.add_argument(
         "--inputs",
         type=Path,
@@ -123,9 +132,18 @@ def given_array(path: Path, option: str) -> NDArray[Any]:
         UserError: If it can't be read, or holds objects, which could run code.
     """
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"--{option} {path} can't be read as an array of numbers: {error}") from error
+    if not isinstance(found, np.ndarray):
+        raise UserError(f"--{option} {path} is an archive of arrays: give one array, as numpy.save writes it")
+    if found.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            found = found.astype(np.float32)
+        if not np.isfinite(found).all():
+            raise UserError(f"--{option} {path} has values that are not finite in single precision")
+    native: NDArray[Any] = found.astype(found.dtype.newbyteorder("="))
+    return native
 
 
 def codes_for(graph: IntegerGraph, given: argparse.Namespace) -> tuple[Tensor, ...]:
@@ -147,7 +165,7 @@ def codes_for(graph: IntegerGraph, given: argparse.Namespace) -> tuple[Tensor, .
         wanted = ", ".join(map(str, taken))
         raise UserError(f"--inputs {given.inputs} has shape {array.shape}; the model takes (N, {wanted})")
     chosen = torch.from_numpy(array[: given.samples].reshape(-1, *taken))
-    return (chosen,) if array.dtype == np.int8 else graph.encode(chosen.float())
+    return (chosen,) if array.dtype == np.int8 else graph.encode(chosen)
 
 
 def random_codes(graph: IntegerGraph, samples: int, seed: int) -> tuple[Tensor, ...]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mcubench.cli.files.options import FileParser, check_files, positive, write_files
+from mcubench._compat import mend_torchvision
+from mcubench.cli.files.options import FileParser, check_files, natural, positive, write_files
 from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.parity import RTOL
@@ -58,7 +59,8 @@ def _of_file(path: Path) -> Side:
 def _against(word: str) -> Side:
     if is_model_file(word):
         return _of_file(Path(word))
-    from mcubench.cli.options.samples import example_for  # Lightning, which a run needs
+    mend_torchvision()  # of which Lightning, which a run needs, imports some
+    from mcubench.cli.options.samples import example_for
     from mcubench.cli.options.subject import read_subject
     from mcubench.graph import trace
 
@@ -74,6 +76,6 @@ def _parser() -> FileParser:
         "--rtol", type=float, help=f"largest relative error; not set, {RTOL:g}, in int8 {INTEGER_RTOL:g}"
     )
     parser.add_argument("--samples", type=positive, default=100, help="how many random samples")
-    parser.add_argument("--seed", type=int, default=0, help="of random samples")
+    parser.add_argument("--seed", type=natural, default=0, help="of random samples")
     parser.add_argument("--json", metavar="FILE", help="write all figures to this file")
     return parser

@@ -63,7 +63,11 @@ def _widths(file: ModelFile, weight: int | None, activation: int | None) -> BitW
     if weight is None and activation is None:
         return file.widths
     own = file.widths
-    return BitWidths(weight or own.weight, activation or own.activation, own.per_layer if weight is None else {})
+    return BitWidths(
+        own.weight if weight is None else weight,
+        own.activation if activation is None else activation,
+        own.per_layer if weight is None else {},
+    )
 
 
 def _parser() -> FileParser:

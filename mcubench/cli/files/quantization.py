@@ -85,7 +85,7 @@ def quantised(file: ModelFile, calibration: Path | None, weight_bits: int | None
     if calibration is None or file.widths.activation <= 16:
         hint = "" if file.widths.activation <= 16 else "; --calibration FILE.npy quantises it"
         raise UserError(f"{file.name}: {file.not_integer}{hint}")
-    bits = weight_bits or 8
+    bits = 8 if weight_bits is None else weight_bits
     if bits not in WEIGHT_BITS:
         raise UserError(f"--weight_bits must be 8, 4 or 2; got {bits}")
     graph, widths = deploy(file.graph), BitWidths(bits)

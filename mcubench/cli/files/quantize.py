@@ -56,7 +56,10 @@ def run_quantize(args: Sequence[str]) -> int:
     found = quantised(read_model(given.file), given.calibration, given.weight_bits)
     graph, console = found.integer, Console()
     codes = codes_for(graph, given)
-    labels = None if given.labels is None else _labels(given.labels, len(codes[0]))
+    if given.labels is not None and given.inputs is None:
+        raise UserError("--labels are the classes of --inputs: give both")
+    classes = graph.outputs[0].size
+    labels = None if given.labels is None else _labels(given.labels, len(codes[0]), classes)
     ours = [each.numpy() for each in predict(graph, *codes)]
 
     def progress(steps: Iterable[int]) -> Iterable[int]:
@@ -64,15 +67,15 @@ def run_quantize(args: Sequence[str]) -> int:
 
     theirs = _in_tflm(found, codes, progress)
     wrong = sum(int((one != other).sum()) for one, other in zip(ours, theirs, strict=True))
-    classes = ours[0].reshape(len(codes[0]), -1).argmax(1)
+    largest = ours[0].reshape(len(codes[0]), -1).argmax(1)
     figures = {
         "file": found.name,
         "samples": len(codes[0]),
         "inputs": "random codes" if given.inputs is None else str(given.inputs),
         "bytes": sum(each.size for each in ours),
         "different": wrong,
-        "accuracy": None if labels is None else float((classes == labels).mean()),
-        "float": _in_float(found, codes, classes, labels) if found.made else None,
+        "accuracy": None if labels is None else float((largest == labels).mean()),
+        "float": _in_float(found, codes, largest, labels) if found.made else None,
         "arena": {"planned": plan_arena(graph).peak, "recorded": asdict(recorded_arena(found.content))},
     }
     _print(figures, graph, console)
@@ -87,14 +90,14 @@ def run_quantize(args: Sequence[str]) -> int:
 
 
 def _in_float(
-    found: Quantised, codes: Sequence[Tensor], classes: NDArray[Any], labels: NDArray[Any] | None
+    found: Quantised, codes: Sequence[Tensor], largest: NDArray[Any], labels: NDArray[Any] | None
 ) -> dict[str, float | None]:
     """What the file gave before it was quantised, for what the codes stand for."""
     values = [tensor.grid.values(each) for each, tensor in zip(codes, found.integer.inputs, strict=True)]
     shaped = [x.reshape(len(x), *value.shape) for x, value in zip(values, found.graph.inputs, strict=True)]
     before = interpret(found.graph, *shaped)[0].flatten(1).argmax(1).numpy()
     accuracy = None if labels is None else float((before == labels).mean())
-    return {"accuracy": accuracy, "same_class": float((before == classes).mean())}
+    return {"accuracy": accuracy, "same_class": float((before == largest).mean())}
 
 
 def _in_tflm(
@@ -120,10 +123,12 @@ def _supplied(codes: Tensor, tensor: IntegerTensor, kind: str) -> NDArray[Any]:
     return np.asarray(codes.numpy())
 
 
-def _labels(path: Path, count: int) -> NDArray[Any]:
+def _labels(path: Path, count: int, classes: int) -> NDArray[Any]:
     labels = given_array(path, "labels")[:count]
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
         raise UserError(f"--labels {path} has {labels.dtype} of shape {labels.shape}; wanted are {count} whole numbers")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise UserError(f"--labels {path} goes from {labels.min()} to {labels.max()}; the model has {classes} outputs")
     return labels
 
 

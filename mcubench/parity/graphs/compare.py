@@ -64,17 +64,18 @@ class Side:
         ]
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """What is made of samples: by layers' paths, and at the outputs; float32, channels last."""
+        """What is made of samples: by layers' values, and at the outputs; float32, channels last."""
         if self.integer is None:
             values = interpret(self.graph, *inputs, every=True)
-            made = {layer.path: values[layer.value] for layer in self.layers()}
-            return made, [values[each.name] for each in self.graph.outputs]
+            return values, [values[each.name] for each in self.graph.outputs]
         codes = [
             tensor.grid.codes(x).reshape(len(x), *tensor.shape[1:])
             for x, tensor in zip(inputs, self.integer.inputs, strict=True)
         ]
         found = run(self.integer, *codes)
-        made = {node.path: node.output.grid.values(found[node.output.name]) for node in self.integer.nodes}
+        # An operator of a file has a path of its own; the last kernel that it became makes what it makes.
+        by_path = {node.path: node.output.grid.values(found[node.output.name]) for node in self.integer.nodes}
+        made = {layer.value: by_path[layer.path] for layer in self.layers() if layer.path in by_path}
         return made, [each.grid.values(found[each.name]) for each in self.integer.outputs]
 
 
@@ -194,9 +195,9 @@ def compare_graphs(one: Side, other: Side, inputs: Sequence[Tensor], rtol: float
         raise UserError(f"{one.name} gives {given[0]}, {other.name} gives {given[1]}: outputs must have the same shape")
     pairs, alone = _aligned(one.layers(), other.layers())
     layers = [
-        _row((left.path, right.path), left.label, ours[left.path], theirs[right.path], rtol)
+        _row((left.path, right.path), left.label, ours[left.value], theirs[right.value], rtol)
         for left, right in pairs
-        if left.path in ours and right.path in theirs
+        if left.value in ours and right.value in theirs
     ]
     made = [
         _row((f"output {place}", f"output {place}"), "", left, right, rtol)

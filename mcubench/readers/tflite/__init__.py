@@ -9,7 +9,7 @@ from mcubench.errors import CorruptDataError, UserError
 from mcubench.graph.ir import Graph
 from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.readers.tflite.content import FileModel, parse
-from mcubench.readers.tflite.floats import float_graph
+from mcubench.readers.tflite.floats import float_graph, is_widened
 from mcubench.readers.tflite.integers import integer_graph
 
 __all__ = ["Tflite", "read_tflite"]
@@ -60,7 +60,7 @@ def read_tflite(content: bytes) -> Tflite:
             raise
         except UserError as error:
             reason = str(error)
-    widths = _widths(model, 16 if "INT16" in kinds else 8) if rounded else BitWidths(_FLOAT, _FLOAT)
+    widths = _widths(model, 16 if "INT16" in kinds else 8) if rounded else BitWidths(_stored_bits(model), _FLOAT)
     return Tflite(
         graph=graph,
         widths=widths,
@@ -70,6 +70,12 @@ def read_tflite(content: bytes) -> Tflite:
         given=tuple(tensor.kind for tensor in model.outputs),
         operators=tuple(dict.fromkeys(each.name for each in model.operators)),
     )
+
+
+def _stored_bits(model: FileModel) -> int:
+    """Bits in which a float file has its weights: those that it widens, if there are some."""
+    kinds = {each.inputs[0].kind for each in model.operators if is_widened(each) and each.inputs[0] is not None}
+    return 16 if "FLOAT16" in kinds else 8 if "INT8" in kinds else _FLOAT
 
 
 def _widths(model: FileModel, activation: int) -> BitWidths:

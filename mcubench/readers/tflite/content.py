@@ -207,7 +207,10 @@ class _Parser:
         signature = self.indices(found.ShapeSignatureAsNumpy())
         unknown = [axis for axis, size in enumerate(signature) if size == -1 and axis]
         if unknown:
-            raise UserError(f"{name} has no fixed size along axis {unknown[0]}: only the batch may be open")
+            raise UserError(
+                f"{name} has no fixed size along axis {unknown[0]}: only the batch may be open; convert it with "
+                "a batch of 1"
+            )
         if found.Sparsity() is not None:
             raise UserError(f"{name} is stored as a sparse tensor, which is not read")
         index = found.Buffer()

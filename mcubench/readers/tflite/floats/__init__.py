@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from mcubench.errors import UserError
 from mcubench.graph.ir import Graph
 from mcubench.readers.program import FileInput, Program, graph_of
-from mcubench.readers.tflite.content import FileModel, FileTensor
+from mcubench.readers.tflite.content import FileModel, FileOperator, FileTensor
 from mcubench.readers.tflite.floats import elementwise, layers, moves
-from mcubench.readers.tflite.floats.site import RULES, Site
+from mcubench.readers.tflite.floats.site import RULES, Site, real
 from mcubench.readers.tflite.shapes import Known, computed_ahead
 
-__all__ = ["elementwise", "float_graph", "layers", "moves"]
+__all__ = ["elementwise", "float_graph", "is_widened", "layers", "moves"]
 
 _DTYPES = {"FLOAT32": torch.float32, "INT32": torch.int32, "INT64": torch.int64, "BOOL": torch.bool}
+
+
+def is_widened(operator: FileOperator) -> bool:
+    """Whether it makes floats of a constant that stands in fewer bits."""
+    first = operator.inputs[0] if operator.inputs else None
+    return operator.name == "DEQUANTIZE" and first is not None and first.data is not None
 
 
 def float_graph(model: FileModel, rounded: bool) -> Graph:
@@ -35,14 +41,19 @@ def float_graph(model: FileModel, rounded: bool) -> Graph:
     def write(program: Program, given: Sequence[fx.Node]) -> Sequence[fx.Node]:
         made: dict[FileTensor, fx.Node] = dict(zip(model.inputs, given, strict=True))
         known: Known = {}
+        widened: dict[FileTensor, Tensor] = {}
         for operator in model.operators:
             if computed_ahead(operator, known):
+                continue
+            if is_widened(operator):
+                assert operator.inputs[0] is not None
+                widened[operator.outputs[0]] = real(operator.inputs[0])
                 continue
             if (rule := RULES.get(operator.name)) is None:
                 raise operator.refuse("there is no rule for it")
             try:
                 with program.at(operator.path):
-                    found = rule(Site(operator, program, made, known, rounded))
+                    found = rule(Site(operator, program, made, known, widened, rounded))
             except UserError:
                 raise
             except Exception as error:  # whatever torch says of arguments that do not fit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from mcubench.readers.tflite.content import FileOperator, FileTensor
 from mcubench.readers.tflite.operands import Operands
 from mcubench.readers.tflite.shapes import Known
 
-__all__ = ["ATEN", "RULES", "Site", "rule"]
+__all__ = ["ATEN", "RULES", "Site", "real", "rule"]
 
 ATEN: Any = torch.ops.aten
 
@@ -29,17 +29,25 @@ rule = RULES.of
 class Site(Operands):
     """An operator, the program that it is written into, and what was made before.
 
+    Constants that the file has in fewer bits, and widens to floats, are floats from the start.
+
     Attributes:
         rounded: Whether the file computes in integers, of which this is the float image: what differs by less than a
             rounding is left out.
     """
 
     def __init__(
-        self, operator: FileOperator, program: Program, made: dict[FileTensor, fx.Node], known: Known, rounded: bool
+        self,
+        operator: FileOperator,
+        program: Program,
+        made: dict[FileTensor, fx.Node],
+        known: Known,
+        widened: Mapping[FileTensor, Tensor],
+        rounded: bool,
     ) -> None:
         super().__init__(operator, known)
         self.rounded = rounded
-        self._program, self._made = program, made
+        self._program, self._made, self._widened = program, made, widened
         self.call, self.item, self.shape, self.stored = program.call, program.item, program.shape, program.weight
 
     @property
@@ -58,10 +66,14 @@ class Site(Operands):
         Raises:
             UserError: If it is computed, or left out.
         """
-        if tensor is None or tensor.data is None:
+        if tensor is None or (tensor.data is None and tensor not in self._widened):
             name = "a weight" if tensor is None else tensor.name
             raise self.operator.refuse(f"{name} does not stand in the file")
-        stored = self._program.weight(tensor.name, real(tensor))
+        if tensor.kind != "FLOAT32" and not self.rounded:
+            raise self.operator.refuse(
+                f"{tensor.name} is {tensor.kind} beside floats: kernels for such files round their inputs as they run"
+            )
+        stored = self._program.weight(tensor.name, self._widened[tensor] if tensor in self._widened else real(tensor))
         return stored if order is None else self.call(ATEN.permute.default, stored, list(order))
 
     def bias(self, index: int) -> fx.Node | None:

@@ -68,7 +68,9 @@ class IntegerSite(Operands):
         grid = grid_of(tensor)
         if tensor.data is None or tensor.kind != "INT8" or grid is None:
             raise self.operator.refuse(f"{tensor.name} is no int8 constant with one scale")
-        return Constant(tensor.name, torch.from_numpy(tensor.data.copy()), grid)
+        # With the axes of what it meets, the batch in front, as TFLite aligns them from behind.
+        shape = (1,) * (len(self.operator.outputs[0].shape) - len(tensor.shape)) + tensor.shape
+        return Constant(tensor.name, torch.from_numpy(tensor.data.reshape(shape).copy()), grid)
 
     def filter(self, index: int, axis: int) -> Filter:
         """Weights, symmetric, with one scale or one for each output channel."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from mcubench.errors import UserError
 
-__all__ = ["installed", "load"]
+__all__ = ["installed", "load", "names_of"]
 
 
 def load(module: str) -> Any:
@@ -22,6 +22,11 @@ def load(module: str) -> Any:
     except ModuleNotFoundError as error:
         missing = error.name or module
         raise UserError(f"this needs the package {missing.partition('.')[0]}: pip install mcubench[export]") from None
+
+
+def names_of(enumeration: Any) -> dict[int, str]:
+    """The names of an enumeration of a generated schema, by what they stand for."""
+    return {value: name for name, value in vars(enumeration).items() if not name.startswith("_")}
 
 
 def installed(package: str) -> bool:

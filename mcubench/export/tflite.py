@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mcubench.export.backend import load
+from mcubench.export.backend import load, names_of
 from mcubench.export.operators import describe
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerGraph, IntegerNode, IntegerTensor
@@ -50,7 +50,7 @@ def to_tflite(graph: IntegerGraph, description: str = "mcubench", metadata: Mapp
 def operators_of(graph: IntegerGraph) -> list[str]:
     """TFLite's names of the operators that a graph needs, each once, in order of use."""
     schema = load("ai_edge_litert.schema_py_generated")
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    names = names_of(schema.BuiltinOperator)
     return list(dict.fromkeys(names[describe(node, schema).code] for node in graph.nodes))
 
 

@@ -98,18 +98,7 @@ def read_model(path: Path) -> ModelFile:
 def _tflite(path: Path, content: bytes) -> ModelFile:
     from mcubench.readers.tflite import read_tflite
 
-    found = read_tflite(content)
-    return ModelFile(
-        path=path,
-        content=content,
-        graph=found.graph,
-        widths=found.widths,
-        integer=found.integer,
-        not_integer=found.not_integer,
-        supplied=found.supplied,
-        given=found.given,
-        operators=found.operators,
-    )
+    return ModelFile(path, content, **vars(read_tflite(content)))
 
 
 def _onnx(path: Path, content: bytes) -> ModelFile:

@@ -237,6 +237,10 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "another shape": (["parity", "net.pt2", "--against", "small.tflite"], "samples must have the same shape"),
     "nothing to compare": (["parity", "net.pt2"], "--against another file, best, last, or a run's folder"),
     "a folder to write": (["profile", "net.tflite", "--json", "."], "--json . is a folder; give a file"),
+    "two files in one": (
+        ["profile", "net.tflite", "--json", "x", "--csv", "x"],
+        "every output needs a file of its own",
+    ),
     "a dialect": (["export", "net.tflite", "--dialect", "avr"], "--dialect must be one of c99"),
     "a text": (["profile", "text.tflite"], "text.tflite: it is no .tflite file"),
     "samples of another shape": (["quantize", "net.tflite", "--inputs", "x.npy"], "the model takes (N, 8, 8, 2)"),

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.progress import track
 
-from mcubench.cli.files.options import FileParser, add_input_options, check_files, codes_for, write_files
+from mcubench.cli.files.options import FileParser, add_input_options, codes_for
 from mcubench.cli.files.quantization import add_calibration_options, quantised
 from mcubench.cli.options.core import core_of
+from mcubench.cli.options.targets import check_targets, write_targets
 from mcubench.codegen import DIALECTS, generate
 from mcubench.console import say
 from mcubench.cost import profile_graph
@@ -41,12 +42,12 @@ def run_emulate(args: Sequence[str]) -> int:
         UserError: For every mistake in the options, a package that is missing, and a file without C.
     """
     given = _parser().parse_args(list(args))
-    check_files({"json": (given.json, None)})
+    check_targets(vars(given), {"json": None})
     device, core = core_of(given.device, given.core)
     for package in PACKAGES:
         load(package)  # now, not after the work
     file = quantised(read_model(given.file), given.calibration, given.weight_bits)
-    graph = file.integer
+    graph = file.in_integers()
     if (len(graph.inputs), len(graph.outputs)) != (1, 1):
         raise UserError(f"emulate takes models with one input and one output; {file.name} has others")
     codes = codes_for(graph, given)[0]
@@ -76,7 +77,7 @@ def run_emulate(args: Sequence[str]) -> int:
         limits={},
     )
     print_device(report, console)
-    for target in write_files(vars(given), {"json": report.save_json}):
+    for target in write_targets(vars(given), {"json": report.save_json}):
         say(console, f"wrote {target}")
     return _DIFFERENT if on_core.different else 0
 

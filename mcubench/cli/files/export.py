@@ -9,7 +9,7 @@ from typing import get_args
 from rich.console import Console
 
 from mcubench.cli.files.options import FileParser, random_codes
-from mcubench.cli.files.quantization import Quantised, add_calibration_options, quantised
+from mcubench.cli.files.quantization import add_calibration_options, quantised
 from mcubench.codegen import DIALECTS, Facts, Layout, generate
 from mcubench.console import say
 from mcubench.cost.units import bytes_text
@@ -18,7 +18,7 @@ from mcubench.export.c_array import CModel, identifier
 from mcubench.export.interpreters import smallest_arena
 from mcubench.files import atomic_path
 from mcubench.quant.integer.memory import plan_arena
-from mcubench.readers import read_model
+from mcubench.readers import ModelFile, read_model
 
 __all__ = ["run_export"]
 
@@ -57,8 +57,8 @@ def run_export(args: Sequence[str]) -> None:
         say(console, f"wrote {place} ({len(texts)} files, {size})")
 
 
-def _c(found: Quantised, stem: str, dialect: str, layout: Layout) -> dict[str, bytes]:
-    graph = found.integer
+def _c(found: ModelFile, stem: str, dialect: str, layout: Layout) -> dict[str, bytes]:
+    graph = found.in_integers()
     vectors = random_codes(graph, _VECTORS, 0)[0].numpy() if len(graph.inputs) == len(graph.outputs) == 1 else None
     facts = Facts(title=f"{found.name}, int8", vectors=vectors, layout=layout)
     try:
@@ -68,8 +68,8 @@ def _c(found: Quantised, stem: str, dialect: str, layout: Layout) -> dict[str, b
     return {name: text.encode() for name, text in project.files.items()}
 
 
-def _tflm(found: Quantised, stem: str, _dialect: str, _layout: Layout) -> dict[str, bytes]:
-    graph, header = found.integer, f"{stem}.h"
+def _tflm(found: ModelFile, stem: str, _dialect: str, _layout: Layout) -> dict[str, bytes]:
+    graph, header = found.in_integers(), f"{stem}.h"
     text = CModel(
         name=stem,
         title=f"{found.name}, int8",
@@ -84,8 +84,8 @@ def _tflm(found: Quantised, stem: str, _dialect: str, _layout: Layout) -> dict[s
     return {header: text.header().encode(), f"{stem}.c": text.source(header).encode()}
 
 
-def _tflite(found: Quantised, stem: str, _dialect: str, _layout: Layout) -> dict[str, bytes]:
-    if not found.made:
+def _tflite(found: ModelFile, stem: str, _dialect: str, _layout: Layout) -> dict[str, bytes]:
+    if not found.not_integer:
         raise UserError(f"{found.name} is a .tflite in int8 as it is")
     return {f"{stem}.tflite": found.content}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,20 +13,16 @@ from torch import Tensor
 
 from mcubench.cli.help import describe_file
 from mcubench.errors import UserError, did_you_mean
-from mcubench.graph import Graph
 from mcubench.quant.integer.ir import IntegerGraph
 
 __all__ = [
     "FileParser",
     "add_input_options",
-    "check_files",
     "codes_for",
     "given_array",
     "natural",
     "positive",
     "random_codes",
-    "random_inputs",
-    "write_files",
 ]
 
 _SAMPLES = 200  # random ones
@@ -73,42 +68,6 @@ def natural(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"must be at least 0; got {number}")
     return number
-
-
-def check_files(given: Mapping[str, tuple[str | None, str | None]]) -> None:
-    """Sees before the work that what is asked for can be written.
-
-    Args:
-        given: By option, the file and how its name must end, if it must.
-
-    Raises:
-        UserError: If a file can't be what the option says.
-    """
-    for option, (name, suffix) in given.items():
-        if name is None:
-            continue
-        if Path(name).is_dir():
-            raise UserError(f"--{option} {name} is a folder; give a file")
-        if suffix is not None and Path(name).suffix != suffix:
-            raise UserError(f"--{option} {name}: its name must end in {suffix}")
-
-
-def write_files(given: Mapping[str, str | None], writers: Mapping[str, Callable[[Path], None]]) -> list[Path]:
-    """Writes what was asked for, and returns its paths.
-
-    Raises:
-        UserError: If a file can't be written.
-    """
-    written = []
-    for option, write in writers.items():
-        if (name := given[option]) is None:
-            continue
-        try:
-            write(Path(name))
-        except OSError as error:
-            raise UserError(f"--{option} {name} can't be written: {error.strerror or error}") from error
-        written.append(Path(name))
-    return written
 
 
 def add_input_options(parser: FileParser) -> None:
@@ -175,16 +134,5 @@ def random_codes(graph: IntegerGraph, samples: int, seed: int) -> tuple[Tensor, 
         torch.from_numpy(generator.integers(-128, 128, (samples, *each.shape[1:])).astype(np.int8))
         if each.width == 1
         else torch.zeros((samples, *each.shape[1:]), dtype=torch.int32)
-        for each in graph.inputs
-    )
-
-
-def random_inputs(graph: Graph, samples: int, seed: int) -> tuple[Tensor, ...]:
-    """Standard normal samples for each input; zeros for integers."""
-    generator = torch.Generator().manual_seed(seed)
-    return tuple(
-        torch.randn((samples, *each.shape), generator=generator)
-        if each.dtype.is_floating_point
-        else torch.zeros((samples, *each.shape), dtype=each.dtype)
         for each in graph.inputs
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from mcubench._compat import mend_torchvision
-from mcubench.cli.files.options import FileParser, check_files, natural, positive, write_files
+from mcubench.cli.files.options import FileParser, natural, positive
+from mcubench.cli.options.targets import check_targets, write_targets
 from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.parity import RTOL
@@ -35,7 +36,7 @@ def run_parity(args: Sequence[str]) -> int:
             give the same.
     """
     given = _parser().parse_args(list(args))
-    check_files({"json": (given.json, None)})
+    check_targets(vars(given), {"json": None})
     if given.against is None:
         raise UserError("say with what it is to be compared: --against another file, best, last, or a run's folder")
     if given.rtol is not None and not given.rtol > 0:
@@ -46,7 +47,7 @@ def run_parity(args: Sequence[str]) -> int:
     report = compare_graphs(one, other, samples_for(one, other, given.samples, given.seed), rtol)
     console = Console()
     print_graph_parity(report, console)
-    for target in write_files(vars(given), {"json": report.save_json}):
+    for target in write_targets(vars(given), {"json": report.save_json}):
         say(console, f"wrote {target}")
     return 0 if report.passed else _NOT_EQUAL
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from rich.console import Console
 
-from mcubench.cli.files.options import FileParser, check_files, write_files
+from mcubench.cli.files.options import FileParser
+from mcubench.cli.options.cost_files import cost_writers
+from mcubench.cli.options.targets import check_targets, write_targets
 from mcubench.console import say
 from mcubench.cost import TOOLS, BitWidths, Fit, devices, find_device, profile_graph
 from mcubench.cost.table import print_report
@@ -27,7 +28,7 @@ def run_profile(args: Sequence[str]) -> None:
         UserError: For every mistake in the options, and for a file that can't be read.
     """
     given = _parser().parse_args(list(args))
-    check_files({"json": (given.json, None), "csv": (given.csv, None), "plot": (given.plot, ".png")})
+    check_targets(vars(given), {"json": None, "csv": None, "plot": ".png"})
     parts = list(devices().values()) if "all" in given.device else [find_device(name) for name in given.device]
     file = read_model(given.file)
     report = profile_graph(
@@ -42,19 +43,7 @@ def run_profile(args: Sequence[str]) -> None:
     print_report(report, console, fits)
     if parts and not fits:
         console.print("Whether it fits is not known, as not everything could be counted.", style="red")
-
-    def plot(target: Path) -> None:
-        from mcubench.cost.timeline import plot_timeline
-
-        plot_timeline(report, target)
-
-    rows = [fit.as_dict() for fit in fits]
-    writers: dict[str, Callable[[Path], None]] = {
-        "json": lambda target: report.save_json(target, devices=rows),
-        "csv": report.save_csv,
-        "plot": plot,
-    }
-    for target in write_files(vars(given), writers):
+    for target in write_targets(vars(given), cost_writers(report, fits)):
         say(console, f"wrote {target}")
 
 

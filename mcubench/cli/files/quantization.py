@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,40 +13,12 @@ from mcubench.cli.files.options import FileParser, given_array
 from mcubench.cost import BitWidths
 from mcubench.errors import UserError
 from mcubench.export.tflite import operators_of, to_tflite
-from mcubench.graph import Graph, deploy
+from mcubench.graph import deploy
 from mcubench.quant import quantize
 from mcubench.quant.grid import WEIGHT_BITS
-from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.readers import ModelFile
 
-__all__ = ["Quantised", "add_calibration_options", "quantised"]
-
-
-@dataclass(frozen=True)
-class Quantised:
-    """A file in integers.
-
-    Attributes:
-        name: What it is called in tables.
-        graph: What it computes in float, or what its integers stand for; deployed.
-        integer: What it computes in integers.
-        widths: Bits of weights and activations.
-        content: It as a ``.tflite``: the file itself, if it is one in int8.
-        operators: Those that an interpreter needs.
-        supplied: Types of the inputs of that ``.tflite``.
-        given: Types of its outputs.
-        made: Whether it was made of a float file.
-    """
-
-    name: str
-    graph: Graph
-    integer: IntegerGraph
-    widths: BitWidths
-    content: bytes
-    operators: tuple[str, ...]
-    supplied: tuple[str, ...]
-    given: tuple[str, ...]
-    made: bool
+__all__ = ["add_calibration_options", "quantised"]
 
 
 def add_calibration_options(parser: FileParser) -> None:
@@ -56,8 +28,10 @@ def add_calibration_options(parser: FileParser) -> None:
     parser.add_argument("--weight_bits", type=int, help="of a float file: bits of a weight, 8, 4 or 2; not set, 8")
 
 
-def quantised(file: ModelFile, calibration: Path | None, weight_bits: int | None) -> Quantised:
-    """The integer graph of a file.
+def quantised(file: ModelFile, calibration: Path | None, weight_bits: int | None) -> ModelFile:
+    """A file in integers: itself if it is in int8, else what a float file becomes, with the ``.tflite`` of it.
+
+    What was made of a float file still says, in `not_integer`, that the file is none itself.
 
     Args:
         file: The file.
@@ -71,17 +45,7 @@ def quantised(file: ModelFile, calibration: Path | None, weight_bits: int | None
     if file.integer is not None:
         if calibration is not None or weight_bits is not None:
             raise UserError(f"{file.name} is in int8 as it is: leave out --calibration and --weight_bits")
-        return Quantised(
-            name=file.name,
-            graph=deploy(file.graph),
-            integer=file.integer,
-            widths=file.widths,
-            content=file.content,
-            operators=file.operators,
-            supplied=file.supplied,
-            given=file.given,
-            made=False,
-        )
+        return file
     if calibration is None or file.widths.activation <= 16:
         hint = "" if file.widths.activation <= 16 else "; --calibration FILE.npy quantises it"
         raise UserError(f"{file.name}: {file.not_integer}{hint}")
@@ -93,16 +57,15 @@ def quantised(file: ModelFile, calibration: Path | None, weight_bits: int | None
         integer = quantize(graph, calibration=_samples(file, calibration), widths=widths)
     except UserError as error:
         raise UserError(f"{file.name}: {error}") from error
-    return Quantised(
-        name=file.name,
-        graph=graph,
-        integer=integer,
-        widths=widths,
+    return replace(
+        file,
         content=to_tflite(integer, file.name),
-        operators=tuple(operators_of(integer)),
+        graph=graph,
+        widths=widths,
+        integer=integer,
         supplied=("INT8",) * len(integer.inputs),
         given=("INT8",) * len(integer.outputs),
-        made=True,
+        operators=tuple(operators_of(integer)),
     )
 
 

@@ -18,12 +18,11 @@ from torch import Tensor
 from mcubench.cli.files.options import (
     FileParser,
     add_input_options,
-    check_files,
     codes_for,
     given_array,
-    write_files,
 )
-from mcubench.cli.files.quantization import Quantised, add_calibration_options, quantised
+from mcubench.cli.files.quantization import add_calibration_options, quantised
+from mcubench.cli.options.targets import check_targets, write_targets
 from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.export.interpreters import recorded_arena, run_tflm
@@ -32,7 +31,7 @@ from mcubench.graph import interpret
 from mcubench.quant.integer.ir import IntegerGraph, IntegerTensor
 from mcubench.quant.integer.memory import plan_arena
 from mcubench.quant.integer.run import predict
-from mcubench.readers import read_model
+from mcubench.readers import ModelFile, read_model
 
 __all__ = ["run_quantize"]
 
@@ -52,9 +51,9 @@ def run_quantize(args: Sequence[str]) -> int:
         UserError: For every mistake in the options, a package that is missing, and a file that is not in int8.
     """
     given = _parser().parse_args(list(args))
-    check_files({"json": (given.json, None)})
+    check_targets(vars(given), {"json": None})
     found = quantised(read_model(given.file), given.calibration, given.weight_bits)
-    graph, console = found.integer, Console()
+    graph, console = found.in_integers(), Console()
     codes = codes_for(graph, given)
     if given.labels is not None and given.inputs is None:
         raise UserError("--labels are the classes of --inputs: give both")
@@ -75,7 +74,7 @@ def run_quantize(args: Sequence[str]) -> int:
         "bytes": sum(each.size for each in ours),
         "different": wrong,
         "accuracy": None if labels is None else float((largest == labels).mean()),
-        "float": _in_float(found, codes, largest, labels) if found.made else None,
+        "float": _in_float(found, codes, largest, labels) if found.not_integer else None,
         "arena": {"planned": plan_arena(graph).peak, "recorded": asdict(recorded_arena(found.content))},
     }
     _print(figures, graph, console)
@@ -84,16 +83,16 @@ def run_quantize(args: Sequence[str]) -> int:
         with atomic_path(target) as temporary:
             temporary.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
 
-    for target in write_files(vars(given), {"json": save}):
+    for target in write_targets(vars(given), {"json": save}):
         say(console, f"wrote {target}")
     return _DIFFERENT if wrong else 0
 
 
 def _in_float(
-    found: Quantised, codes: Sequence[Tensor], largest: NDArray[Any], labels: NDArray[Any] | None
+    found: ModelFile, codes: Sequence[Tensor], largest: NDArray[Any], labels: NDArray[Any] | None
 ) -> dict[str, float | None]:
     """What the file gave before it was quantised, for what the codes stand for."""
-    values = [tensor.grid.values(each) for each, tensor in zip(codes, found.integer.inputs, strict=True)]
+    values = [tensor.grid.values(each) for each, tensor in zip(codes, found.in_integers().inputs, strict=True)]
     shaped = [x.reshape(len(x), *value.shape) for x, value in zip(values, found.graph.inputs, strict=True)]
     before = interpret(found.graph, *shaped)[0].flatten(1).argmax(1).numpy()
     accuracy = None if labels is None else float((before == labels).mean())
@@ -101,10 +100,10 @@ def _in_float(
 
 
 def _in_tflm(
-    found: Quantised, codes: Sequence[Tensor], progress: Callable[[Iterable[int]], Iterable[int]]
+    found: ModelFile, codes: Sequence[Tensor], progress: Callable[[Iterable[int]], Iterable[int]]
 ) -> list[NDArray[np.int8]]:
     """What TFLite Micro makes of the file itself, as codes."""
-    graph = found.integer
+    graph = found.in_integers()
     supplied = [
         _supplied(each, tensor, kind) for each, tensor, kind in zip(codes, graph.inputs, found.supplied, strict=True)
     ]

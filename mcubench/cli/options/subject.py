@@ -6,7 +6,7 @@ import argparse
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from mcubench.cli.options.wording import in_our_words
 from mcubench.errors import UserError
 from mcubench.results.checkpoint_io import load_checkpoint
 
-__all__ = ["Subject", "check_targets", "read_subject", "write_targets"]
+__all__ = ["Subject", "read_subject"]
 
 
 @dataclass(frozen=True)
@@ -157,50 +157,3 @@ def _parser(verb: str) -> ArgumentParser:
     )
     parser.add_argument("--input_shape", type=str | None, help="shape of one sample, as in 3,32,32; needs no data")
     return parser
-
-
-def check_targets(config: Namespace, suffixes: dict[str, str | None]) -> None:
-    """Sees before the work that what is asked for can be written.
-
-    Args:
-        config: The options.
-        suffixes: The options that name files, each with how their names must end, if they must.
-
-    Raises:
-        UserError: If a file can't be what the option says.
-    """
-    targets = {name: Path(config[name]).absolute() for name in suffixes if config[name]}
-    for name, target in targets.items():
-        if target.is_dir():
-            raise UserError(f"--{name} {config[name]} is a folder; give a file")
-        if list(targets.values()).count(target) > 1:
-            raise UserError(f"--{name} {config[name]}: every output needs a file of its own")
-        suffix = suffixes[name]
-        if suffix and target.suffix != suffix:
-            raise UserError(f"--{name} {config[name]}: its name must end in {suffix}; got {target.name}")
-
-
-def write_targets(config: Namespace, writers: Mapping[str, Callable[[Path], None]]) -> list[Path]:
-    """Writes the files that were asked for.
-
-    Args:
-        config: The options.
-        writers: What writes each, by the option that names the file.
-
-    Returns:
-        The files written.
-
-    Raises:
-        UserError: If one can't be written.
-    """
-    written = []
-    for name, write in writers.items():
-        if not config[name]:
-            continue
-        target = Path(config[name])
-        try:
-            write(target)
-        except OSError as error:
-            raise UserError(f"--{name} {target} can't be written: {error.strerror or error}") from error
-        written.append(target)
-    return written

@@ -24,7 +24,8 @@ from mcubench.cli.options.quantization import (
     refuse_classical,
 )
 from mcubench.cli.options.samples import labelled_test_samples
-from mcubench.cli.options.subject import check_targets, read_subject, write_targets
+from mcubench.cli.options.subject import read_subject
+from mcubench.cli.options.targets import check_targets, write_targets
 from mcubench.console import say
 from mcubench.cost import profile_graph
 from mcubench.errors import UserError

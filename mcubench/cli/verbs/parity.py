@@ -17,7 +17,8 @@ from torch import nn
 
 from mcubench.cli.options.names import configured, find_option
 from mcubench.cli.options.samples import samples_to_compare, training_batches
-from mcubench.cli.options.subject import check_targets, read_subject, write_targets
+from mcubench.cli.options.subject import read_subject
+from mcubench.cli.options.targets import check_targets, write_targets
 from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.graph import one_sample, trace

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
+from mcubench.cli.options.cost_files import cost_writers
 from mcubench.cli.options.samples import example_for
-from mcubench.cli.options.subject import check_targets, read_subject, write_targets
+from mcubench.cli.options.subject import read_subject
+from mcubench.cli.options.targets import check_targets, write_targets
 from mcubench.console import say
 from mcubench.cost import TOOLS, BitWidths, Device, Fit, devices, find_device, profile
 from mcubench.cost.table import print_report
@@ -58,19 +59,7 @@ def run_profile(args: Sequence[str]) -> None:
         print_features(features, report.macs, console)
     if parts and not fits:
         console.print("Whether it fits is not known, as not everything could be counted.", style="red")
-
-    def plot(target: Path) -> None:
-        from mcubench.cost.timeline import plot_timeline
-
-        plot_timeline(report, target)
-
-    rows = [fit.as_dict() for fit in fits]
-    writers: dict[str, Callable[[Path], None]] = {
-        "json": lambda target: report.save_json(target, devices=rows, preprocessing=features and features.as_dict()),
-        "csv": report.save_csv,
-        "plot": plot,
-    }
-    for target in write_targets(config, writers):
+    for target in write_targets(config, cost_writers(report, fits, preprocessing=features and features.as_dict())):
         say(console, f"wrote {shown(target)}")
 
 

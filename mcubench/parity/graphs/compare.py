@@ -68,15 +68,11 @@ class Side:
         if self.integer is None:
             values = interpret(self.graph, *inputs, every=True)
             return values, [values[each.name] for each in self.graph.outputs]
-        codes = [
-            tensor.grid.codes(x).reshape(len(x), *tensor.shape[1:])
-            for x, tensor in zip(inputs, self.integer.inputs, strict=True)
-        ]
-        found = run(self.integer, *codes)
+        found = run(self.integer, *self.integer.encode(*inputs))
         # An operator of a file has a path of its own; the last kernel that it became makes what it makes.
         by_path = {node.path: node.output.grid.values(found[node.output.name]) for node in self.integer.nodes}
         made = {layer.value: by_path[layer.path] for layer in self.layers() if layer.path in by_path}
-        return made, [each.grid.values(found[each.name]) for each in self.integer.outputs]
+        return made, list(self.integer.decode(*(found[each.name] for each in self.integer.outputs)))
 
 
 @dataclass(frozen=True)

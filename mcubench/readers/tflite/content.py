@@ -7,9 +7,10 @@ charged against the size of the file, so that what points into itself again and 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcubench.errors import CorruptDataError, UserError
-from mcubench.export.backend import load
+from mcubench.export.backend import load, names_of
 
 __all__ = ["FileModel", "FileOperator", "FileTensor", "parse"]
 
@@ -87,6 +88,16 @@ class FileOperator:
         """An error that names it."""
         return UserError(f"{self.name} at {self.path} can't be read: {reason}")
 
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Has whatever is raised within, of arguments that do not fit, be an error that names it."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            raise self.refuse(str(error).partition("\n")[0] or type(error).__name__) from error
+
 
 @dataclass(frozen=True)
 class FileModel:
@@ -126,9 +137,9 @@ class _Parser:
     def __init__(self, content: bytes, schema: Any) -> None:
         self.content, self.schema = content, schema
         self.left = _READINGS * len(content)
-        self.types = _names(schema.TensorType)
-        self.codes = _names(schema.BuiltinOperator)
-        self.options_of = _names(schema.BuiltinOptions)
+        self.types = names_of(schema.TensorType)
+        self.codes = names_of(schema.BuiltinOperator)
+        self.options_of = names_of(schema.BuiltinOptions)
 
     def model(self) -> FileModel:
         found = self.schema.Model.GetRootAsModel(self.content, 0)
@@ -264,10 +275,6 @@ class _Parser:
         if kind == "INT4":
             return _unpacked(stored)[:count].reshape(shape)
         return np.frombuffer(stored.tobytes(), _DTYPES[kind]).reshape(shape)
-
-
-def _names(enumeration: Any) -> dict[int, str]:
-    return {value: name for name, value in vars(enumeration).items() if not name.startswith("_")}
 
 
 def _at(found: Sequence[Any], index: int) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, fx
 
-from mcubench.errors import UserError
 from mcubench.graph.ir import Graph
 from mcubench.readers.program import FileInput, Program, graph_of
 from mcubench.readers.tflite.content import FileModel, FileOperator, FileTensor
@@ -51,13 +50,8 @@ def float_graph(model: FileModel, rounded: bool) -> Graph:
                 continue
             if (rule := RULES.get(operator.name)) is None:
                 raise operator.refuse("there is no rule for it")
-            try:
-                with program.at(operator.path):
-                    found = rule(Site(operator, program, made, known, widened, rounded))
-            except UserError:
-                raise
-            except Exception as error:  # whatever torch says of arguments that do not fit
-                raise operator.refuse(str(error).partition("\n")[0] or type(error).__name__) from error
+            with operator.refusing(), program.at(operator.path):
+                found = rule(Site(operator, program, made, known, widened, rounded))
             nodes = [found] if isinstance(found, fx.Node) else list(found)
             for tensor, node in zip(operator.outputs, nodes, strict=True):
                 if program.shape(node) != tensor.shape:

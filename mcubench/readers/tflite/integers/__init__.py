@@ -43,12 +43,8 @@ def integer_graph(model: FileModel) -> IntegerGraph:
                 made[tensor] = inputs[tensor] = integer_tensor(tensor)
         if (rule := RULES.get(operator.name)) is None:
             raise operator.refuse("there is no integer kernel for it")
-        try:
+        with operator.refusing():
             rule(IntegerSite(operator, made, nodes, known))
-        except UserError:
-            raise
-        except Exception as error:  # whatever is said of arguments that do not fit
-            raise operator.refuse(str(error).partition("\n")[0] or type(error).__name__) from error
     for tensor in model.inputs:
         if tensor in model.outputs and tensor not in made:
             made[tensor] = inputs[tensor] = integer_tensor(tensor)

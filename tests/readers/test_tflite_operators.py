@@ -229,26 +229,29 @@ def test_weights_of_int8_beside_floats_are_refused() -> None:
         read_tflite(widened(np.int8, False))
 
 
+@pytest.mark.parametrize("given", [np.float32, np.uint8])
 @pytest.mark.parametrize("supplied", [np.float32, np.uint8])
-def test_ends_in_float_are_left_to_the_application(supplied: type[np.generic]) -> None:
+def test_ends_that_are_no_int8_are_left_to_the_application(supplied: type[np.generic], given: type[np.generic]) -> None:
     builder = Builder()
-    unsigned = (0.05, 128) if supplied is np.uint8 else (None, 0)
-    given = builder.tensor(SHAPE, supplied, *unsigned)
-    x, y, out = (
-        builder.tensor(SHAPE, kind, scale, 0) for kind, scale in ((np.int8, 0.05), (np.int8, 0.1), (np.float32, None))
-    )
-    builder.operator("QUANTIZE", [given], [x], "QuantizeOptions")
+    first = builder.tensor(SHAPE, supplied, *((0.05, 128) if supplied is np.uint8 else ()))
+    x, y = (builder.tensor(SHAPE, np.int8, scale) for scale in (0.05, 0.1))
+    last = builder.tensor(SHAPE, given, *((0.1, 128) if given is np.uint8 else ()))
+    builder.operator("QUANTIZE", [first], [x], "QuantizeOptions")
     builder.operator("ABS", [x], [y], "AbsOptions")
-    builder.operator("DEQUANTIZE", [y], [out], "DequantizeOptions")
-    file = builder.file([given], [out])
+    name, options = ("QUANTIZE", "QuantizeOptions") if given is np.uint8 else ("DEQUANTIZE", "DequantizeOptions")
+    builder.operator(name, [y], [last], options)
+    file = builder.file([first], [last])
     found = read_tflite(file)
-    assert found.integer is not None
-    assert (found.supplied, found.given) == ((np.dtype(supplied).name.upper(),), ("FLOAT32",))
-    codes = torch.from_numpy(drawn())
-    values = found.integer.inputs[0].grid.values(codes).numpy()
-    theirs = run_tflm(file, values if supplied is np.float32 else (codes.short() + 128).numpy().astype(np.uint8))
-    assert np.array_equal(found.integer.decode(*predict(found.integer, codes))[0].numpy(), theirs[0])
+    assert found.integer is not None, found.not_integer
+    assert (found.supplied, found.given) == tuple((np.dtype(each).name.upper(),) for each in (supplied, given))
     assert len(found.integer.notes) == 2
+    codes = torch.from_numpy(drawn())
+    (ours,) = predict(found.integer, codes)
+    values = found.integer.inputs[0].grid.values(codes).numpy()
+    unsigned = (codes.short() + 128).numpy().astype(np.uint8)
+    (theirs,) = run_tflm(file, values if supplied is np.float32 else unsigned)
+    wanted = found.integer.decode(ours)[0] if given is np.float32 else ours.short() + 128
+    assert np.array_equal(wanted.numpy(), theirs)
 
 
 def test_same_padding_is_litert_s_for_a_convolution_with_stride() -> None:

@@ -108,10 +108,8 @@ def _in_tflm(
         _supplied(each, tensor, kind) for each, tensor, kind in zip(codes, graph.inputs, found.supplied, strict=True)
     ]
     outputs = run_tflm(found.content, *supplied, progress=progress)
-    return [
-        np.asarray(each) if kind == "INT8" else tensor.grid.codes(torch.from_numpy(np.array(each))).numpy()
-        for each, tensor, kind in zip(outputs, graph.outputs, found.given, strict=True)
-    ]
+    ends = zip(outputs, graph.outputs, found.given, strict=True)
+    return [_codes(each, tensor, kind) for each, tensor, kind in ends]
 
 
 def _supplied(codes: Tensor, tensor: IntegerTensor, kind: str) -> NDArray[Any]:
@@ -120,6 +118,12 @@ def _supplied(codes: Tensor, tensor: IntegerTensor, kind: str) -> NDArray[Any]:
     if kind == "UINT8":
         return np.asarray((codes.short() + 128).numpy().astype(np.uint8))
     return np.asarray(codes.numpy())
+
+
+def _codes(given: NDArray[Any], tensor: IntegerTensor, kind: str) -> NDArray[np.int8]:
+    if kind == "FLOAT32":
+        return np.asarray(tensor.grid.codes(torch.from_numpy(np.array(given))).numpy())
+    return (given.astype(np.int16) - 128).astype(np.int8) if kind == "UINT8" else np.asarray(given)
 
 
 def _labels(path: Path, count: int, classes: int) -> NDArray[Any]:

@@ -34,9 +34,10 @@ def integer_graph(model: FileModel) -> IntegerGraph:
             made[operator.outputs[0]] = inputs[first] = _supplied(operator, first)
             notes.append(f"the file takes {first.name} as {first.kind.lower()}, here it is taken as int8")
             continue
-        if operator.name == "DEQUANTIZE" and operator.outputs[0] in model.outputs and first in made:
+        if operator.outputs[0] in model.outputs and first in made and _is_given(operator):
             made[operator.outputs[0]] = made[first]
-            notes.append(f"the file gives {operator.outputs[0].name} as float32, here it is given as int8")
+            kind = operator.outputs[0].kind.lower()
+            notes.append(f"the file gives {operator.outputs[0].name} as {kind}, here it is given as int8")
             continue
         for tensor in operator.inputs:
             if tensor in model.inputs and tensor not in made:
@@ -58,8 +59,22 @@ def integer_graph(model: FileModel) -> IntegerGraph:
 def _supplied(operator: FileOperator, given: FileTensor) -> IntegerTensor:
     """The first codes of a file that makes them of something else."""
     tensor = integer_tensor(operator.outputs[0])
-    if given.kind == "UINT8":
-        same = len(given.scales) == 1 and float(given.scales[0]) == tensor.grid.scale
-        if not same or int(given.zero_points[0]) - tensor.grid.zero_point != 128:
-            raise operator.refuse("it brings unsigned codes to another grid")
+    if given.kind == "UINT8" and not _is_unsigned(given, operator.outputs[0]):
+        raise operator.refuse("it brings unsigned codes to another grid")
     return tensor
+
+
+def _is_given(operator: FileOperator) -> bool:
+    """Whether an operator makes of the last codes of a file what it gives: floats, or the same unsigned."""
+    first, last = operator.inputs[0], operator.outputs[0]
+    if operator.name == "QUANTIZE" and last.kind == "UINT8" and first is not None:
+        return _is_unsigned(last, first)
+    return operator.name == "DEQUANTIZE"
+
+
+def _is_unsigned(unsigned: FileTensor, signed: FileTensor) -> bool:
+    """Whether codes are those of another tensor, and 128."""
+    if len(unsigned.scales) != 1 or len(signed.scales) != 1:
+        return False
+    apart = int(unsigned.zero_points[0]) - int(signed.zero_points[0])
+    return float(unsigned.scales[0]) == float(signed.scales[0]) and apart == 128

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mcubench.export.backend import load, names_of
 from mcubench.export.operators import describe
+from mcubench.export.unrolled import unrolled
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerGraph, IntegerNode, IntegerTensor
 from mcubench.quant.integer.memory import prescribed_places
@@ -51,14 +52,15 @@ def operators_of(graph: IntegerGraph) -> list[str]:
     """TFLite's names of the operators that a graph needs, each once, in order of use."""
     schema = load("ai_edge_litert.schema_py_generated")
     names = names_of(schema.BuiltinOperator)
-    return list(dict.fromkeys(names[describe(node, schema).code] for node in graph.nodes))
+    return list(dict.fromkeys(names[describe(node, schema).code] for node in unrolled(graph).nodes))
 
 
 class _Writer:
     def __init__(self, graph: IntegerGraph) -> None:
         self.schema = load("ai_edge_litert.schema_py_generated")
-        self.types = {1: self.schema.TensorType.INT8, 4: self.schema.TensorType.INT32}  # by bytes of an element
-        self.graph = graph
+        types = self.schema.TensorType
+        self.types = {1: types.INT8, 2: types.INT16, 4: types.INT32}  # by bytes of an element
+        self.graph = unrolled(graph)
         self.tensors: list[Any] = []
         self.buffers: list[Any] = [self.schema.BufferT()]  # the first is the empty one, by convention
         self.indices: dict[object, int] = {}
@@ -143,7 +145,8 @@ class _Writer:
             return self.tensor(operand.name, data.shape, types.INT32, operand.scales.tolist(), zeros, 0, data)
         if isinstance(operand, Constant):
             data, grid = _array(operand.codes), operand.grid
-            return self.tensor(operand.name, data.shape, types.INT8, [grid.scale], [grid.zero_point], 0, data)
+            kind = self.types[grid.bits // 8]
+            return self.tensor(operand.name, data.shape, kind, [grid.scale], [grid.zero_point], 0, data)
         numbers = np.asarray(operand, np.int32)  # shapes, paddings, axes
         return self.tensor(f"{node.output.name}/numbers", numbers.shape, types.INT32, [], [], 0, numbers)
 

@@ -31,15 +31,27 @@ _CLIPPED_TO = {4: torch.linspace(0.5, 1, 26), 2: torch.linspace(0.1, 1, 46)}
 
 @dataclass(frozen=True)
 class Grid:
-    """The values that an int8 tensor can hold: ``scale * (code - zero_point)``, codes -128 to 127.
+    """The values that an integer tensor can hold: ``scale * (code - zero_point)``.
 
     Attributes:
         scale: Distance of two values, a float32.
         zero_point: The code of 0.
+        bits: Of a code, 8 or 16: int8 or int16.
     """
 
     scale: float
     zero_point: int
+    bits: int = 8
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of codes."""
+        return torch.int8 if self.bits == 8 else torch.int16
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The smallest and the largest code."""
+        return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
 
     @classmethod
     def of_range(cls, minimum: float, maximum: float, bits: int = 8) -> Grid:
@@ -65,9 +77,9 @@ class Grid:
         return cls(scale, min(max(zero_point, lowest), lowest + steps))
 
     def codes(self, x: Tensor) -> Tensor:
-        """Nearest codes of values, int8; values out of range get the nearest end."""
+        """Nearest codes of values; values out of range get the nearest end."""
         codes = torch.round(x.double() / self.scale) + self.zero_point
-        return codes.clamp(ACTIVATION_MIN, ACTIVATION_MAX).to(torch.int8)
+        return codes.clamp(*self.ends).to(self.dtype)
 
     def values(self, codes: Tensor) -> Tensor:
         """What codes stand for, float32."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mcubench.export.interpreters import run_tflm
 from mcubench.quant.integer import plan_arena, predict
-from mcubench.quant.integer.kernels.recurrent import SIGMOID_16, sigmoid_16, tanh_16
+from mcubench.quant.integer.sigmoid_16 import SIGMOID_16, sigmoid_16, tanh_16
 from mcubench.readers.tflite import read_tflite
 from tests.readers.tflite_builder import Builder
 

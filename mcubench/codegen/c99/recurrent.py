@@ -41,7 +41,7 @@ $recurrent
 @EMITTERS.register("Lstm")
 def lstm(step: Step, unit: Unit) -> Function:
     """Step by step; every call begins anew."""
-    from mcubench.quant.integer.kernels.recurrent import SIGMOID_16
+    from mcubench.quant.integer.sigmoid_16 import SIGMOID_16
 
     kernel: Lstm = step.kernel  # type: ignore[assignment]
     steps, units = step.output.shape[-2:]

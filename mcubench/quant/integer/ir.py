@@ -15,13 +15,13 @@ __all__ = ["Bias", "Constant", "Filter", "IntegerGraph", "IntegerNode", "Integer
 
 @dataclass(frozen=True, eq=False)
 class IntegerTensor:
-    """A tensor of int8 that one kernel writes and others read, or of int32, if they are places in a table.
+    """A tensor of int8 or int16 that one kernel writes and others read, or of int32, if they are places in a table.
 
     Attributes:
         name: Unique in the graph: the name of the value that it holds.
         shape: With the batch, which is 1 on a device, in front; images and signals are (1, height, width, channels).
         grid: What its codes stand for.
-        width: Bytes of an element: 1 or 4.
+        width: Bytes of an element: 1, 2 or 4.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Bias:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A constant operand; int8 codes on a grid."""
+    """A constant operand; int8 or int16 codes on a grid."""
 
     name: str
     codes: Tensor
@@ -147,7 +147,7 @@ class IntegerGraph:
         found = []
         for x, tensor, moved in zip(inputs, self.inputs, self.input_axes_moved, strict=True):
             stored = x.movedim(-1 - moved, -1) if moved else x
-            codes = stored.int() if tensor.width > 1 else tensor.grid.codes(stored)
+            codes = stored.int() if tensor.width == 4 else tensor.grid.codes(stored)
             found.append(codes.reshape(len(x), *tensor.shape[1:]))
         return tuple(found)
 

@@ -17,7 +17,7 @@ from mcubench.quant.integer.kernels.functions import (
 from mcubench.quant.integer.kernels.layers import Convolve, DepthwiseConvolve, FullyConnected, TransposeConvolve
 from mcubench.quant.integer.kernels.moves import Concatenate, Gather, Pad, Reshape, StridedSlice, Transpose
 from mcubench.quant.integer.kernels.pooling import AveragePool, MaxPool
-from mcubench.quant.integer.kernels.recurrent import Gate, Lstm
+from mcubench.quant.integer.kernels.recurrent import Gate, Gru, Lstm, RecurrentKernel
 from mcubench.quant.integer.kernels.reductions import Mean, Sum
 from mcubench.quant.integer.kernels.resizing import ResizeBilinear
 from mcubench.quant.integer.kernels.softmax import LogSoftmax, Softmax
@@ -33,6 +33,7 @@ __all__ = [
     "FullyConnected",
     "Gate",
     "Gather",
+    "Gru",
     "HardSwish",
     "LeakyRelu",
     "LogSoftmax",
@@ -47,6 +48,7 @@ __all__ = [
     "PRelu",
     "Pad",
     "Places",
+    "RecurrentKernel",
     "Relu",
     "Relu6",
     "Requantize",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mcubench.quant.fixed_point import multiplier_of, rescaled, round_half_away
-from mcubench.quant.grid import ACTIVATION_MAX, ACTIVATION_MIN, Grid
+from mcubench.quant.grid import Grid
 from mcubench.quant.integer.ir import Filter
 
 __all__ = [
@@ -30,13 +30,13 @@ _FLOAT32_EXACT = 2**24  # below it, sums of integers are exact in single precisi
 
 
 def clamped(x: Tensor, grid: Grid, activation: str | None = None) -> Tensor:
-    """Codes within int8 and the range of a fused activation, int8."""
-    return x.clamp(*activation_limits(grid, activation)).to(torch.int8)
+    """Codes within their type and the range of a fused activation."""
+    return x.clamp(*activation_limits(grid, activation)).to(grid.dtype)
 
 
 def activation_limits(grid: Grid, activation: str | None = None) -> Pair:
     """The smallest and the largest code behind an activation (``CalculateActivationRangeQuantized``)."""
-    low, high = ACTIVATION_MIN, ACTIVATION_MAX
+    low, high = grid.ends
     if activation is not None:
         minimum, maximum = _BOUNDS[activation]
         low = max(low, grid.zero_point + _code(minimum, grid.scale))
@@ -53,9 +53,9 @@ def centred(codes: Tensor, grid: Grid) -> Tensor:
     return codes.long() - grid.zero_point
 
 
-def exact_type(terms: int, largest_weight: int = 128) -> torch.dtype:
-    """The float type in which a sum of so many products of a weight and a centred code is exact."""
-    return torch.float32 if terms * largest_weight * 255 < _FLOAT32_EXACT else torch.float64
+def exact_type(terms: int, largest_weight: int = 128, bits: int = 8) -> torch.dtype:
+    """The float type in which a sum of so many products of a weight and a centred code of `bits` is exact."""
+    return torch.float32 if terms * largest_weight * ((1 << bits) - 1) < _FLOAT32_EXACT else torch.float64
 
 
 def factors(filter_: Filter, source: Grid, target: Grid, per_tensor: bool = False) -> tuple[Tensor, Tensor]:

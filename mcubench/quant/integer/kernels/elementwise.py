@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 LEFT_SHIFT = 20  # room for digits behind the point, in add.cc and sub.cc
+_LEFT_SHIFT_16 = 15  # of int16
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +111,13 @@ def sum_factors(first: Grid, second: Grid, target: Grid) -> list[tuple[int, int]
     common = 2.0 * float(np.float32(max(first.scale, second.scale)))
     return [
         *(multiplier_of(each.scale / common) for each in (first, second)),
-        multiplier_of(common / ((1 << LEFT_SHIFT) * target.scale)),
+        multiplier_of(common / ((1 << left_shift(target)) * target.scale)),
     ]
+
+
+def left_shift(target: Grid) -> int:
+    """How far terms are shifted left before they are rescaled."""
+    return LEFT_SHIFT if target.bits == 8 else _LEFT_SHIFT_16
 
 
 def product_factor(first: Grid, second: Grid, target: Grid) -> tuple[int, int]:
@@ -130,7 +136,7 @@ def _combined(node: IntegerNode, inputs: Sequence[Tensor], sign: int, activation
     grids, target = [each.grid for each in node.inputs], node.output.grid
     *each, last = sum_factors(grids[0], grids[1], target)
     left, right = (
-        rescaled(centred(term, grid) << LEFT_SHIFT, *factor)
+        rescaled(centred(term, grid) << left_shift(target), *factor)
         for term, grid, factor in zip(_same_rank(inputs), grids, each, strict=True)
     )
     return clamped(rescaled(left + sign * right, *last) + target.zero_point, target, activation)

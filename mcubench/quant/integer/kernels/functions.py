@@ -20,6 +20,7 @@ from mcubench.quant.grid import ACTIVATION_MAX, ACTIVATION_MIN, Grid
 from mcubench.quant.integer.gemmlowp import logistic, tanh
 from mcubench.quant.integer.ir import IntegerNode, Kernel
 from mcubench.quant.integer.kernels.common import centred, clamped
+from mcubench.quant.integer.sigmoid_16 import sigmoid_16, tanh_16
 
 __all__ = [
     "Absolute",
@@ -44,12 +45,14 @@ class TableKernel(Kernel):
 
     def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
         """Codes of the results."""
+        source, target = node.inputs[0].grid, node.output.grid
+        if source.bits > 8:  # as many results as there are codes in any tensor
+            return self.table(inputs[0].long(), source, target)
         codes = torch.arange(ACTIVATION_MIN, ACTIVATION_MAX + 1)
-        table = self.table(codes, node.inputs[0].grid, node.output.grid)
-        return table[inputs[0].long() - ACTIVATION_MIN]
+        return self.table(codes, source, target)[inputs[0].long() - ACTIVATION_MIN]
 
     def table(self, codes: Tensor, source: Grid, target: Grid) -> Tensor:
-        """The result for each of the codes, int8."""
+        """The result for each of the codes."""
         raise NotImplementedError
 
 
@@ -155,7 +158,9 @@ class Logistic(TableKernel):
     """LOGISTIC, on the grid that TFLite prescribes for it."""
 
     def table(self, codes: Tensor, source: Grid, target: Grid) -> Tensor:
-        """Sigmoid in fixed point with 8 bits of result."""
+        """Sigmoid in fixed point with 8 bits of result; in 16 bits, of arguments with 12 behind the point."""
+        if source.bits > 8:
+            return sigmoid_16(codes).short()
         result = shifted_right(logistic(_argument(codes, source)), 23) + target.zero_point
         return _beyond(codes, source, clamped(result, target))
 
@@ -165,7 +170,9 @@ class Tanh(TableKernel):
     """TANH, on the grid that TFLite prescribes for it."""
 
     def table(self, codes: Tensor, source: Grid, target: Grid) -> Tensor:
-        """Hyperbolic tangent in fixed point with 7 bits behind the point."""
+        """Hyperbolic tangent in fixed point with 7 bits behind the point; in 16 bits, of a power of 2."""
+        if source.bits > 8:
+            return tanh_16(codes, 12 + round(math.log2(source.scale))).short()
         return _beyond(codes, source, clamped(shifted_right(tanh(_argument(codes, source)), 24), target))
 
 

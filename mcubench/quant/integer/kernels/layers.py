@@ -26,7 +26,7 @@ class FullyConnected(Kernel):
     def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
         """Codes (N, ..., outputs)."""
         (x,), width = inputs, self.filter.codes.shape[1]
-        kind = exact_type(width)
+        kind = exact_type(width, bits=node.inputs[0].grid.bits)
         rows = centred(x, node.inputs[0].grid).to(kind).reshape(-1, width)
         sums = _biased((rows @ self.filter.codes.to(kind).T).long(), self.bias)
         grids = node.inputs[0].grid, node.output.grid

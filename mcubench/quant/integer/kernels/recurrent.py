@@ -1,4 +1,8 @@
-"""The LSTM: int8 weights, inputs and hidden state, gates and cell in 16 bits."""
+"""Recurrent layers: int8 weights, inputs and hidden state; gates, cells and what the GRU goes on from in 16 bits.
+
+The blocks of both are those of TFLite Micro's integer LSTM: dense layers whose sums are brought to 12 bits behind the
+point, sigmoid and tanh in 16 bits, products and sums that are rounded twice and saturate.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +17,15 @@ from mcubench.quant.fixed_point import multiplier_of, rescaled
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer.ir import Bias, Filter, IntegerNode, Kernel
 from mcubench.quant.integer.kernels.common import centred, clamped, exact_type, factors
+from mcubench.quant.integer.sigmoid_16 import sigmoid_16, tanh_16
 
-__all__ = ["GATE", "SIGMOID_16", "Gate", "Lstm", "sigmoid_16", "tanh_16"]
+__all__ = ["DIFFERENCE", "GATE", "SHARE", "Gate", "Gru", "Lstm", "RecurrentKernel", "State"]
 
-GATE = Grid(2.0**-12, 0)  # of what a gate adds up: 3 bits before the point
-_SHARE = 2.0**-15  # of what a gate gives
+GATE = Grid(2.0**-12, 0, bits=16)  # of what a gate adds up: 3 bits before the point
+SHARE = Grid(2.0**-15, 0, bits=16)  # of what a gate gives, and of what a GRU goes on from
+DIFFERENCE = Grid(2.0**-14, 0, bits=16)  # of two such
 
-# Sigmoid at steps of 1/24, in 16 bits. The table of TFLite is larger by 1 than the rounded function at these places,
-# as its int16 LOGISTIC shows.
-_ONE_MORE = (
-    *(4, 8, 12, 14, 15, 16, 17, 19, 20, 21, 22, 25, 27, 28, 29, 30, 31, 33, 34, 35, 37, 39, 40, 41, 43, 44, 45, 46),
-    *(49, 50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255),
-)
-SIGMOID_16 = torch.tensor([round(65536 / (1 + math.exp(-i / 24))) + (i in _ONE_MORE) for i in range(256)])
+State = tuple[Tensor, Tensor]  # the hidden state's codes, and the 16 bits that are kept beside them; (N, units) each
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,47 +35,90 @@ class Gate:
     Attributes:
         input: Weights of the input, (units, inputs), with one scale.
         recurrent: Weights of the hidden state, (units, units), with one scale.
-        bias: Of both.
+        bias: Of what the input gives.
+        recurrent_bias: Of what the hidden state gives.
     """
 
     input: Filter
     recurrent: Filter
     bias: Bias | None
+    recurrent_bias: Bias | None = None
 
-    def sums(self, x: Tensor, source: Grid, h: Tensor, state: Grid) -> Tensor:
-        """What it adds up, of codes (N, inputs) and (N, units): int16 in int64, 12 bits behind the point."""
-        given = _brought(x, self.input, source, None if self.bias is None else self.bias.codes)
-        return _saturated(given + _brought(h, self.recurrent, state, None))
+    def given(self, x: Tensor, source: Grid) -> Tensor:
+        """What the input gives, of codes (..., inputs): int16 in int64, 12 bits behind the point."""
+        return _brought(x, self.input, source, self.bias)
+
+    def recalled(self, h: Tensor, state: Grid) -> Tensor:
+        """What the hidden state gives, of codes (N, units)."""
+        return _brought(h, self.recurrent, state, self.recurrent_bias)
 
 
 @dataclass(frozen=True, eq=False)
-class Lstm(Kernel):
-    """UNIDIRECTIONAL_SEQUENCE_LSTM: codes (N, steps, inputs) to the hidden state after each step.
-
-    Each sample begins with a cell of 0 and a hidden state that stands for 0. TFLite Micro goes on from the last state
-    until it is reset.
+class RecurrentKernel(Kernel):
+    """A layer over time: codes (N, steps, inputs) to the hidden state after each step, (N, steps, units).
 
     Attributes:
-        gates: Of the input, of what is forgotten, of the cell and of the output.
+        gates: In PyTorch's order.
         state: Grid of the hidden state, which is the output's.
-        cell_scale: Of the cell, a power of 2.
-        cell_clip: What the cell is clipped to, as a value; 0 for not at all.
     """
 
     gates: tuple[Gate, ...]
     state: Grid
+
+    @property
+    def units(self) -> int:
+        """Size of the hidden state."""
+        return len(self.gates[0].recurrent.codes)
+
+    def filters(self) -> Iterator[Filter]:
+        """The weights of all gates."""
+        for gate in self.gates:
+            yield from (gate.input, gate.recurrent)
+
+    def begin(self, count: int) -> State:
+        """The state before the first step: all stands for 0."""
+        h = torch.full((count, self.units), self.state.zero_point, dtype=torch.int8)
+        return h, torch.zeros(count, self.units, dtype=torch.int64)
+
+    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
+        """Each sample begins anew, as TFLite Micro does after a reset alone."""
+        return self.run_from(self.begin(len(inputs[0])), inputs[0], node.inputs[0].grid)[0]
+
+    def run_from(self, state: State, x: Tensor, source: Grid) -> tuple[Tensor, State]:
+        """Goes on from a state; also the state behind the last step."""
+        given = [gate.given(x, source) for gate in self.gates]
+        found = []
+        for step in range(x.shape[1]):
+            state = self.advance([each[:, step] for each in given], state)
+            found.append(state[0])
+        return torch.stack(found, 1), state
+
+    def advance(self, given: Sequence[Tensor], state: State) -> State:
+        """One step, from what its input gives each gate, (N, units)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Lstm(RecurrentKernel):
+    """UNIDIRECTIONAL_SEQUENCE_LSTM; gates of the input, of what is forgotten, of the cell and of the output.
+
+    Attributes:
+        cell_scale: Of the cell, a power of 2.
+        cell_clip: What the cell is clipped to, as a value; 0 for not at all.
+    """
+
     cell_scale: float
     cell_clip: float
 
     @property
     def candidate_factor(self) -> tuple[int, int]:
         """What the product of a gate and the candidate is multiplied with for the cell."""
-        return multiplier_of(_SHARE**2 / self.cell_scale)
+        return multiplier_of(SHARE.scale**2 / self.cell_scale)
 
     @property
     def output_factor(self) -> tuple[int, int]:
         """What the product of a gate and the shown cell is multiplied with for the hidden state."""
-        return multiplier_of(_SHARE**2 / self.state.scale)
+        return multiplier_of(SHARE.scale**2 / self.state.scale)
 
     @property
     def shift(self) -> int:
@@ -87,29 +130,13 @@ class Lstm(Kernel):
         """What the cell is clipped to, as a code; 0 for not at all."""
         return int(min(self.cell_clip / self.cell_scale, 32767.0)) if self.cell_clip > 0 else 0
 
-    def filters(self) -> Iterator[Filter]:
-        """The weights of all gates."""
-        for gate in self.gates:
-            yield from (gate.input, gate.recurrent)
-
-    def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
-        """Codes (N, steps, units)."""
-        (x,), source = inputs, node.inputs[0].grid
-        units = len(self.gates[0].recurrent.codes)
-        h = torch.full((len(x), units), self.state.zero_point)
-        cell = torch.zeros(len(x), units, dtype=torch.int64)
-        found = []
-        for step in range(x.shape[1]):
-            h, cell = self.step(x[:, step], source, h, cell)
-            found.append(h)
-        return torch.stack(found, 1).to(torch.int8)
-
-    def step(self, x: Tensor, source: Grid, h: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """The hidden state, as codes, and the cell after one input (N, inputs)."""
-        sums = [gate.sums(x, source, h, self.state) for gate in self.gates]
+    def advance(self, given: Sequence[Tensor], state: State) -> State:
+        """The hidden state and the cell after one step."""
+        h, cell = state
+        sums = [_saturated(each + gate.recalled(h, self.state)) for each, gate in zip(given, self.gates, strict=True)]
         let_in, kept, let_out = (sigmoid_16(sums[gate]) for gate in (0, 1, 3))
         candidate = tanh_16(sums[2], 0)
-        old = _saturated(rescaled(kept * cell, *multiplier_of(_SHARE)))
+        old = _saturated(rescaled(kept * cell, *multiplier_of(SHARE.scale)))
         new = _saturated(rescaled(let_in * candidate, *self.candidate_factor))
         cell = _saturated(old + new)
         if self.limit:
@@ -118,33 +145,43 @@ class Lstm(Kernel):
         return clamped(product + self.state.zero_point, self.state), cell
 
 
-def _brought(codes: Tensor, filter_: Filter, source: Grid, bias: Tensor | None) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class Gru(RecurrentKernel):
+    """A GRU whose reset gate acts behind the recurrent product; gates of what is reset, of what is kept, and the new.
+
+    TFLite has no such operator. It is defined by operators in 16 bits that it has, each exactly (`unrolled` writes
+    them): h' = n + z (h - n), where h is kept in 16 bits and multiplied with weights as its int8 code.
+    """
+
+    @property
+    def shown_factor(self) -> tuple[int, int]:
+        """What the state is multiplied with for its int8 code."""
+        return multiplier_of(SHARE.scale / self.state.scale)
+
+    def advance(self, given: Sequence[Tensor], state: State) -> State:
+        """The hidden state's codes, and itself, after one step."""
+        h, exact = state
+        recalled = [gate.recalled(h, self.state) for gate in self.gates]
+        reset, kept = (sigmoid_16(_saturated(given[gate] + recalled[gate])) for gate in (0, 1))
+        new = tanh_16(_saturated(given[2] + _saturated(rescaled(reset * recalled[2], *_SHARE_OF))), 0)
+        difference = _saturated(rescaled((exact - new) << 14, *_HALVED))  # twice 2^13: halves are rounded away from 0
+        exact = _saturated(new + _saturated(rescaled(kept * difference, *multiplier_of(DIFFERENCE.scale))))
+        shown = rescaled(exact, *self.shown_factor)
+        return clamped(shown + self.state.zero_point, self.state), exact
+
+
+_SHARE_OF = multiplier_of(SHARE.scale)
+_HALVED = multiplier_of(2.0**-15)
+
+
+def _brought(codes: Tensor, filter_: Filter, source: Grid, bias: Bias | None) -> Tensor:
     """Sums of products, in 16 bits."""
     kind = exact_type(filter_.codes.shape[1])
     sums = (centred(codes, source).to(kind) @ filter_.codes.to(kind).T).long()
     if bias is not None:
-        sums = sums + bias.long()
+        sums = sums + bias.codes.long()
     return _saturated(rescaled(sums, *factors(filter_, source, GATE, per_tensor=True)))
 
 
 def _saturated(x: Tensor) -> Tensor:
     return x.clamp(-(2**15), 2**15 - 1)
-
-
-def sigmoid_16(x: Tensor) -> Tensor:
-    """Sigmoid of 12 bits behind the point, with 15, by a line between two entries of the table (``Logistic``)."""
-    scaled = 3 * x
-    place, between = scaled.abs() >> 9, scaled.abs() & 511
-    low, high = SIGMOID_16[place.clamp_max(254)], SIGMOID_16[(place + 1).clamp_max(255)]
-    result = torch.where(place >= 255, 0x7FFF << 10, (low << 9) + between * (high - low))
-    return torch.where(scaled >= 0, result + (1 << 9), (1 << 25) - result + (1 << 9) - 1) >> 10
-
-
-def tanh_16(x: Tensor, shift: int) -> Tensor:
-    """Hyperbolic tangent of x * 2^shift, that with 12 bits behind the point; the result has 15 (``Tanh``)."""
-    scaled = (3 * x) << shift if shift >= 0 else (3 * x + (1 << (-shift - 1))) >> -shift
-    place, between = scaled.abs() >> 8, scaled.abs() & 255
-    low, high = SIGMOID_16[place.clamp_max(254)], SIGMOID_16[(place + 1).clamp_max(255)]
-    result = torch.where(place >= 255, 0xFFFF << 8, (low << 8) + between * (high - low))
-    half, nudge = 1 << 23, 1 << 7
-    return torch.where(scaled >= 0, result - half + nudge, -result + half + nudge - 1) >> 8

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from mcubench.quant.integer import kernels
-from mcubench.quant.integer.ir import Constant, IntegerNode, Kernel
+from mcubench.quant.grid import Grid
+from mcubench.quant.integer.ir import Constant, IntegerNode, IntegerTensor, Kernel
 from mcubench.quant.integer.kernels.common import Pairs
 
-__all__ = ["Operator", "describe"]
+__all__ = ["Absent", "Operator", "Variable", "describe"]
 
-_ACTIVATIONS = {None: "NONE", "relu": "RELU", "relu6": "RELU6", "relu_n1_to_1": "RELU_N1_TO_1"}
+_ACTIVATIONS = {None: "NONE", "relu": "RELU", "relu6": "RELU6", "relu_n1_to_1": "RELU_N1_TO_1", "tanh": "TANH"}
 
 # The first versions of the operators that have int8 (and of layers, int4), from op_version.cc.
 _VERSIONS = {
@@ -23,6 +24,7 @@ _VERSIONS = {
     "DEPTHWISE_CONV_2D": 3,
     "TRANSPOSE_CONV": 3,
     "HARD_SWISH": 1,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": 1,
     "RESHAPE": 1,
 }
 _INT8_VERSION = 2
@@ -49,6 +51,17 @@ _ARITHMETIC = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Variable:
+    """A tensor that keeps what an operator left in it until the interpreter is reset, where it stands for 0."""
+
+    tensor: IntegerTensor
+
+
+class Absent:
+    """An optional tensor that is not there, among others that are."""
+
+
 @dataclass(frozen=True)
 class Operator:
     """An operator of TFLite.
@@ -58,7 +71,8 @@ class Operator:
         version: The first that has int8.
         options_type: Of ``BuiltinOptions``.
         options: The table of that type.
-        inputs: Tensors, weights, biases and constants; tuples of int32.
+        inputs: Tensors, weights, biases and constants; tuples of int32; `Variable` and `Absent`.
+        intermediates: Tensors that only say what grid something inside has; ``None`` for no grid.
     """
 
     code: int
@@ -66,6 +80,7 @@ class Operator:
     options_type: int
     options: Any
     inputs: tuple[object, ...]
+    intermediates: tuple[IntegerTensor | None, ...] = ()
 
 
 def describe(node: IntegerNode, schema: Any) -> Operator:
@@ -93,7 +108,18 @@ def describe(node: IntegerNode, schema: Any) -> Operator:
         options_type=getattr(schema.BuiltinOptions, options_name or "NONE"),
         options=options,
         inputs=tuple(each for each in inputs if each is not None),  # a bias that there is not comes last
+        intermediates=_intermediates(node),
     )
+
+
+def _intermediates(node: IntegerNode) -> tuple[IntegerTensor | None, ...]:
+    """Of an LSTM the hidden state before its projection, last of five; TFLite Micro does not read it, LiteRT does.
+
+    With another grid than the output's the two would not compute alike.
+    """
+    if not isinstance(node.kernel, kernels.Lstm):
+        return ()
+    return (*(None,) * 4, IntegerTensor(f"{node.output.name}.effective_hidden", (0,), node.kernel.state))
 
 
 _Described = tuple[str, str, dict[str, Any], tuple[object, ...]]
@@ -215,6 +241,27 @@ def _(kernel: kernels.Mean, node: IntegerNode) -> _Described:
 
 def _keeping(node: IntegerNode) -> dict[str, Any]:
     return {"keepDims": len(node.output.shape) == len(node.inputs[0].shape)}
+
+
+@_describe.register
+def _(kernel: kernels.Lstm, node: IntegerNode) -> _Described:
+    fields = {"fusedActivationFunction": "tanh", "cellClip": kernel.cell_clip}
+    name, shape = node.output.name, (1, kernel.units)
+    hidden = IntegerTensor(f"{name}.hidden", shape, kernel.state)
+    cell = IntegerTensor(f"{name}.cell", shape, Grid(kernel.cell_scale, 0, bits=16), width=2)
+    absent = Absent()
+    inputs = (
+        *node.inputs,
+        *(gate.input for gate in kernel.gates),
+        *(gate.recurrent for gate in kernel.gates),
+        *(absent,) * 3,  # peepholes
+        *(gate.bias or absent for gate in kernel.gates),
+        *(absent,) * 2,  # a projection
+        Variable(hidden),
+        Variable(cell),
+        *(absent,) * 4,  # a norm of layers
+    )
+    return "UNIDIRECTIONAL_SEQUENCE_LSTM", "UnidirectionalSequenceLSTMOptions", fields, inputs
 
 
 @_describe.register

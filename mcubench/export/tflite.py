@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mcubench.export.backend import load, names_of
-from mcubench.export.operators import describe
+from mcubench.export.operators import Absent, Variable, describe
 from mcubench.export.unrolled import unrolled
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerGraph, IntegerNode, IntegerTensor
@@ -112,15 +112,27 @@ class _Writer:
         made.opcodeIndex = self.codes.setdefault((found.code, found.version), len(self.codes))
         made.builtinOptionsType, made.builtinOptions = found.options_type, found.options
         made.inputs = [self.operand(each, node) for each in found.inputs]
+        made.intermediates = [self.intermediate(each) for each in found.intermediates]
         made.outputs = [self.activation(node.output)]
         return made
 
     def operand(self, operand: object, node: IntegerNode) -> int:
+        if isinstance(operand, Absent):
+            return -1
+        if isinstance(operand, Variable):
+            index = self.activation(operand.tensor)
+            self.tensors[index].isVariable = True
+            return index
         if isinstance(operand, IntegerTensor):
             return self.activation(operand)
         if operand not in self.indices:
             self.indices[operand] = self.constant(operand, node)
         return self.indices[operand]
+
+    def intermediate(self, tensor: IntegerTensor | None) -> int:
+        if tensor is None:
+            return self.tensor("", (0,), self.schema.TensorType.FLOAT32, [], [], 0)
+        return self.activation(tensor)
 
     def activation(self, tensor: IntegerTensor) -> int:
         if tensor not in self.indices:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from mcubench.quant.integer import kernels
 from mcubench.quant.grid import Grid
+from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import Constant, IntegerNode, IntegerTensor, Kernel
 from mcubench.quant.integer.kernels.common import Pairs
 

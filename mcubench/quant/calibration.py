@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from mcubench.errors import UserError
-from mcubench.graph import Graph, Value, interpret
+from mcubench.graph import Graph, Value, interpret, ops
 from mcubench.quant.fake import moved_inputs
+from mcubench.quant.recurrent import lstm_layer, weights_of_cell
+from mcubench.quant.sharing import cell_of
 
 __all__ = ["Observer", "Range", "calibrate"]
 
@@ -48,7 +50,9 @@ def calibrate(
     def batches() -> Iterable[dict[str, Tensor]]:
         for start in progress(range(0, len(inputs[0]), _BATCH)):
             batch = (x[start : start + _BATCH] for x in inputs)
-            yield interpret(graph, *moved_inputs(graph, *batch), every=True)
+            found = interpret(graph, *moved_inputs(graph, *batch), every=True)
+            found.update(_cells(graph, found))
+            yield found
 
     for found in batches():
         for name, tensor in found.items():
@@ -68,6 +72,18 @@ def calibrate(
             if counts is not None:
                 histograms[value] = histograms.get(value, 0) + counts.double()
     return {value: _clipped(*bounds, histograms.get(value)) for value, bounds in ranges.items()}
+
+
+def _cells(graph: Graph, found: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The cells of each LSTM after all steps, by the name of its last one."""
+    for node in graph.nodes:
+        if isinstance(node.op, ops.LSTM) and (value := cell_of(node)) is not None:
+            x = found[node.inputs[0].name]
+            layers = [
+                lstm_layer(x, weights_of_cell(cell), backward=bool(index)).cell
+                for index, cell in enumerate(node.op.cells)
+            ]
+            yield value.name, torch.cat([each for each in layers if each is not None], -1)
 
 
 def _clipped(low: float, high: float, counts: Tensor | None) -> Range:

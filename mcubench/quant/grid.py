@@ -24,6 +24,8 @@ ACTIVATION_MIN, ACTIVATION_MAX = -128, 127  # int8
 
 WEIGHT_BITS = (2, 4, 8)
 
+_FINEST_CELL, _COARSEST_CELL = -15, -9  # powers of 2
+
 # Where the best clipping of a channel is looked for, as shares of its largest weight: of a normal distribution of some
 # hundred weights it lies near 0.4 for three levels and near 0.8 for fifteen.
 _CLIPPED_TO = {4: torch.linspace(0.5, 1, 26), 2: torch.linspace(0.1, 1, 46)}
@@ -75,6 +77,16 @@ class Grid:
         lowest = -(2 ** (bits - 1))
         zero_point = lowest + round(-low / scale)
         return cls(scale, min(max(zero_point, lowest), lowest + steps))
+
+    @classmethod
+    def of_cells(cls, minimum: float, maximum: float) -> Grid:
+        """The grid of an LSTM's cell that covers a range: 16 bits about 0, its scale a power of 2.
+
+        TFLite Micro takes scales of 2^-9 at most; no cell needs more than the 64 that they reach to.
+        """
+        largest = max(abs(minimum), abs(maximum), float(np.finfo(np.float32).tiny))
+        exponent = math.ceil(math.log2(largest / (2**15 - 1)))
+        return cls(2.0 ** min(max(exponent, _FINEST_CELL), _COARSEST_CELL), 0, bits=16)
 
     def codes(self, x: Tensor) -> Tensor:
         """Nearest codes of values; values out of range get the nearest end."""

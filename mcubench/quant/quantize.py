@@ -77,5 +77,5 @@ def _grids(groups: GridGroups, ranges: Mapping[Value, Range]) -> dict[int, Grid]
         if group not in grids:
             if group not in bounds:
                 raise UserError(f"no range is known for {value.name} {list(value.shape)}")
-            grids[group] = Grid.of_range(*bounds[group])
+            grids[group] = groups.grid(group, *bounds[group])
     return grids

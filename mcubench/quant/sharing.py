@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mcubench.graph import Graph, Node, Value, ops
 from mcubench.quant.grid import Grid
 
-__all__ = ["MOVES", "GridGroups", "group_values"]
+__all__ = ["MOVES", "GridGroups", "cell_of", "group_values"]
 
 # Kernels whose output codes are input codes.
 MOVES = (
@@ -32,11 +32,17 @@ class GridGroups:
         of: The number of each value's group.
         fixed: The grids that are not for data to choose, by group.
         clipped: Values whose range does not count, as all that is read of them is clamped: saturation does that.
+        cells: Groups of the cells of LSTMs, in 16 bits, whose ranges are those of all steps.
     """
 
     of: dict[Value, int]
     fixed: dict[int, Grid]
     clipped: frozenset[Value]
+    cells: frozenset[int] = frozenset()
+
+    def grid(self, group: int, low: float, high: float) -> Grid:
+        """The grid of a group for a range of its values."""
+        return Grid.of_cells(low, high) if group in self.cells else Grid.of_range(low, high)
 
     @property
     def count(self) -> int:
@@ -65,6 +71,8 @@ def group_values(graph: Graph) -> GridGroups:
     for node in graph.nodes:
         for value in node.outputs:
             root(value)
+        if isinstance(node.op, ops.Recurrent):
+            parent[root(node.outputs[1])] = root(node.output)  # it is the sequence's last element
         for value in _kept(node):
             ours, theirs = root(node.output), root(value)
             if isinstance(node.op, ops.Concat) and theirs in fixed:
@@ -73,7 +81,13 @@ def group_values(graph: Graph) -> GridGroups:
                 parent[ours] = theirs
     numbers: dict[Value, int] = {}
     of = {value: numbers.setdefault(root(value), len(numbers)) for value in list(parent)}
-    return GridGroups(of, {of[value]: grid for value, grid in fixed.items()}, _clipped(graph))
+    cells = frozenset(of[cell] for node in graph.nodes if (cell := cell_of(node)) is not None)
+    return GridGroups(of, {of[value]: grid for value, grid in fixed.items()}, _clipped(graph), cells)
+
+
+def cell_of(node: Node) -> Value | None:
+    """What stands for the cell of an LSTM in all steps: its last state."""
+    return node.outputs[2] if isinstance(node.op, ops.LSTM) else None
 
 
 def _kept(node: Node) -> Iterator[Value]:

@@ -24,6 +24,7 @@ __all__ = ["TABLE", "Builder", "NotInIntegersError", "Row", "builds", "resized"]
 _LARGEST_RANK = 3  # of one sample: kernels take (batch, height, width, channels)
 # What takes any number of axes.
 _MOVED = (ops.Reshape, ops.Permute, ops.Activation, ops.Function, ops.Slice, ops.Softmax, ops.Elementwise, ops.Reduce)
+_SEQUENCE_RANK = 2  # steps, channels
 _PARTS = 10  # that CONCATENATION of TFLite Micro takes
 _LARGEST_BIAS = 2.0**29  # leaves the sum of products room in 32 bits
 
@@ -52,6 +53,7 @@ class Builder:
         self._groups = groups
         self._grids = grids
         self._readers = graph.consumers()
+        self._sequences = _sequences(graph, self._readers)
         # FULLY_CONNECTED takes narrow weights only with one scale for all outputs; CONV_2D does better, of images.
         self.without_vectors = any(isinstance(node.op, ops.Dense) and widths.of(node.path) < 8 for node in graph.nodes)
         self._nodes: list[IntegerNode] = []
@@ -97,7 +99,12 @@ class Builder:
     # --- tensors ---
 
     def shape(self, value: Value) -> tuple[int, ...]:
-        """Shape of the tensor that holds a value: a signal (samples, channels) is an image of height 1."""
+        """Shape of the tensor that holds a value: a signal (samples, channels) is an image of height 1.
+
+        But for what only steps through it.
+        """
+        if value in self._sequences:
+            return (1, *value.shape)
         lead = {0: 2, 1: 1 + 2 * self.without_vectors, 2: 2}.get(len(value.shape), 1)
         return (1,) * lead + value.shape
 
@@ -158,6 +165,10 @@ class Builder:
         if coarsest > largest * self.grid(self.node.output).scale:
             raise NotInIntegersError(f"its results have a range more than {largest} times smaller than what it reads")
 
+    def is_read(self, value: Value) -> bool:
+        """Whether a value is an output or somebody reads it."""
+        return value in self.graph.outputs or bool(self._readers[value])
+
     # --- nodes ---
 
     def emit(self, kernel: Kernel, inputs: Sequence[Operand], output: IntegerTensor | None = None) -> IntegerTensor:
@@ -167,6 +178,11 @@ class Builder:
         if output is None:
             self._tensors[self.node.output] = made
         return made
+
+    def hold(self, value: Value, kernel: Kernel, source: IntegerTensor) -> None:
+        """Adds a call that makes one of the node's values, if it is read."""
+        if self.is_read(value):
+            self._tensors[value] = self.emit(kernel, [source], self.new(value))
 
     def regridded(self, tensor: IntegerTensor, grid: Grid) -> IntegerTensor:
         """The tensor on a grid, for a kernel whose inputs all have one."""
@@ -279,25 +295,47 @@ class Builder:
             bias: Biases: where one is much larger than a channel's weights, their scale is made coarser, so that it
                 can be held in 32 bits.
         """
-        bits = self.bits
-        if bits not in WEIGHT_BITS:
-            allowed = ", ".join(map(str, WEIGHT_BITS))
-            raise NotInIntegersError(f"its weights are to have {bits} bits; integer weights have {allowed}")
-        scales = weight_scales(tensor, bits, axis)
+        scales = weight_scales(tensor, self.checked_bits, axis)
         if bias is not None:
-            scales = torch.maximum(scales, (bias.tensor.abs() / (self.x.grid.scale * _LARGEST_BIAS)).float())
-        key = (weight.stored, bits, axis, tensor.shape, tuple(scales.tolist()))
+            scales = torch.maximum(scales, _coarse_enough(bias, self.x.grid))
+        return self._filter(weight, tensor, axis, scales)
+
+    def matrix(self, weight: Weight, tensor: Tensor, source: Grid, bias: Weight | None = None) -> Filter:
+        """Codes of a matrix (outputs, inputs) with one scale; the other arguments are those of `filter`.
+
+        Args:
+            weight: Whose they are.
+            tensor: The matrix.
+            source: Of what it is multiplied with.
+            bias: Biases.
+        """
+        scales = weight_scales(tensor[None], self.checked_bits, 0)
+        if bias is not None:
+            scales = torch.maximum(scales, _coarse_enough(bias, source).amax(0, keepdim=True))
+        return self._filter(weight, tensor, 0, scales)
+
+    def _filter(self, weight: Weight, tensor: Tensor, axis: int, scales: Tensor) -> Filter:
+        key = (weight.stored, weight.name, self.bits, axis, tensor.shape, tuple(scales.tolist()))
         if key not in self._filters:
-            codes = weight_codes(tensor, scales, bits, axis).contiguous()
-            self._filters[key] = Filter(weight.name, codes, scales, axis, bits)
+            codes = weight_codes(tensor, scales, self.bits, axis).contiguous()
+            self._filters[key] = Filter(weight.name, codes, scales, axis, self.bits)
         return self._filters[key]
 
-    def bias(self, weight: Weight | None, filter_: Filter) -> Bias | None:
-        """Codes of biases at the scale of the sums."""
+    @property
+    def checked_bits(self) -> int:
+        """Bits of the node's weights, which must be some that integer weights have."""
+        if self.bits not in WEIGHT_BITS:
+            allowed = ", ".join(map(str, WEIGHT_BITS))
+            raise NotInIntegersError(f"its weights are to have {self.bits} bits; integer weights have {allowed}")
+        return self.bits
+
+    def bias(self, weight: Weight | None, filter_: Filter, source: Grid | None = None) -> Bias | None:
+        """Codes of biases at the scale of the sums; of products with the first input, by default."""
         if weight is None:
             return None
-        scales = filter_.scales * torch.tensor(self.x.grid.scale, dtype=torch.float32)
-        codes = torch.round(weight.tensor.double() / (filter_.scales.double() * self.x.grid.scale))
+        scale = (source or self.x.grid).scale
+        scales = filter_.scales * torch.tensor(scale, dtype=torch.float32)
+        codes = torch.round(weight.tensor.double() / (filter_.scales.double() * scale))
         return Bias(weight.name, codes.to(torch.int32), scales)
 
     def constant(self, weight: Weight | float, rank: int, grid: Grid | None = None) -> Constant:
@@ -309,10 +347,27 @@ class Builder:
         return Constant(name, own.codes(shaped).contiguous(), own)
 
 
+def _coarse_enough(bias: Weight, source: Grid) -> Tensor:
+    """Scales of weights with which biases have room in 32 bits."""
+    return (bias.tensor.abs() / (source.scale * _LARGEST_BIAS)).float()
+
+
 def _check_rank(value: Value) -> None:
     """Sees that a kernel takes a value."""
     if len(value.shape) > _LARGEST_RANK:
         raise _TooManyAxesError(f"{value.name} has {len(value.shape)} axes; kernels take height, width, channels")
+
+
+def _sequences(graph: Graph, readers: Mapping[Value, Sequence[Node]]) -> set[Value]:
+    """Values that recurrent layers alone make or read, or what picks a step of them."""
+    layers = {node.output for node in graph.nodes if isinstance(node.op, ops.Recurrent)}
+    return {
+        value
+        for value in (*graph.inputs, *layers)
+        if len(value.shape) == _SEQUENCE_RANK
+        and all(isinstance(each.op, (ops.Recurrent, ops.Select)) for each in readers[value])
+        and (value in layers or any(isinstance(each.op, ops.Recurrent) for each in readers[value]))
+    }
 
 
 def resized(tensor: IntegerTensor, **sizes: int) -> tuple[int, ...]:
@@ -362,6 +417,9 @@ def build(op: Op, _at: Builder) -> None:
     """
     if isinstance(op, Unknown):
         raise NotInIntegersError(f"it is not understood ({op.reason})")
-    if isinstance(op, (ops.Recurrent, ops.RecurrentCell)):
-        raise NotInIntegersError("recurrent layers are not quantised yet")
+    if isinstance(op, ops.RecurrentCell):
+        raise NotInIntegersError(
+            "cells are computed as one layer, where they step through a sequence from a state of 0 and hand on nothing "
+            "but their hidden state: this one does not"
+        )
     raise NotInIntegersError("none of the int8 kernels that are used here computes it")

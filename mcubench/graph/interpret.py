@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -60,6 +60,7 @@ def interpret(
     *inputs: Tensor,
     every: bool = False,
     settle: Callable[[Value, Tensor], Tensor] = lambda _value, tensor: tensor,
+    layers: Mapping[str, Callable[[Tensor], tuple[Tensor, ...]]] | None = None,
 ) -> Any:
     """Runs a graph on a batch.
 
@@ -68,6 +69,7 @@ def interpret(
         *inputs: For each input of the graph a tensor (N, *shape); the batch is always in front.
         every: Return all values, not only the outputs.
         settle: What becomes of a value before others read it: rounding, say. Inputs are values too.
+        layers: What computes some nodes instead, of their first input, by name of the node's first output.
 
     Returns:
         A tuple of outputs; with `every`, a dict of all values by name.
@@ -81,7 +83,8 @@ def interpret(
         found = {value: settle(value, x) for value, x in zip(graph.inputs, inputs, strict=True)}
         for node in graph.nodes:
             at = _Context([found[value] for value in node.inputs], node.output, graph.layout == "channels_last")
-            results = _run(node.op, at)
+            other = (layers or {}).get(node.output.name)
+            results = _run(node.op, at) if other is None else other(at.x)
             results = results if isinstance(results, tuple) else (results,)
             found.update((value, settle(value, y)) for value, y in zip(node.outputs, results, strict=True))
     if every:

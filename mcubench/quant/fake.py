@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,10 @@ from torch import Tensor
 
 from mcubench.graph import Graph, Node, Value, interpret, ops
 from mcubench.quant.grid import Grid, by_channel, weight_codes
-from mcubench.quant.integer.ir import IntegerGraph
+from mcubench.quant.integer.building.recurrent import directions
+from mcubench.quant.integer.ir import IntegerGraph, Kernel
+from mcubench.quant.integer.kernels import RecurrentKernel
+from mcubench.quant.recurrent import layer_of, results_of
 
 __all__ = ["codes_of_weights", "grids_of_values", "interpret_fake", "moved_inputs"]
 
@@ -30,14 +34,28 @@ def interpret_fake(graph: Graph, integer: IntegerGraph, *inputs: Tensor) -> tupl
         The outputs, float32, channels last where the graph has them so.
     """
     codes, grids = codes_of_weights(graph, integer), grids_of_values(integer)
+    kernel_of = {node.output.name: node.kernel for node in integer.nodes}
+    layers = {
+        node.output.name: _recurrent(node, kernel_of) for node in graph.nodes if isinstance(node.op, ops.Recurrent)
+    }
     rounded = replace(graph, nodes=tuple(_rounded(node, codes) for node in graph.nodes))
 
     def settle(value: Value, x: Tensor) -> Tensor:
         grid = grids.get(value.name)
         return x if grid is None or not x.is_floating_point() else grid.values(grid.codes(x))
 
-    outputs: tuple[Tensor, ...] = interpret(rounded, *moved_inputs(graph, *inputs), settle=settle)
+    outputs: tuple[Tensor, ...] = interpret(rounded, *moved_inputs(graph, *inputs), settle=settle, layers=layers)
     return outputs
+
+
+def _recurrent(node: Node, kernel_of: Mapping[str, Kernel]) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """A recurrent layer, rounded within as its kernels are, of which there is one for each direction."""
+    layers = [
+        layer_of(kernel, backward=bool(index))
+        for index, name in enumerate(directions(node))
+        if isinstance(kernel := kernel_of[name], RecurrentKernel)
+    ]
+    return lambda x: results_of([each(x) for each in layers])
 
 
 def moved_inputs(graph: Graph, *inputs: Tensor) -> list[Tensor]:

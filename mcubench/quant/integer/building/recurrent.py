@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from mcubench.graph import Weight, ops
+from mcubench.graph import Node, Weight, ops
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.building.site import Builder, NotInIntegersError, builds
 from mcubench.quant.integer.ir import IntegerTensor
 
-__all__: list[str] = []
+__all__ = ["directions"]
 
 _NEW = 2  # the GRU's gate whose recurrent product is reset, with its bias
 
@@ -40,6 +40,13 @@ def _(op: ops.GRU, at: Builder) -> None:
     _directions(op, at, kernels.Gru)
 
 
+def directions(node: Node) -> tuple[str, ...]:
+    """Names of what the kernels of a recurrent layer write: one, or one a direction."""
+    assert isinstance(node.op, ops.Recurrent)
+    name = node.output.name
+    return (f"{name}.steps",) if len(node.op.cells) == 1 else (f"{name}.forward", f"{name}.backward")
+
+
 def _directions(
     op: ops.Recurrent, at: Builder, kernel: Callable[[tuple[kernels.Gate, ...], Grid], kernels.RecurrentKernel]
 ) -> None:
@@ -52,10 +59,9 @@ def _directions(
     x = at.reshaped(at.x, (1, steps, inputs))
     single = len(op.cells) == 1
     made, behind = [], []
-    for index, cell in enumerate(op.cells):
-        name = sequence.name if single else f"{sequence.name}.{'backward' if index else 'forward'}"
+    for index, (cell, name) in enumerate(zip(op.cells, directions(at.node), strict=True)):
         source = _flipped(x, at) if index else x
-        run = IntegerTensor(f"{name}.steps", (1, steps, units), grid)
+        run = IntegerTensor(name, (1, steps, units), grid)
         at.emit(kernel(_gates(cell, units, at, grid), grid), [source], run)
         behind.append(run)
         made.append(_flipped(run, at) if index else run)

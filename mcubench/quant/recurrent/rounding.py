@@ -1,0 +1,69 @@
+"""Rounding of values in place: to the levels of a grid, and to the 16 bits that gates and states have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mcubench.quant.grid import Grid
+
+__all__ = ["DIFFERENCE_SCALE", "GATE_SCALE", "SHARE_SCALE", "Levels", "Rounding", "in_gates", "steps_of"]
+
+GATE_SCALE, SHARE_SCALE, DIFFERENCE_SCALE = 2.0**-12, 2.0**-15, 2.0**-14  # GATE, SHARE and DIFFERENCE of the kernels
+_LOW, _HIGH = -(2**15), 2**15 - 1
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What values are rounded to.
+
+    Attributes:
+        grid: Scale and zero point.
+        low: The smallest code.
+        high: The largest.
+    """
+
+    grid: Grid
+    low: int
+    high: int
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """Nearest levels."""
+        return torch.fake_quantize_per_tensor_affine(x, self.grid.scale, self.grid.zero_point, self.low, self.high)
+
+    def holds(self, x: Tensor) -> Tensor:
+        """1 where a value is within the levels, else 0."""
+        scale, zero = self.grid.scale, self.grid.zero_point
+        return ((x >= (self.low - zero - 0.5) * scale) & (x <= (self.high - zero + 0.5) * scale)).to(x.dtype)
+
+
+def in_gates(x: Tensor) -> Tensor:
+    """Rounds what a gate is given to its 16 bits, with gradients."""
+    return torch.fake_quantize_per_tensor_affine(x, GATE_SCALE, 0, _LOW, _HIGH)
+
+
+class Rounding:
+    """What happens to values of 16 bits, in place; nothing in a layer in float.
+
+    Rounding is an addition and a subtraction: beside so large a number there is no room for smaller parts. What comes
+    of a sigmoid or a hyperbolic tangent is not cut off, as all but 1 itself is in range.
+    """
+
+    def __init__(self, rounds: bool, dtype: torch.dtype) -> None:
+        self.rounds = rounds
+        self.step = 1.5 / torch.finfo(dtype).eps
+
+    def to(self, x: Tensor, scale: float) -> Tensor:
+        """Rounds to multiples of a power of 2."""
+        return x.add_(self.step * scale).sub_(self.step * scale) if self.rounds else x
+
+    def cut(self, x: Tensor, scale: float) -> Tensor:
+        """Saturates."""
+        return x.clamp_(_LOW * scale, _HIGH * scale) if self.rounds else x
+
+
+def steps_of(x: Tensor, units: int) -> list[tuple[Tensor, ...]]:
+    """For each gate its values step by step: views, made at once."""
+    return [each.unbind() for each in x.split(units, -1)]

@@ -40,9 +40,9 @@ class GridGroups:
     clipped: frozenset[Value]
     cells: frozenset[int] = frozenset()
 
-    def grid(self, group: int, low: float, high: float) -> Grid:
-        """The grid of a group for a range of its values."""
-        return Grid.of_cells(low, high) if group in self.cells else Grid.of_range(low, high)
+    def grid(self, group: int, low: float, high: float, bits: int = 8) -> Grid:
+        """The grid of a group for a range of its values; `bits` are those of what is no cell."""
+        return Grid.of_cells(low, high) if group in self.cells else Grid.of_range(low, high, bits)
 
     @property
     def count(self) -> int:

@@ -8,5 +8,17 @@ pass through roundings as if there were none, and are 0 where the hidden state o
 from mcubench.quant.recurrent.layers import CellWeights, Stepped, gru_layer, lstm_layer, results_of, weights_of_cell
 from mcubench.quant.recurrent.of_kernels import layer_of
 from mcubench.quant.recurrent.rounding import Levels
+from mcubench.quant.recurrent.steps import gru_step, lstm_step
 
-__all__ = ["CellWeights", "Levels", "Stepped", "gru_layer", "layer_of", "lstm_layer", "results_of", "weights_of_cell"]
+__all__ = [
+    "CellWeights",
+    "Levels",
+    "Stepped",
+    "gru_layer",
+    "gru_step",
+    "layer_of",
+    "lstm_layer",
+    "lstm_step",
+    "results_of",
+    "weights_of_cell",
+]

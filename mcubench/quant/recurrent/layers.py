@@ -13,9 +13,9 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from mcubench.graph import ops
 from mcubench.quant.recurrent.gru import GruSteps
 from mcubench.quant.recurrent.lstm import LstmSteps
-from mcubench.quant.recurrent.rounding import Levels, in_gates
+from mcubench.quant.recurrent.rounding import GATE_SCALE, Levels, in_16_bits
 
-__all__ = ["CellWeights", "Stepped", "gru_layer", "lstm_layer", "results_of", "weights_of_cell"]
+__all__ = ["CellWeights", "Stepped", "biases_of_gru", "gru_layer", "lstm_layer", "results_of", "weights_of_cell"]
 
 CellWeights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]  # of input and state, and their biases
 
@@ -65,12 +65,8 @@ def gru_layer(x: Tensor, weights: CellWeights, hidden: Levels | None = None, bac
         hidden: Of the hidden state; ``None`` for a layer in float.
         backward: Whether it begins with the last step.
     """
-    w_input, w_state, b_input, b_state = weights
-    bias, again = b_input, None
-    if b_input is not None and b_state is not None:
-        units = w_state.shape[1]  # the last third stays inside of what is reset
-        bias = b_input + F.pad(b_state[: 2 * units], (0, units))
-        again = b_state[2 * units :]
+    w_input, w_state, *_ = weights
+    bias, again = biases_of_gru(weights, w_state.shape[1])
     given = _given(x, w_input, bias, hidden is not None, backward)
     return _stepped(GruSteps.apply(given, w_state, again, hidden), backward)  # type: ignore[no-untyped-call]
 
@@ -93,11 +89,18 @@ def lstm_layer(
     return _stepped(LstmSteps.apply(given, w_state, hidden, cell), backward)  # type: ignore[no-untyped-call]
 
 
+def biases_of_gru(weights: CellWeights, units: int) -> tuple[Tensor | None, Tensor | None]:
+    """Biases of what the input gives, in which others are contained, and of what is reset."""
+    *_, b_input, b_state = weights
+    if b_input is None or b_state is None:
+        return None, None
+    return b_input + F.pad(b_state[: 2 * units], (0, units)), b_state[2 * units :]
+
+
 def _given(x: Tensor, weight: Tensor, bias: Tensor | None, rounds: bool, backward: bool) -> Tensor:
     """What the input gives the gates, (steps, N, gates * units)."""
     given = F.linear(x.transpose(0, 1), weight, bias)
-    if rounds:
-        given = in_gates(given)
+    given = in_16_bits(given, GATE_SCALE, rounds)
     return given.flip(0) if backward else given
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mcubench.quant.grid import Grid
 
-__all__ = ["DIFFERENCE_SCALE", "GATE_SCALE", "SHARE_SCALE", "Levels", "Rounding", "in_gates", "steps_of"]
+__all__ = ["DIFFERENCE_SCALE", "GATE_SCALE", "SHARE_SCALE", "Levels", "Rounding", "in_16_bits", "steps_of"]
 
 GATE_SCALE, SHARE_SCALE, DIFFERENCE_SCALE = 2.0**-12, 2.0**-15, 2.0**-14  # GATE, SHARE and DIFFERENCE of the kernels
 _LOW, _HIGH = -(2**15), 2**15 - 1
@@ -39,9 +39,9 @@ class Levels:
         return ((x >= (self.low - zero - 0.5) * scale) & (x <= (self.high - zero + 0.5) * scale)).to(x.dtype)
 
 
-def in_gates(x: Tensor) -> Tensor:
-    """Rounds what a gate is given to its 16 bits, with gradients."""
-    return torch.fake_quantize_per_tensor_affine(x, GATE_SCALE, 0, _LOW, _HIGH)
+def in_16_bits(x: Tensor, scale: float, rounds: bool = True) -> Tensor:
+    """Rounds to 16 bits, with gradients; nothing if it is not to round."""
+    return torch.fake_quantize_per_tensor_affine(x, scale, 0, _LOW, _HIGH) if rounds else x
 
 
 class Rounding:

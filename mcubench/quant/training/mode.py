@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from mcubench.errors import UserError
 from mcubench.quant.training.derived import Derived
 from mcubench.quant.training.plan import Plan, WeightSite
+from mcubench.quant.training.recurrent import RoundedRecurrence
+from mcubench.quant.training.recurrent_sites import RecurrentSite
 from mcubench.quant.training.sites import NumberedCalls, weights_of
 
 __all__ = ["RoundedCalls", "whole"]
@@ -25,6 +28,7 @@ class RoundedCalls(NumberedCalls):
         activation: Rounds the result of a key, which is of a group.
         again: The same, where it is computed a second time and nothing is learned from it.
         derived: What is computed from weights alone; not given, so far nothing.
+        recurrence: Makes the calls of recurrent layers and cells; not given, they stay as they are.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class RoundedCalls(NumberedCalls):
         activation: Callable[[str, int, Tensor], Tensor],
         again: Callable[[str, int, Tensor], Tensor],
         derived: Derived | None = None,
+        recurrence: RoundedRecurrence | None = None,
     ) -> None:
         super().__init__(weights_of(module) if derived is None else derived)
         self.module = module
@@ -42,10 +47,12 @@ class RoundedCalls(NumberedCalls):
         self.weight = weight
         self.activation = activation
         self.again = again
+        self.recurrence = recurrence
 
     def from_here(self) -> Self:
         """The mode for computing once more what is called from now on: it has the same keys, and nothing is learned."""
-        found = type(self)(self.module, self.plan, self.weight, self.again, self.again, self.derived)
+        recurrence = None if self.recurrence is None else self.recurrence.unobserved()
+        found = type(self)(self.module, self.plan, self.weight, self.again, self.again, self.derived, recurrence)
         found.counts = dict(self.counts)
         return found
 
@@ -56,6 +63,13 @@ class RoundedCalls(NumberedCalls):
 
     def called(self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Makes the call, with a rounded weight if it has one, and rounds what it returns."""
+        recurrent = self.plan.recurrent.get(key)
+        if recurrent is not None and self.recurrence is not None:
+            name = key.rpartition(":")[0]
+            for each in pytree.tree_leaves(args[2:]):
+                if isinstance(each, Tensor):
+                    self._check_weight(recurrent, each)
+            return self.recurrence(name, recurrent, args)
         site = self.plan.weights.get(key)
         if site is not None:
             args, kwargs = self._with_weight(site, args, kwargs)
@@ -76,7 +90,7 @@ class RoundedCalls(NumberedCalls):
             return args, {**kwargs, site.argument: rounded}
         return (*args[: site.position], rounded, *args[site.position + 1 :]), kwargs
 
-    def _check_weight(self, site: WeightSite, weight: Tensor) -> None:
+    def _check_weight(self, site: WeightSite | RecurrentSite, weight: Tensor) -> None:
         """Whether a parameter is the one that was traced; what is computed from parameters has no name."""
         weight = whole(weight)
         if not isinstance(weight, nn.Parameter) or any(

@@ -13,6 +13,7 @@ from mcubench.graph import Graph, Node, Op, Value, deploy, ops
 from mcubench.quant.integer import NotInIntegersError
 from mcubench.quant.quantize import check_kernels
 from mcubench.quant.sharing import MOVES, GridGroups, group_values
+from mcubench.quant.training.recurrent_sites import RecurrentSite, recurrent_sites
 from mcubench.quant.training.sites import marked_trace, sites_of
 
 __all__ = ["Plan", "WeightSite", "make_plan"]
@@ -58,6 +59,7 @@ class Plan:
         groups: Which of them share a grid.
         activations: By the key of a call, the group of what it returns.
         weights: By the key of a call, its weight.
+        recurrent: By the key of a call, the recurrent layers that it computes, or steps through.
         paths: By key, the module that makes the call.
         counts: How often each function that has a key here is called in a forward.
         parameters: Paths of the parameters and buffers that forward computes with.
@@ -67,6 +69,7 @@ class Plan:
     groups: GridGroups
     activations: Mapping[str, int]
     weights: Mapping[str, WeightSite]
+    recurrent: Mapping[str, RecurrentSite]
     paths: Mapping[str, str]
     counts: Mapping[str, int]
     parameters: frozenset[str]
@@ -141,10 +144,14 @@ def make_plan(module: nn.Module, example_input: Any, batch_dim: int | None = 0) 
             raise _unseen(path, f"its result {value.name} is changed or read in a way that can't be followed")
         activations[key], paths[key] = groups.of[value], path
     paths.update((key, site.path) for key, site in weights.items())
+    recurrent = recurrent_sites(graph, traced, keys, groups)
+    for site in recurrent.values():
+        for key, group in site.learned():
+            activations[key], paths[key] = group, site.path
     names = {key.rpartition(":")[0] for key in (*activations, *weights)}
     known = {name: counts.get(name, 0) for name in names - {"input"}}
     parameters = {path for node in traced.nodes for _, each in node.op.weights() for path in each.sources}
-    return Plan(graph, groups, activations, weights, paths, known, frozenset(parameters))
+    return Plan(graph, groups, activations, weights, recurrent, paths, known, frozenset(parameters))
 
 
 def _unseen(path: str, reason: str) -> UserError:
@@ -173,6 +180,8 @@ def _rounded_values(graph: Graph, keys: Mapping[str, str], groups: GridGroups) -
     by_pool: set[Value] = set()  # left to the max-pools that read them
     for node in graph.nodes:
         value = node.output
+        if isinstance(node.op, ops.Recurrent):
+            continue  # rounded within
         if value in groups.clipped or _moves(node.op) or (_is_max_pool(node) and node.inputs[0] not in by_pool):
             continue
         readers = consumers[value]

@@ -15,11 +15,13 @@ from torch.utils.hooks import RemovableHandle
 from mcubench.cost.size import BitWidths
 from mcubench.errors import UserError
 from mcubench.quant.grid import Grid
+from mcubench.quant.recurrent import Levels
 from mcubench.quant.training.fake import fake_quantize, fake_quantize_weight, in_bits
 from mcubench.quant.training.mode import RoundedCalls
-from mcubench.quant.training.observers import OBSERVERS, Observer, Range, averaged
+from mcubench.quant.training.observers import OBSERVERS, Observer, Range, averaged, batch_extremes
 from mcubench.quant.training.plan import Plan, WeightSite
 from mcubench.quant.training.recompute import Again, rounding_again
+from mcubench.quant.training.recurrent import RoundedRecurrence
 from mcubench.quant.training.schedule import Phase
 from mcubench.quant.training.sites import forward_inputs
 from mcubench.quant.training.state import state_of_widths
@@ -45,6 +47,18 @@ class _Rounding:
     def activation(self, _key: str, group: int, x: Tensor) -> Tensor:
         grid = self.grids.get(group)
         return x if grid is None else fake_quantize(x, grid, self.widths.activation)
+
+    def gates(self, path: str, weight: Tensor, count: int) -> Tensor:
+        """The weight of a recurrent layer, a scale for each gate."""
+        flat = weight.reshape(count, -1)
+        return fake_quantize_weight(flat, self.widths.of(path), 0).view_as(weight)
+
+    def levels(self, group: int) -> Levels | None:
+        grid = self.grids.get(group)
+        if grid is None:
+            return None
+        half = 1 << ((self.widths.activation if grid.bits == 8 else grid.bits) - 1)
+        return Levels(grid, -half, half - 1)
 
 
 class FakeQuantizer:
@@ -166,15 +180,20 @@ class FakeQuantizer:
     def _calls(self, module: nn.Module, phase: Phase) -> RoundedCalls:
         if phase is Phase.FLOAT:
             return RoundedCalls(module, self.plan, lambda _site, weight: weight, _unchanged, _unchanged)
-        rounding = _Rounding(self._grids, self._widths)
+        rounding, groups = _Rounding(self._grids, self._widths), self.plan.groups
+        learns = phase is Phase.LEARN
+
+        def observed(key: str, group: int, x: Tensor) -> None:
+            if learns and group not in groups.fixed:
+                observe = batch_extremes if group in groups.cells else self.observe  # 16 bits need no clipping
+                self._observed.append((key, group, observe(x, rounding.widths.activation)))
 
         def learned(key: str, group: int, x: Tensor) -> Tensor:
-            if group not in self.plan.groups.fixed:
-                self._observed.append((key, group, self.observe(x, rounding.widths.activation)))
+            observed(key, group, x)
             return rounding.activation(key, group, x)
 
-        activation = learned if phase is Phase.LEARN else rounding.activation
-        return RoundedCalls(module, self.plan, rounding.weight, activation, rounding.activation)
+        recurrence = RoundedRecurrence(rounding.gates, rounding.levels, observed)
+        return RoundedCalls(module, self.plan, rounding.weight, learned, rounding.activation, recurrence=recurrence)
 
     def _from_here(self) -> Again:
         """What computes a part of the running forward again, which begins now."""
@@ -223,7 +242,7 @@ class FakeQuantizer:
     def _find_grids(self) -> None:
         bits = self._widths.activation
         self._grids = {group: in_bits(grid, bits) for group, grid in self.plan.groups.fixed.items()}
-        self._grids.update((group, Grid.of_range(*ends, bits)) for group, ends in self.ranges.items())
+        self._grids.update((group, self.plan.groups.grid(group, *ends, bits)) for group, ends in self.ranges.items())
 
     def state(self) -> dict[str, Any]:
         """What `trained_ranges` and `load` read: plain values."""

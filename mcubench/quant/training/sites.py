@@ -34,6 +34,9 @@ _CONSTANTS = {
     *("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"),
 }
 
+# Their results are several tensors: a sequence and last states.
+_RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell"}
+
 # Memory that is filled with random numbers, and these.
 _RANDOM = {
     *("empty", "empty_like", "new_empty", "rand", "randn", "randint", "randperm", "rand_like", "randn_like"),
@@ -47,6 +50,8 @@ _library.impl("site", lambda x, _key: x.clone(), "CompositeExplicitAutograd")  #
 
 class NumberedCalls(TorchFunctionMode):
     """While it is on, every call of a torch function that returns one floating-point tensor has a key.
+
+    So have calls of recurrent layers, whose results are several.
 
     The key is the function's name and how often it was called before, as in ``conv2d:0``; what a function calls itself
     is not seen, so that layers and functions alike are one call. What is computed from weights and constants alone has
@@ -105,7 +110,7 @@ class NumberedCalls(TorchFunctionMode):
         result = self.called(f"{name}:{index}", func, args, kwargs)
         for known in (self.derived, self.noise):
             known.forget(args[0] if name == "__setitem__" else result)
-        if isinstance(result, Tensor) and result.is_floating_point():
+        if name in _RECURRENT or (isinstance(result, Tensor) and result.is_floating_point()):
             self.counts[name] = index + 1
         return result
 
@@ -139,6 +144,8 @@ class _Markers(NumberedCalls):
     def called(self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = [(each, each._version) for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
         result = func(*args, **kwargs)
+        if _name(func) in _RECURRENT and isinstance(result, tuple):
+            return tuple(torch.ops.mcubench.site(each, key) for each in result)
         if not isinstance(result, Tensor) or not result.is_floating_point():
             return result
         # A view must stay one, as what is written through it counts; one that was changed in place has new values.

@@ -5,14 +5,17 @@ from mcubench.quant.integer.building import NotInIntegersError
 from mcubench.quant.integer.ir import IntegerGraph, IntegerNode, IntegerTensor
 from mcubench.quant.integer.memory import plan_arena
 from mcubench.quant.integer.run import predict, run
+from mcubench.quant.integer.streaming import Stream, streamed
 
 __all__ = [
     "IntegerGraph",
     "IntegerNode",
     "IntegerTensor",
     "NotInIntegersError",
+    "Stream",
     "kernels",
     "plan_arena",
     "predict",
     "run",
+    "streamed",
 ]

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from mcubench.models import CNN, DSCNN, MLP, CNN1d, LeNet
+from mcubench.models import CNN, DSCNN, GRU, LSTM, MLP, CNN1d, LeNet
 from tests import reference_nets as nets
 
 
@@ -312,6 +312,54 @@ OURS = [
         params=(8 * 9 + 16) + (8 * 9 + 16 + 8 * 8 + 16) + (8 * 10 + 10),
         flash=(8 * 9 + 12 * 8) + (8 * 9 + 12 * 8 + 8 * 8 + 12 * 8) + (8 * 10 + 12 * 10),
         ram=2 * 16 * 8,
+    ),
+    # Steps are samples of 6 numbers, supplied one after the other. Nobody reads the states of all steps: beside the
+    # input there are the last one and that of the step.
+    KnownAnswer(
+        "gru-6x128",
+        functools.partial(GRU, (6, 128), 12),
+        (6, 128),
+        macs=128 * 3 * 32 * (6 + 32) + 32 * 12,
+        params=3 * 32 * (6 + 32 + 2) + (32 * 12 + 12),
+        flash=3 * 32 * (6 + 32) + 4 * 4 * 32 + 2 * 3 * 8 + (32 + 12) * 12,
+        ram=768 + 32 + 32,
+    ),
+    KnownAnswer(  # 28 steps of a row
+        "gru-28x28",
+        functools.partial(GRU, (1, 28, 28), 10),
+        (1, 28, 28),
+        macs=28 * 3 * 32 * (28 + 32) + 32 * 10,
+        params=3 * 32 * (28 + 32 + 2) + (32 * 10 + 10),
+        flash=3 * 32 * (28 + 32) + 4 * 4 * 32 + 2 * 3 * 8 + (32 + 12) * 10,
+        ram=784 + 32 + 32,
+    ),
+    KnownAnswer(  # the convolution's stride leaves 5 of 9 steps
+        "gru-2x9-behind-a-convolution",
+        functools.partial(GRU, (2, 9), 3, hidden=4, conv_channels=4, kernel_size=3),
+        (2, 9),
+        macs=5 * 6 * 4 + 5 * 3 * 4 * (4 + 4) + 4 * 3,
+        params=(6 * 4 + 4) + 3 * 4 * (4 + 4 + 2) + (4 * 3 + 3),
+        flash=(6 + 12) * 4 + 3 * 4 * (4 + 4) + 4 * 4 * 4 + 2 * 3 * 8 + (4 + 12) * 3,
+        ram=3 * 16 + 4,  # the convolution's 20, the last state and that of the step
+    ),
+    KnownAnswer(
+        "lstm-6x128",
+        functools.partial(LSTM, (6, 128), 12),
+        (6, 128),
+        macs=128 * 4 * 32 * (6 + 32) + 32 * 12,
+        params=4 * 32 * (6 + 32 + 2) + (32 * 12 + 12),
+        flash=4 * 32 * (6 + 32) + 4 * 4 * 32 + 2 * 4 * 8 + (32 + 12) * 12,
+        ram=768 + 32 + 32 * (1 + 2),
+    ),
+    # Rows of an image with three channels have 3 * 5 numbers. The second layer reads both directions of the first.
+    KnownAnswer(
+        "lstm-3x6x5-two-layers-bidirectional",
+        functools.partial(LSTM, (3, 6, 5), 4, hidden=8, layers=2, bidirectional=True, summary="mean"),
+        (3, 6, 5),
+        macs=2 * 6 * 4 * 8 * (15 + 8) + 2 * 6 * 4 * 8 * (16 + 8) + 16 * 4,
+        params=2 * 4 * 8 * (15 + 8 + 2) + 2 * 4 * 8 * (16 + 8 + 2) + (16 * 4 + 4),
+        flash=2 * 4 * 8 * (15 + 8 + 4) + 2 * 4 * 8 * (16 + 8 + 4) + 2 * 2 * (2 * 4 * 8) + (16 + 12) * 4,
+        ram=2 * 96 + 2 * 8 * (1 + 2),  # the states of all steps of both layers, and those of the step
     ),
 ]
 

@@ -509,6 +509,28 @@ LAYOUTS: dict[str, tuple[Callable[[], nn.Module], Any, dict[str, int], list[int]
         lambda: Forward(lambda a, b, x: a(x).mean(2) + b(x.transpose(1, 2)).mean(1),
                         nn.Conv1d(4, 3, 3), nn.Linear(4, 3)),
         SIGNAL, {"Permute": 0, "Reshape": 0}, [1]),
+    "lstm of the transposed input": (
+        lambda: Forward(lambda lstm, x: lstm(x.transpose(1, 2))[0][:, -1], nn.LSTM(4, 3, batch_first=True)),
+        SIGNAL, {"Permute": 0, "Reshape": 0}, [1]),
+    "lstm of the transposed input, scaled before": (
+        lambda: Forward(lambda lstm, x: lstm((x * 2).tanh().transpose(1, 2))[0][:, -1],
+                        nn.LSTM(4, 3, batch_first=True)),
+        SIGNAL, {"Permute": 0, "Reshape": 0}, [1]),
+    "transposed input that is also read as it is": (
+        lambda: Forward(lambda a, b, x: a(x.transpose(1, 2)).mean(1) + b(x).mean(1), nn.Linear(4, 3), nn.Linear(15, 3)),
+        SIGNAL, {"Permute": 1, "Reshape": 0}, []),
+    "transposed there and back": (
+        lambda: Forward(lambda a, x: a(x.transpose(1, 2).tanh().transpose(1, 2)), nn.Conv1d(4, 3, 3)),
+        SIGNAL, {"Permute": 0, "Reshape": 0}, [1, 1]),
+    "features last, transposed for a convolution": (
+        lambda: Forward(lambda a, x: a(x.transpose(1, 2)), nn.Conv1d(15, 3, 3)),
+        SIGNAL, {"Permute": 0, "Reshape": 0}, [1]),
+    "image whose channels are put last": (
+        lambda: Forward(lambda a, x: a(x.permute(0, 2, 3, 1)), nn.Linear(4, 3)), IMAGE, {"Permute": 0}, [2]),
+    "image whose rows and columns are swapped": (
+        lambda: Forward(lambda a, x: a(x.transpose(2, 3)), nn.Linear(9, 3)), IMAGE, {"Permute": 1}, []),
+    "nothing but the transposed input": (
+        lambda: Forward(lambda x: x.transpose(1, 2)), SIGNAL, {"Permute": 0}, []),  # the output is the input
     "activation before the first layer": (
         lambda: Forward(lambda a, x: a((x * 2 - 1).clamp(-1, 1)), nn.Conv2d(4, 3, 3)),
         IMAGE, {"Permute": 0, "Reshape": 0}, [2, 2]),

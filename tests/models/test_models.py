@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mcubench.errors import UserError
-from mcubench.models import CNN, DSCNN, MLP, Classifier, CNN1d, LeNet
+from mcubench.models import CNN, DSCNN, GRU, LSTM, MLP, Classifier, CNN1d, LeNet
 from mcubench.training import channels_last
 from tests.known_answers import OURS, KnownAnswer
 
@@ -54,7 +54,7 @@ def test_pooling_before_relu_is_relu_before_pooling() -> None:
 @given(channels=st.integers(1, 4), height=st.integers(2, 20), width=st.integers(2, 20), classes=st.integers(2, 12))
 def test_images_of_any_shape(channels: int, height: int, width: int, classes: int) -> None:
     x = torch.randn(2, channels, height, width)
-    for model in (MLP, CNN, DSCNN):
+    for model in (MLP, CNN, DSCNN, LSTM):
         assert model(x.shape[1:], classes).eval()(x).shape == (2, classes)
 
 
@@ -88,7 +88,7 @@ def test_the_smallest_image_of_a_lenet(blocks: int, kernel: int, extra: int) -> 
 @given(channels=st.integers(1, 9), samples=st.integers(8, 200), classes=st.integers(2, 12))
 def test_signals_of_any_shape(channels: int, samples: int, classes: int) -> None:
     x = torch.randn(2, channels, samples)
-    for model in (MLP, CNN1d, DSCNN):
+    for model in (MLP, CNN1d, DSCNN, GRU):
         assert model(x.shape[1:], classes).eval()(x).shape == (2, classes)
 
 
@@ -125,6 +125,21 @@ def test_signals_of_any_shape(channels: int, samples: int, classes: int) -> None
         (lambda: DSCNN((4,), 2), "DSCNN needs images"),
         (lambda: DSCNN((1, 8, 8), 2, blocks=0), "blocks must be at least 1"),
         (lambda: DSCNN((1, 8, 8), 2, dropout=1.0), r"dropout must be in \[0, 1\)"),
+        (
+            lambda: GRU((561,), 2),
+            r"GRU needs signals of shape \(channels, samples\) .* got \(561,\)\. For features use MLP",
+        ),
+        (lambda: LSTM((1, 2, 3, 4), 2), r"LSTM needs signals .* got \(1, 2, 3, 4\)"),
+        (lambda: GRU((6, 128), 2, hidden=0), "hidden and layers must be at least 1, got 0 and 1"),
+        (lambda: GRU((6, 128), 2, layers=0), "hidden and layers must be at least 1, got 32 and 0"),
+        (lambda: GRU((6, 128), 2, summary="max"), "one of last, mean; got 'max'"),  # type: ignore[arg-type]
+        (lambda: GRU((6, 128), 2, conv_channels=0), "conv_channels and stride must be at least 1, got 0 and 2"),
+        (
+            lambda: GRU((6, 128), 2, conv_channels=4, stride=0),
+            "stride must be at least 1, got 4 and 0",
+        ),
+        (lambda: GRU((6, 128), 2, conv_channels=4, kernel_size=4), "kernel_size must be odd, got 4"),
+        (lambda: GRU((6, 128), 2, conv_channels=4, activation="rely"), "unknown activation 'rely'"),  # type: ignore[arg-type]
     ],
 )
 def test_wrong_arguments_say_what_is_allowed(make: Any, message: str) -> None:

@@ -29,7 +29,10 @@ TRAINABLE = [row for row in BUILDABLE if not row.tokens and row.params]
 # Parameters that Keras has beside the module's or lacks, by hand, where they differ; with what the notes must say.
 # An LSTM and a plain recurrent layer have one bias for each gate, the sum of PyTorch's two.
 KERAS_PARAMS = {
-    **dict.fromkeys(("lstm-classifier", "lstm", "lstm-sequence-first", "conv1d-lstm"), (-4 * 32, "second biases")),
+    **dict.fromkeys(
+        ("lstm-6x128", "lstm-classifier", "lstm", "lstm-sequence-first", "conv1d-lstm"), (-4 * 32, "second biases")
+    ),
+    "lstm-3x6x5-two-layers-bidirectional": (-2 * 2 * 4 * 8, "second biases"),
     "lstm-two-layers-bidirectional": (-2 * 2 * 4 * 32, "second biases"),
     "rnn": (-32, "second biases"),
     "lstm-cell": (-4 * 32 + 2 * 32, "second biases"),  # and both initial states, which are constants

@@ -29,7 +29,8 @@ class _Placed:
 def channels_last(graph: Graph) -> Graph:
     """The same model with channels last.
 
-    The application supplies inputs of convolutions with channels last. Where a convolution's output is flattened into
+    The application supplies inputs of convolutions with channels last, and inputs that the model itself permutes so
+    before anything else, as it does in front of a recurrent layer. Where a convolution's output is flattened into
     Dense layers, their weights' columns are permuted, so that the elements need not move. Before operations that look
     at axes (matrix products, recurrent layers, reshapes) elements are moved back by a `Permute`, unless the model's own
     permutation did just that.
@@ -80,8 +81,14 @@ class _Relayout:
         )
 
     def _wanted(self, value: Value) -> int:
-        """The layout that the first spatial operation behind a value wants."""
-        for node in self.consumers[value]:
+        """The layout that the first spatial operation behind a value wants, or the only reader gives it."""
+        readers = self.consumers[value]
+        if len(readers) == 1 and isinstance(readers[0].op, ops.Permute):
+            # An operation behind it may want the axes back where they were: then the value has them right already.
+            rank = len(value.shape)
+            axes = tuple(readers[0].op.axes[axis] for axis in _order(rank, self._wanted(readers[0].output)))
+            return rank - 1 if axes == (*range(1, rank), 0) else _AS_TRACED
+        for node in readers:
             if rank := spatial_rank(node):
                 return rank
             passes = isinstance(node.op, (ops.Activation, ops.Function, ops.Elementwise, ops.Pad, ops.FakeQuantize))

@@ -19,7 +19,7 @@ from mcubench.quant.integer.ir import (
     Kernel,
     Operand,
 )
-from mcubench.quant.integer.kernels.recurrent import DIFFERENCE, GATE, SHARE
+from mcubench.quant.integer.kernels.recurrent import GATE, SHARE
 
 __all__ = ["unrolled"]
 
@@ -29,7 +29,7 @@ _PARTS = 10  # that CONCATENATION of TFLite Micro takes
 def unrolled(graph: IntegerGraph) -> IntegerGraph:
     """The same graph, every GRU replaced by the operators of its steps.
 
-    Weights are shared by all steps, of which each has at most 19 operators. Together they compute what `kernels.Gru`
+    Weights are shared by all steps, of which each has at most 20 operators. Together they compute what `kernels.Gru`
     does, bit for bit; the state begins at 0 with every call.
     """
     nodes: list[IntegerNode] = []
@@ -75,9 +75,10 @@ class _Unroller:
         if again is not None:
             again = self._made(kernels.Multiply(), "reset", GATE, reset, again)
         new = self._made(kernels.Tanh(), "new", SHARE, self._sum(2, given[2], again))
-        difference = self._made(kernels.Subtract(), "difference", DIFFERENCE, state, new)
-        change = self._made(kernels.Multiply(), "change", SHARE, kept, difference)
-        return self._made(kernels.Add(), "state", SHARE, new, change)
+        old = self._made(kernels.Multiply(), "old", SHARE, kept, state)
+        not_new = self._made(kernels.Multiply(), "not_new", SHARE, kept, new)
+        rest = self._made(kernels.Subtract(), "rest", SHARE, new, not_new)
+        return self._made(kernels.Add(), "state", SHARE, old, rest)
 
     def _sum(self, gate: int, given: Operand, recalled: Operand | None) -> Operand:
         return given if recalled is None else self._made(kernels.Add(), f"sum_{gate}", GATE, given, recalled)

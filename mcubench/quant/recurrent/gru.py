@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mcubench.quant.recurrent.rounding import DIFFERENCE_SCALE, GATE_SCALE, SHARE_SCALE, Levels, Rounding, steps_of
+from mcubench.quant.recurrent.rounding import GATE_SCALE, SHARE_SCALE, Levels, Rounding, steps_of
 
 __all__ = ["GruSteps"]
 
 
 class GruSteps(torch.autograd.Function):
-    """Steps of a GRU: h' = n + z (h - n)."""
+    """Steps of a GRU: h' = z h + (n - z n)."""
 
     @staticmethod
     def forward(
@@ -32,15 +32,14 @@ class GruSteps(torch.autograd.Function):
         to = Rounding(hidden is not None, given.dtype)
         shown, exact = given.new_zeros(2, steps + 1, count, units).unbind()
         gates, transposed = torch.empty_like(given), weight.t()
-        again, differences = given.new_empty(2, steps, count, units).unbind()
+        again = given.new_empty(steps, count, units)
         first = 2 * units  # the gates in front of the new one
         rows = zip(
             given[..., :first].unbind(), given[..., first:].unbind(), gates[..., :first].unbind(),
-            *steps_of(gates, units), again.unbind(), differences.unbind(), exact.unbind()[1:], shown.unbind()[1:],
-            strict=True,
+            *steps_of(gates, units), again.unbind(), exact.unbind()[1:], shown.unbind()[1:], strict=True,
         )  # fmt: skip
         h, state = shown[0], exact[0]
-        for given_both, given_new, both, reset, kept, new, old, difference, after, h_after in rows:
+        for given_both, given_new, both, reset, kept, new, old, after, h_after in rows:
             recalled = torch.mm(h, transposed)
             if bias is not None:
                 recalled[:, first:] += bias
@@ -50,10 +49,10 @@ class GruSteps(torch.autograd.Function):
             old.copy_(recalled[:, first:])
             inner = to.to(reset * old, GATE_SCALE).add_(given_new)
             to.to(torch.tanh(to.cut(inner, GATE_SCALE), out=new), SHARE_SCALE)
-            to.to(torch.sub(state, new, out=difference), DIFFERENCE_SCALE)
-            state = to.to(torch.mul(kept, difference, out=after), SHARE_SCALE).add_(new)
+            rest = new - to.to(kept * new, SHARE_SCALE)
+            state = to.to(torch.mul(kept, state, out=after), SHARE_SCALE).add_(rest)
             h = h_after.copy_(state if hidden is None else hidden.rounded(state))
-        ctx.save_for_backward(weight, gates, again, differences, shown, exact)
+        ctx.save_for_backward(weight, gates, again, shown, exact)
         ctx.hidden, ctx.has_bias = hidden, bias is not None
         unrounded = exact[1:]
         ctx.mark_non_differentiable(unrounded)
@@ -62,10 +61,11 @@ class GruSteps(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, wanted: Tensor, _unrounded: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
         """Gradients of `given`, `weight` and `bias`."""
-        weight, gates, again, differences, shown, exact = ctx.saved_tensors
+        weight, gates, again, shown, exact = ctx.saved_tensors
         units = weight.shape[1]
         reset, kept, new = gates.split(units, -1)
-        by_reset, by_kept, by_new = again * reset * (1 - reset), differences * kept * (1 - kept), 1 - new * new
+        by_reset, by_new = again * reset * (1 - reset), 1 - new * new
+        by_kept = (exact[:-1] - new) * kept * (1 - kept)
         recalled, inner = torch.empty_like(gates), torch.empty_like(new)
         held = [None] * len(gates) if ctx.hidden is None else ctx.hidden.holds(exact[1:]).unbind()
         to_shown, to_exact = weight.new_zeros(2, *shown.shape[1:]).unbind()  # of the state, by the step behind

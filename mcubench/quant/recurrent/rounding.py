@@ -9,9 +9,9 @@ from torch import Tensor
 
 from mcubench.quant.grid import Grid
 
-__all__ = ["DIFFERENCE_SCALE", "GATE_SCALE", "SHARE_SCALE", "Levels", "Rounding", "in_16_bits", "steps_of"]
+__all__ = ["GATE_SCALE", "SHARE_SCALE", "Levels", "Rounding", "in_16_bits", "steps_of"]
 
-GATE_SCALE, SHARE_SCALE, DIFFERENCE_SCALE = 2.0**-12, 2.0**-15, 2.0**-14  # GATE, SHARE and DIFFERENCE of the kernels
+GATE_SCALE, SHARE_SCALE = 2.0**-12, 2.0**-15  # GATE and SHARE of the kernels
 _LOW, _HIGH = -(2**15), 2**15 - 1
 
 

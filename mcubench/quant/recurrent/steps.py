@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from mcubench.quant.recurrent.layers import CellWeights, biases_of_gru
-from mcubench.quant.recurrent.rounding import DIFFERENCE_SCALE, GATE_SCALE, SHARE_SCALE, Levels, in_16_bits
+from mcubench.quant.recurrent.rounding import GATE_SCALE, SHARE_SCALE, Levels, in_16_bits
 
 __all__ = ["gru_step", "lstm_step"]
 
@@ -35,8 +35,8 @@ def gru_step(
     reset, kept = in_16_bits(sums.sigmoid(), SHARE_SCALE, rounds).split(units, -1)
     inner = given[:, 2 * units :] + in_16_bits(reset * recalled[:, 2 * units :], GATE_SCALE, rounds)
     new = in_16_bits(in_16_bits(inner, GATE_SCALE, rounds).tanh(), SHARE_SCALE, rounds)
-    difference = in_16_bits(exact - new, DIFFERENCE_SCALE, rounds)
-    exact = new + in_16_bits(kept * difference, SHARE_SCALE, rounds)
+    old, not_new = (in_16_bits(kept * each, SHARE_SCALE, rounds) for each in (exact, new))
+    exact = old + (new - not_new)
     return exact if hidden is None else hidden.rounded(exact), exact
 
 

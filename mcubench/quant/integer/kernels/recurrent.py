@@ -19,11 +19,10 @@ from mcubench.quant.integer.ir import Bias, Filter, IntegerNode, Kernel
 from mcubench.quant.integer.kernels.common import centred, clamped, exact_type, factors
 from mcubench.quant.integer.sigmoid_16 import sigmoid_16, tanh_16
 
-__all__ = ["DIFFERENCE", "GATE", "SHARE", "Gate", "Gru", "Lstm", "RecurrentKernel", "State"]
+__all__ = ["GATE", "SHARE", "Gate", "Gru", "Lstm", "RecurrentKernel", "State"]
 
 GATE = Grid(2.0**-12, 0, bits=16)  # of what a gate adds up: 3 bits before the point
 SHARE = Grid(2.0**-15, 0, bits=16)  # of what a gate gives, and of what a GRU goes on from
-DIFFERENCE = Grid(2.0**-14, 0, bits=16)  # of two such
 
 State = tuple[Tensor, Tensor]  # the hidden state's codes, and the 16 bits that are kept beside them; (N, units) each
 
@@ -136,7 +135,7 @@ class Lstm(RecurrentKernel):
         sums = [_saturated(each + gate.recalled(h, self.state)) for each, gate in zip(given, self.gates, strict=True)]
         let_in, kept, let_out = (sigmoid_16(sums[gate]) for gate in (0, 1, 3))
         candidate = tanh_16(sums[2], 0)
-        old = _saturated(rescaled(kept * cell, *multiplier_of(SHARE.scale)))
+        old = _saturated(rescaled(kept * cell, *_SHARE_OF))
         new = _saturated(rescaled(let_in * candidate, *self.candidate_factor))
         cell = _saturated(old + new)
         if self.limit:
@@ -150,7 +149,7 @@ class Gru(RecurrentKernel):
     """A GRU whose reset gate acts behind the recurrent product; gates of what is reset, of what is kept, and the new.
 
     TFLite has no such operator. It is defined by operators in 16 bits that it has, each exactly (`unrolled` writes
-    them): h' = n + z (h - n), where h is kept in 16 bits and multiplied with weights as its int8 code.
+    them): h' = z h + (n - z n), where h is kept in 16 bits and multiplied with weights as its int8 code.
     """
 
     @property
@@ -164,14 +163,13 @@ class Gru(RecurrentKernel):
         recalled = [gate.recalled(h, self.state) for gate in self.gates]
         reset, kept = (sigmoid_16(_saturated(given[gate] + recalled[gate])) for gate in (0, 1))
         new = tanh_16(_saturated(given[2] + _saturated(rescaled(reset * recalled[2], *_SHARE_OF))), 0)
-        difference = _saturated(rescaled((exact - new) << 14, *_HALVED))  # twice 2^13: halves are rounded away from 0
-        exact = _saturated(new + _saturated(rescaled(kept * difference, *multiplier_of(DIFFERENCE.scale))))
+        old, not_new = (_saturated(rescaled(kept * each, *_SHARE_OF)) for each in (exact, new))
+        exact = _saturated(old + _saturated(new - not_new))
         shown = rescaled(exact, *self.shown_factor)
         return clamped(shown + self.state.zero_point, self.state), exact
 
 
 _SHARE_OF = multiplier_of(SHARE.scale)
-_HALVED = multiplier_of(2.0**-15)
 
 
 def _brought(codes: Tensor, filter_: Filter, source: Grid, bias: Bias | None) -> Tensor:

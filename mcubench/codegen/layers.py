@@ -90,12 +90,11 @@ def biases(step: Step, sums: Integers, chosen: slice = slice(None)) -> Integers:
 
 def rescaling(step: Step) -> Rescaling:
     """The factors of a layer's outputs."""
-    from mcubench.quant.integer.kernels import FullyConnected
     from mcubench.quant.integer.kernels.common import activation_limits, factors
 
     layer: Layer = step.kernel  # type: ignore[assignment]
     target = step.output.grid
-    found = factors(layer.filter, step.x.grid, target, per_tensor=isinstance(layer, FullyConnected))
+    found = factors(layer.filter, step.x.grid, target)
     count = step.output.shape[-1]
     multipliers, exponents = (np.broadcast_to(each.numpy(), (count,)).copy() for each in found)
     low, high = activation_limits(target, getattr(layer, "activation", None))

@@ -58,33 +58,29 @@ def exact_type(terms: int, largest_weight: int = 128, bits: int = 8) -> torch.dt
     return torch.float32 if terms * largest_weight * ((1 << bits) - 1) < _FLOAT32_EXACT else torch.float64
 
 
-def factors(filter_: Filter, source: Grid, target: Grid, per_tensor: bool = False) -> tuple[Tensor, Tensor]:
+def factors(filter_: Filter, source: Grid, target: Grid) -> tuple[Tensor, Tensor]:
     """What sums of products are multiplied with (``PopulateConvolutionQuantizationParams``).
+
+    The product of scales is one in double precision, also where there is a single one; TFLite Micro's sources of August
+    2026 still have it in single precision there, which differs where a sum is next to a half.
 
     Args:
         filter_: The weights that they were made with.
         source: The grid of the input.
         target: That of the output.
-        per_tensor: The kernel has another formula for a single scale: the product of scales in single precision.
 
     Returns:
         Multipliers and exponents, as `multiplier_of` gives them, int64, one for each scale of the filter.
     """
-    scales = filter_.scales.double()
-    if per_tensor and len(scales) == 1:
-        products = (filter_.scales * torch.tensor(source.scale, dtype=torch.float32)).double()
-    else:
-        products = scales * source.scale
+    products = filter_.scales.double() * source.scale
     found = [multiplier_of(float(product) / target.scale) for product in products]
     multipliers, exponents = (torch.tensor(each) for each in zip(*found, strict=True))
     return multipliers, exponents
 
 
-def requantised(
-    sums: Tensor, filter_: Filter, source: Grid, target: Grid, activation: str | None, per_tensor: bool = False
-) -> Tensor:
+def requantised(sums: Tensor, filter_: Filter, source: Grid, target: Grid, activation: str | None) -> Tensor:
     """Codes of sums of products with their bias, int64, channels last; the other arguments are those of `factors`."""
-    rounded = rescaled(sums, *factors(filter_, source, target, per_tensor))
+    rounded = rescaled(sums, *factors(filter_, source, target))
     return clamped(rounded + target.zero_point, target, activation)
 
 

@@ -30,7 +30,7 @@ class FullyConnected(Kernel):
         rows = centred(x, node.inputs[0].grid).to(kind).reshape(-1, width)
         sums = _biased((rows @ self.filter.codes.to(kind).T).long(), self.bias)
         grids = node.inputs[0].grid, node.output.grid
-        codes = requantised(sums, self.filter, *grids, self.activation, per_tensor=True)
+        codes = requantised(sums, self.filter, *grids, self.activation)
         return codes.reshape(len(x), *node.output.shape[1:])
 
 

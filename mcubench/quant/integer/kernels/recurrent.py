@@ -178,7 +178,7 @@ def _brought(codes: Tensor, filter_: Filter, source: Grid, bias: Bias | None) ->
     sums = (centred(codes, source).to(kind) @ filter_.codes.to(kind).T).long()
     if bias is not None:
         sums = sums + bias.codes.long()
-    return _saturated(rescaled(sums, *factors(filter_, source, GATE, per_tensor=True)))
+    return _saturated(rescaled(sums, *factors(filter_, source, GATE)))
 
 
 def _saturated(x: Tensor) -> Tensor:

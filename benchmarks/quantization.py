@@ -33,7 +33,7 @@ from mcubench.callbacks import QuantizationAwareTraining
 from mcubench.cost import BitWidths
 from mcubench.datamodules import HAPT, MNIST, TensorDataModule
 from mcubench.graph import deploy, trace
-from mcubench.models import CNN, DSCNN, MLP, Classifier, CNN1d
+from mcubench.models import CNN, DSCNN, GRU, LSTM, MLP, Classifier, CNN1d
 from mcubench.quant import IntegerGraph, quantize
 from mcubench.quant.integer import predict
 from mcubench.quant.training import trained_ranges
@@ -69,6 +69,8 @@ CASES = {
     "MLP, HAPT's features": Case(MLP, HAPT, 15, {"inputs": "features"}, (8, 4, 2)),
     "MLP, HAPT's windows": Case(MLP, HAPT, 15, bits=(8, 4)),
     "CNN1d, HAPT's windows": Case(CNN1d, HAPT, 15, bits=(8, 4)),
+    "GRU, HAPT's windows": Case(GRU, HAPT, 15, bits=(8, 4)),
+    "LSTM, HAPT's windows": Case(LSTM, HAPT, 15, bits=(8, 4)),
 }
 
 
@@ -150,7 +152,7 @@ def run(options: argparse.Namespace) -> int:
     if options.results and options.results.exists():
         done = [json.loads(line) for line in options.results.read_text("utf-8").splitlines()]
     known = {(each["name"], each["seed"]) for each in done}
-    todo = [(name, seed) for name in CASES for seed in range(options.seeds) if (name, seed) not in known]
+    todo = [(name, seed) for name in options.only or CASES for seed in range(options.seeds) if (name, seed) not in known]
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         pool = joblib.Parallel(n_jobs=options.jobs, return_as="generator_unordered")
         for result in track(
@@ -179,6 +181,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", help="the data root (default: $MCUBENCH_DATA, else the cache folder)")
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each (default: 5)")
+    parser.add_argument("--only", nargs="+", choices=CASES, help="train these alone; others stay as --results has them")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once (default: 2)")
     parser.add_argument("--results", type=Path, help="keep what was measured in this file; what is in it is not redone")
     parser.add_argument("--write", type=Path, help="put the table between the markers of this file")

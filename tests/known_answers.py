@@ -1128,7 +1128,8 @@ RECURRENT = [
         flash=32 * (9 + 32) + 4 * 32 + 2 * 8,
         ram=1152 + 4096 + 32 + 32,
     ),
-    # Beside the input, whose 72 end at 80: both states before and after a step, and the 9 values of the step.
+    # Stepped by the module, one layer on the device: beside the input, whose 72 end at 80, the last state and those of
+    # the step.
     KnownAnswer(
         "lstm-cell",
         lambda: CellLoop(nn.LSTMCell(9, 32)),
@@ -1136,7 +1137,7 @@ RECURRENT = [
         macs=8 * 4 * 32 * (9 + 32),
         params=4 * 32 * (9 + 32 + 2),
         flash=4 * 32 * (9 + 32) + 4 * 4 * 32 + 2 * 4 * 8,
-        ram=80 + 4 * 32 + 9,
+        ram=80 + 32 + 32 * (1 + 2),
     ),
     KnownAnswer(
         "gru-cell",
@@ -1145,7 +1146,7 @@ RECURRENT = [
         macs=8 * 3 * 32 * (9 + 32),
         params=3 * 32 * (9 + 32 + 2),
         flash=3 * 32 * (9 + 32) + 4 * 4 * 32 + 2 * 3 * 8,
-        ram=80 + 2 * 32 + 9,
+        ram=80 + 32 + 32,
     ),
 ]
 
@@ -1194,7 +1195,7 @@ ATTENTION = [
         macs=6 * 10 * 8 + 6 * 10 * 4,
         params=0,
         flash=0,
-        ram=80 + 80 + 48 + 40,  # keys, the same turned, queries, values
+        ram=80 + 64 + 48 + 40,  # keys, which are supplied turned, scores (60), queries, values
     ),
 ]
 

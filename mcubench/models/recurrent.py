@@ -34,6 +34,7 @@ class RecurrentClassifier(Classifier):
         kernel_size: Steps that the convolution reads, odd.
         stride: Steps from one of its positions to the next.
         activation: What follows it.
+        learning_rate: As `Classifier` takes it.
         **training: Optimiser, schedule and class weights, as `Classifier` takes them.
     """
 
@@ -51,9 +52,10 @@ class RecurrentClassifier(Classifier):
         kernel_size: int = 5,
         stride: int = 2,
         activation: Activation = "relu",
+        learning_rate: float = 1e-2,
         **training: Any,
     ) -> None:
-        super().__init__(input_shape, num_classes, **training)
+        super().__init__(input_shape, num_classes, learning_rate=learning_rate, **training)
         name = type(self).__name__
         if len(input_shape) not in (2, 3):
             raise UserError(

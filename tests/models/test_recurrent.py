@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from mcubench.graph import deploy, trace
 from mcubench.models import GRU, LSTM
@@ -127,9 +129,40 @@ def test_deployed_nothing_moves(make: Any, text: str) -> None:
     assert str(deploy(trace(model, model.example_input_array))).splitlines() == lines
 
 
-@pytest.mark.parametrize("kind", [GRU, LSTM])
-def test_seeds_are_trained_one_after_the_other(kind: type[RecurrentClassifier]) -> None:
+def test_seeds_are_trained_one_after_the_other() -> None:
     # vmap knows no recurrent layers: torch says so itself
-    assert f"{kind.__name__} can't be stacked (Batching rule not implemented" in str(
-        obstacle_in_models([kind((2, 9), 3), kind((2, 9), 3)])
+    gru, lstm = (obstacle_in_models([kind((2, 9), 3), kind((2, 9), 3)]) for kind in (GRU, LSTM))
+    assert "GRU can't be stacked (Batching rule not implemented" in str(gru)
+    assert lstm == "LSTM has its own configure_gradient_clipping"
+
+
+def test_an_lstm_begins_by_remembering() -> None:
+    model = LSTM((3, 7), 4, hidden=5, layers=2, bidirectional=True)
+    biases = [each.reshape(4, 5).detach() for name, each in model.recurrent.named_parameters() if "bias" in name]
+    assert len(biases) == 8  # the input's and the state's, for each direction of each layer
+    spread = 5**-0.5  # of PyTorch's initial weights
+    for of_input, of_state in zip(biases[::2], biases[1::2], strict=True):
+        for gate in range(4):  # input, forget, cell, output
+            assert (of_input[gate] - (3 if gate == 1 else 0)).abs().max() <= spread
+            assert of_state[gate].abs().max() <= spread
+
+
+@pytest.mark.parametrize(("asked", "norm"), [(None, 0.25), (0.1, 0.1), (1e6, None)])
+@pytest.mark.filterwarnings("ignore")
+def test_gradients_of_an_lstm_are_clipped(asked: float | None, norm: float | None) -> None:
+    norms: list[float] = []
+
+    class Watched(LSTM):
+        def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+            super().optimizer_step(*args, **kwargs)
+            gradients = [each.grad for each in self.parameters() if each.grad is not None]
+            norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+
+    x, y = torch.randn(8, 3, 7), torch.arange(8) % 4
+    trainer = pl.Trainer(
+        max_steps=2, gradient_clip_val=asked, logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
+    model = Watched((3, 7), 4, hidden=5, schedule="constant")
+    trainer.fit(model, DataLoader(TensorDataset(100 * x, y), batch_size=4))
+    assert len(norms) == 2
+    assert all(each > 0.25 if norm is None else each == pytest.approx(norm, rel=1e-3) for each in norms)

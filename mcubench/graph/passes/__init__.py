@@ -8,7 +8,9 @@ from mcubench.graph.passes.functions import join_functions
 from mcubench.graph.passes.layout import channels_last
 from mcubench.graph.passes.moves import join_moves
 from mcubench.graph.passes.padding import fold_padding
+from mcubench.graph.passes.parts import join_parts, read_parts
 from mcubench.graph.passes.reductions import join_reductions
+from mcubench.graph.passes.steps import join_steps
 
 __all__ = [
     "activation_before_pool",
@@ -20,8 +22,11 @@ __all__ = [
     "fuse_activation",
     "join_functions",
     "join_moves",
+    "join_parts",
     "join_reductions",
+    "join_steps",
     "merge_moves",
+    "read_parts",
 ]
 
 
@@ -29,6 +34,9 @@ def deploy(graph: Graph) -> Graph:
     """All passes in order: the graph as a microcontroller would run it."""
     for each in (
         drop_identities,
+        read_parts,
+        join_steps,
+        join_parts,
         fold_padding,
         fold_batch_norm,
         join_moves,

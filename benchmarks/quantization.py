@@ -152,7 +152,8 @@ def run(options: argparse.Namespace) -> int:
     if options.results and options.results.exists():
         done = [json.loads(line) for line in options.results.read_text("utf-8").splitlines()]
     known = {(each["name"], each["seed"]) for each in done}
-    todo = [(name, seed) for name in options.only or CASES for seed in range(options.seeds) if (name, seed) not in known]
+    names = options.only or CASES
+    todo = [(name, seed) for name in names for seed in range(options.seeds) if (name, seed) not in known]
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         pool = joblib.Parallel(n_jobs=options.jobs, return_as="generator_unordered")
         for result in track(

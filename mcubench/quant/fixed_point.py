@@ -59,6 +59,8 @@ def high_product_16(a: Tensor, b: Tensor | int, rounded: bool = True) -> Tensor:
 
 def shifted_right(x: Tensor, exponent: Tensor | int) -> Tensor:
     """Quotients by 2^exponent, rounded to nearest, halves away from 0."""
+    if isinstance(exponent, int):
+        return x if exponent == 0 else (x + ((1 << exponent) >> 1)).add_(x >> 63).bitwise_right_shift_(exponent)
     exponents = torch.as_tensor(exponent, dtype=torch.int64)
     half = (1 << exponents) >> 1
     minus_one_if_negative = (x >> 63) * exponents.clamp_max(1)
@@ -72,6 +74,9 @@ def wrapped(x: Tensor) -> Tensor:
 
 def rescaled(x: Tensor, multiplier: Tensor | int, exponent: Tensor | int) -> Tensor:
     """Products with a factor that `multiplier_of` gave, or with one for each channel."""
+    if isinstance(exponent, int):
+        up = wrapped(x << exponent) if exponent > 0 else x
+        return shifted_right(high_product(up, multiplier), max(-exponent, 0))
     exponents = torch.as_tensor(exponent, dtype=torch.int64)
     up = wrapped(x << exponents.clamp_min(0)) if bool((exponents > 0).any()) else x
     return shifted_right(high_product(up, multiplier), (-exponents).clamp_min(0))

@@ -16,7 +16,7 @@ from torch import Tensor
 from mcubench.quant.fixed_point import multiplier_of, rescaled
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer.ir import Bias, Filter, IntegerNode, Kernel
-from mcubench.quant.integer.kernels.common import centred, clamped, exact_type, factors
+from mcubench.quant.integer.kernels.common import centred, clamped, exact_type
 from mcubench.quant.integer.sigmoid_16 import sigmoid_16, tanh_16
 
 __all__ = ["GATE", "SHARE", "Gate", "Gru", "Lstm", "RecurrentKernel", "State"]
@@ -48,7 +48,7 @@ class Gate:
         return _brought(x, self.input, source, self.bias)
 
     def recalled(self, h: Tensor, state: Grid) -> Tensor:
-        """What the hidden state gives, of codes (N, units)."""
+        """What the hidden state gives, of codes (..., units)."""
         return _brought(h, self.recurrent, state, self.recurrent_bias)
 
 
@@ -177,8 +177,8 @@ def _brought(codes: Tensor, filter_: Filter, source: Grid, bias: Bias | None) ->
     kind = exact_type(filter_.codes.shape[1])
     sums = (centred(codes, source).to(kind) @ filter_.codes.to(kind).T).long()
     if bias is not None:
-        sums = sums + bias.codes.long()
-    return _saturated(rescaled(sums, *factors(filter_, source, GATE)))
+        sums = sums + bias.codes
+    return _saturated(rescaled(sums, *multiplier_of(float(filter_.scales[0]) * source.scale / GATE.scale)))
 
 
 def _saturated(x: Tensor) -> Tensor:

@@ -23,6 +23,12 @@ _METHODS = {
 }
 
 
+_RESET = [
+    "/* The interpreter keeps the state of its LSTMs: call its Reset() before the first step of each sequence. */",
+    "",
+]
+
+
 def resolver_calls(operators: Sequence[str]) -> list[str]:
     """What registers operators with ``MicroMutableOpResolver`` of TFLite Micro (micro_mutable_op_resolver.h)."""
     return [f"{_METHODS.get(name) or 'Add' + name.title().replace('_', '')}();" for name in operators]
@@ -48,6 +54,7 @@ class CModel:
         inputs: Number of elements, and grid, of each input.
         outputs: The same of each output.
         class_names: In order of the outputs; ``None`` where they have none.
+        keeps_state: Whether each call goes on from where the last one ended.
     """
 
     name: str
@@ -59,6 +66,7 @@ class CModel:
     inputs: Sequence[tuple[int, Grid]]
     outputs: Sequence[tuple[int, Grid]]
     class_names: Sequence[str] | None
+    keeps_state: bool = False
 
     def header(self) -> str:
         """The ``.h`` file."""
@@ -72,6 +80,7 @@ class CModel:
             "",
             *self._arena(),
             "",
+            *(_RESET if self.keeps_state else []),
             "/* value = SCALE * (code - ZERO_POINT) */",
         ]
         for what, (size, grid) in (*_numbered("INPUT", self.inputs), *_numbered("OUTPUT", self.outputs)):

@@ -13,8 +13,19 @@ from typing import Any
 from mcubench.cost import BitWidths
 from mcubench.files import atomic_path
 from mcubench.quant.integer.ir import IntegerGraph, IntegerTensor
+from mcubench.quant.integer.kernels import Lstm, RecurrentKernel
 
-__all__ = ["SCHEMA_VERSION", "Source", "file_entry", "float_tensors", "int8_tensors", "quantization", "save_manifest"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Source",
+    "file_entry",
+    "float_tensors",
+    "int8_tensors",
+    "keeps_state",
+    "quantization",
+    "save_manifest",
+    "state_in_file",
+]
 
 SCHEMA_VERSION = 1
 
@@ -66,6 +77,19 @@ def quantization(ranges: str, widths: BitWidths) -> dict[str, Any]:
         "bits_per_layer": dict(widths.per_layer),
         "activation_bits": widths.activation,
     }
+
+
+def state_in_file(graph: IntegerGraph) -> dict[str, Any]:
+    """Whether a model as a ``.tflite`` file goes on from where its last call ended; nothing for one without a state."""
+    if not any(isinstance(node.kernel, RecurrentKernel) for node in graph.nodes):
+        return {}
+    kept = keeps_state(graph)
+    return {"state": {"kept_between_calls": kept, "reset": "tflite::MicroInterpreter::Reset" if kept else None}}
+
+
+def keeps_state(graph: IntegerGraph) -> bool:
+    """Whether TFLite Micro goes on from where the last call ended: its LSTM does, and a GRU's steps begin at 0."""
+    return any(isinstance(node.kernel, Lstm) for node in graph.nodes)
 
 
 def int8_tensors(graph: IntegerGraph) -> dict[str, Any]:

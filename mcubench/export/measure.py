@@ -15,10 +15,10 @@ from mcubench.export.interpreters import recorded_arena, run_tflm, smallest_aren
 from mcubench.export.report import Flash, QuantizationReport, Ram, changes, form
 from mcubench.export.stored import packed_bytes, stored
 from mcubench.export.tflite import to_tflite
+from mcubench.export.unrolled import planned_arena
 from mcubench.graph import Graph
 from mcubench.quant.fake import interpret_fake
 from mcubench.quant.integer.ir import IntegerGraph
-from mcubench.quant.integer.memory import plan_arena
 from mcubench.quant.integer.run import predict
 from mcubench.quant.noise import layer_noise
 
@@ -88,7 +88,7 @@ def measure(
         changes=changes(true, in_float, in_integers, class_names),
         layers=tuple(layer_noise(graph, integer, x[:_NOISE_SAMPLES])),
         flash=Flash(stored(content), packed_bytes(integer), report.flash_bytes),
-        ram=Ram(plan_arena(integer).peak, recorded, smallest, report.ram_bytes),
+        ram=Ram(planned_arena(integer).peak, recorded, smallest, report.ram_bytes),
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mcubench.errors import UserError
 from mcubench.export.onnx_file import METADATA, any_number, quiet, traced_batch, write_onnx
 from mcubench.export.opsets import OPSET
 from mcubench.export.rounding import as_kernels_round
-from mcubench.graph import Graph, Node, Value, interpret
+from mcubench.graph import Graph, Node, Value, interpret, ops
 from mcubench.quant.fake import codes_of_weights, grids_of_values, moved_inputs
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer.ir import IntegerGraph
@@ -46,6 +47,12 @@ def to_onnx(
     Raises:
         UserError: If onnx or onnxscript is not installed, or an operator is not there in this operator set.
     """
+    if recurrent := next((node for node in graph.nodes if isinstance(node.op, ops.Recurrent)), None):
+        raise UserError(
+            f"{recurrent.path or '(root)'}: ONNX has no form of an {recurrent.op.label} in integers, as QuantizeLinear "
+            "and DequantizeLinear do not reach into it; the formats tflite, tflm and c do, and --format onnx --float "
+            "writes the float model"
+        )
     shapes, _ = shapes_of(graph)
     dtypes = [value.dtype for value in graph.inputs]
     samples = tuple(

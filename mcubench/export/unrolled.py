@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from mcubench.cost.memory import MemoryPlan
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import (
@@ -20,8 +21,9 @@ from mcubench.quant.integer.ir import (
     Operand,
 )
 from mcubench.quant.integer.kernels.recurrent import GATE, SHARE
+from mcubench.quant.integer.memory import plan_arena
 
-__all__ = ["unrolled"]
+__all__ = ["planned_arena", "unrolled"]
 
 _PARTS = 10  # that CONCATENATION of TFLite Micro takes
 
@@ -36,6 +38,11 @@ def unrolled(graph: IntegerGraph) -> IntegerGraph:
     for node in graph.nodes:
         nodes += _Unroller(node, node.kernel).run() if isinstance(node.kernel, kernels.Gru) else [node]
     return replace(graph, nodes=tuple(nodes))
+
+
+def planned_arena(graph: IntegerGraph) -> MemoryPlan:
+    """The arena of what stands in the file: where a GRU is its steps, it is larger than the layer itself needs."""
+    return plan_arena(unrolled(graph))
 
 
 class _Unroller:

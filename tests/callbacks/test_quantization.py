@@ -425,7 +425,7 @@ class NeverForward(MyNet):
 class Recurrent(MyNet):
     def __init__(self) -> None:
         super().__init__()
-        self.memory = nn.GRU(4, 4, batch_first=True)
+        self.memory = nn.RNN(4, 4, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(self.memory(x[:, None])[0][:, 0])
@@ -474,7 +474,7 @@ class TestErrors:
             (CallsForwardItself, r"computes with net\.0\.weight outside of its forward"),
             (CallsLayersInValidation, r"computes with net\.0\.weight outside of its forward"),
             (NeverForward, r"training_step never called forward.* self\(x\)"),
-            (Recurrent, "would train what has no integer form: memory: GRU"),
+            (Recurrent, "would train what has no integer form: memory: RNN"),
             (Attention, "would train what has no integer form: attention: MatMul"),
             (AuxiliaryHead, r"forward called linear 3 times, and 2 times when it was traced \(in net\.0, net\.3\)"),
             (AlwaysEvaluating, "learned no ranges in epoch 0.*AlwaysEvaluating must be in training mode"),
@@ -491,7 +491,7 @@ class TestErrors:
     def test_it_is_said_before_the_first_step_where_the_shape_is_known(self, tmp_path: Path) -> None:
         model = net(Recurrent)
         model.example_input_array = EXAMPLE
-        with pytest.raises(UserError, match="memory: GRU"):
+        with pytest.raises(UserError, match="memory: RNN"):
             fit(tmp_path, QuantizationAwareTraining(start_epoch=1), model, num_sanity_val_steps=0)
 
     def test_a_view_of_a_parameter_outside_of_forward(self, tmp_path: Path) -> None:

@@ -50,6 +50,12 @@ class Recurrent(pl.LightningModule):
         return torch.optim.Adam(self.parameters())
 
 
+class Plain(Recurrent):
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.RNN(8, 6, batch_first=True)
+
+
 class TwoOutputs(Recurrent):
     def __init__(self):
         super().__init__()
@@ -337,8 +343,8 @@ def test_a_classical_model_is_refused(workplace: Path, capsys: pytest.CaptureFix
     assert "GaussianNB is a classical model, and export takes networks" in line
 
 
-def test_a_recurrent_layer_is_named(my_file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run = trained(Path("runs"), "--model", f"{my_file}.Recurrent", "--data", "Digits", "--data.size", "8")
+def test_a_recurrent_layer_without_a_kernel_is_named(my_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained(Path("runs"), "--model", f"{my_file}.Plain", "--data", "Digits", "--data.size", "8")
     line = failure(capsys, "export", "--ckpt_path", str(run))
     assert "gru" in line
     assert "can't be computed in int8" in line

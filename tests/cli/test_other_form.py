@@ -35,7 +35,7 @@ class Recurrent(Classifier):
 
     def __init__(self, input_shape: tuple[int, ...] = (1, 8, 8), num_classes: int = 10) -> None:
         super().__init__(input_shape, num_classes)
-        self.cell = nn.GRU(8, 6, batch_first=True)
+        self.cell = nn.RNN(8, 6, batch_first=True)
         self.out = nn.Linear(6, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def test_what_has_no_kernels_says_so_and_compare_marks_it(tmp_path: Path, capsys
     row = row_of(run)
     assert (row["form"], row["other_form"]) == ("float", None)
     (note,) = (note for note in row["notes"] if note.startswith("8-bit accuracy is not known"))
-    assert "GRU" in note
+    assert "RNN" in note
     assert "accuracy, float" in capsys.readouterr().out
     assert priced_scores(row)["form"] == "float (priced 8-bit)"
     assert main(["compare", str(run)]) == 0

@@ -109,7 +109,9 @@ def test_reference_nets_of_mlperf_tiny(net_name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "x", "message"),
     [
-        (nn.LSTM(4, 3, batch_first=True), seeded(8, 5, 4), r"LSTM can't be computed in int8: recurrent layers are not"),
+        (nn.LSTM(4, 3, batch_first=True), seeded(8, 5, 4), r"LSTM can't be computed in int8: the cell's last state"),
+        (nn.RNN(4, 3, batch_first=True), seeded(8, 5, 4), r"RNN can't be computed in int8: none of the int8 kernels"),
+        (nn.GRUCell(4, 3), seeded(8, 4), r"gru_cell can't be computed in int8: cells are computed as one layer"),
         (nn.Conv3d(1, 1, 2), seeded(4, 1, 3, 3, 3), r"has 4 axes; kernels take height, width"),
         (Forward(lambda x: 1.0 * (x > 0)), torch.ones(4, 2).long(), r"can't be computed in int8: it computes with"),
         (nn.LayerNorm(4), X, r"LayerNorm can't be computed in int8: none of the int8 kernels that are used here"),

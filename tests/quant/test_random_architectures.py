@@ -20,8 +20,7 @@ from tests.quant.witness import check
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same.:UserWarning")
 
 REFUSED = re.compile(
-    r"(Bidirectional )?(LSTM|GRU) can't be computed in int8: recurrent layers are not quantised yet"
-    r"|TransposedConv [^:]+ can't be computed in int8: only transposed convolutions without dilation and groups"
+    r"TransposedConv [^:]+ can't be computed in int8: only transposed convolutions without dilation and groups"
     r"|Average\w* [^:]+ can't be computed in int8: an average over padding whose last window is not full"
     r"|(Average\w* [^:]+|AdaptivePool) can't be computed in int8: its windows are not all alike"
     r"|Softmax can't be computed in int8: it is over \d+ values"

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from mcubench.cost import BitWidths
 from mcubench.export.interpreters import recorded_arena, run_tflm
 from mcubench.export.tflite import to_tflite
+from mcubench.export.unrolled import planned_arena
 from mcubench.graph import deploy, trace
 from mcubench.quant import Grid, IntegerGraph, interpret_fake, quantize
-from mcubench.quant.integer import IntegerNode, IntegerTensor, kernels, plan_arena, predict
+from mcubench.quant.integer import IntegerNode, IntegerTensor, kernels, predict
 from mcubench.quant.integer.ir import Kernel
 
 
@@ -66,7 +67,7 @@ def check(module: nn.Module, x: Tensor, bits: int = 8) -> None:
     ours = predict(integer, *codes)
     theirs = run_tflm(file, *(each.numpy() for each in codes))
     assert differing([each.numpy() for each in ours], list(theirs)) == 0
-    assert plan_arena(integer).peak == recorded_arena(file).head
+    assert planned_arena(integer).peak == recorded_arena(file).head
     # A random sum may cancel: what is left has a finer grid than the errors of its parts.
     sums = any(isinstance(node.kernel, (kernels.Add, kernels.Subtract)) for node in integer.nodes)
     if not (sums and currently_in_test_context()):

@@ -15,7 +15,7 @@ from mcubench.codegen import DIALECTS, generate
 from mcubench.console import say
 from mcubench.cost import profile_graph
 from mcubench.errors import UserError
-from mcubench.quant.integer.memory import plan_arena
+from mcubench.export.unrolled import planned_arena
 from mcubench.quant.integer.run import predict
 from mcubench.readers import read_model
 from mcubench.target import CORES, CompileError, EmulationError
@@ -73,7 +73,7 @@ def run_emulate(args: Sequence[str]) -> int:
         input_bytes=graph.inputs[0].size,
         output_bytes=graph.outputs[0].size,
         flash_estimate=costs.flash_bytes,
-        ram_planned=plan_arena(graph).peak,
+        ram_planned=planned_arena(graph).peak,
         limits={},
     )
     print_device(report, console)

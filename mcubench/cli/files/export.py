@@ -16,8 +16,9 @@ from mcubench.cost.units import bytes_text
 from mcubench.errors import UserError
 from mcubench.export.c_array import CModel, identifier
 from mcubench.export.interpreters import smallest_arena
+from mcubench.export.manifest import keeps_state
+from mcubench.export.unrolled import planned_arena
 from mcubench.files import atomic_path
-from mcubench.quant.integer.memory import plan_arena
 from mcubench.readers import ModelFile, read_model
 
 __all__ = ["run_export"]
@@ -76,10 +77,11 @@ def _tflm(found: ModelFile, stem: str, _dialect: str, _layout: Layout) -> dict[s
         model=found.content,
         operators=found.operators,
         arena=smallest_arena(found.content),
-        head=plan_arena(graph).peak,
+        head=planned_arena(graph).peak,
         inputs=[(each.size, each.grid) for each in graph.inputs],
         outputs=[(each.size, each.grid) for each in graph.outputs],
         class_names=None,
+        keeps_state=keeps_state(graph),
     )
     return {header: text.header().encode(), f"{stem}.c": text.source(header).encode()}
 

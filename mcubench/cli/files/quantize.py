@@ -26,10 +26,10 @@ from mcubench.cli.options.targets import check_targets, write_targets
 from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.export.interpreters import recorded_arena, run_tflm
+from mcubench.export.unrolled import planned_arena
 from mcubench.files import atomic_path
 from mcubench.graph import interpret
 from mcubench.quant.integer.ir import IntegerGraph, IntegerTensor
-from mcubench.quant.integer.memory import plan_arena
 from mcubench.quant.integer.run import predict
 from mcubench.readers import ModelFile, read_model
 
@@ -75,7 +75,7 @@ def run_quantize(args: Sequence[str]) -> int:
         "different": wrong,
         "accuracy": None if labels is None else float((largest == labels).mean()),
         "float": _in_float(found, codes, largest, labels) if found.not_integer else None,
-        "arena": {"planned": plan_arena(graph).peak, "recorded": asdict(recorded_arena(found.content))},
+        "arena": {"planned": planned_arena(graph).peak, "recorded": asdict(recorded_arena(found.content))},
     }
     _print(figures, graph, console)
 

@@ -30,7 +30,7 @@ from mcubench.console import say
 from mcubench.cost import profile_graph
 from mcubench.errors import UserError
 from mcubench.export.sample import describe_sample
-from mcubench.quant.integer.memory import plan_arena
+from mcubench.export.unrolled import planned_arena
 from mcubench.quant.integer.run import predict
 from mcubench.results.result import add_measured
 from mcubench.results.run_folder import shown
@@ -106,7 +106,7 @@ def run_emulate(args: Sequence[str]) -> int:
         input_bytes=found.integer.inputs[0].size,
         output_bytes=found.integer.outputs[0].size,
         flash_estimate=profile_graph(found.graph, name, found.widths).flash_bytes,
-        ram_planned=plan_arena(found.integer).peak,
+        ram_planned=planned_arena(found.integer).peak,
         limits=limits,
     )
     print_device(report, console)

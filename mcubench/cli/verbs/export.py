@@ -41,17 +41,19 @@ from mcubench.export.manifest import (
     file_entry,
     float_tensors,
     int8_tensors,
+    keeps_state,
     quantization,
     save_manifest,
+    state_in_file,
 )
 from mcubench.export.opsets import LOWEST, OPSET, check_opset
 from mcubench.export.qdq import shapes_of, to_onnx
 from mcubench.export.sample import describe_sample
 from mcubench.export.tflite import operators_of, to_tflite
+from mcubench.export.unrolled import planned_arena
 from mcubench.files import atomic_path
 from mcubench.graph import deploy, trace
 from mcubench.quant.integer import NotInIntegersError
-from mcubench.quant.integer.memory import plan_arena
 from mcubench.results.result import package_versions
 from mcubench.results.run_folder import shown
 
@@ -267,7 +269,7 @@ class _Export:
         description = f"{self.source.model} on {self.source.data}, by mcubench"
         self.content = to_tflite(integer, description, self.facts)
         self.operators = operators_of(integer)
-        self.head = plan_arena(integer).peak
+        self.head = planned_arena(integer).peak
         self.arena, recorded = None, None
         if installed(_RECORDER):
             arena, self.arena = recorded_arena(self.content), smallest_arena(self.content)
@@ -282,7 +284,8 @@ class _Export:
     def tflite(self) -> dict[str, Any]:
         path = self.target.file(".tflite")
         _write(path, self.content)
-        return file_entry(path, int8_tensors(self.quantized.integer))
+        integer = self.quantized.integer
+        return file_entry(path, {**int8_tensors(integer), **state_in_file(integer)})
 
     def tflm(self) -> dict[str, Any]:
         integer = self.quantized.integer
@@ -297,10 +300,11 @@ class _Export:
             inputs=[(each.size, each.grid) for each in integer.inputs],
             outputs=[(each.size, each.grid) for each in integer.outputs],
             class_names=self.source.class_names,
+            keeps_state=keeps_state(integer),
         )
         _write(header, text.header().encode())
         _write(source, text.source(header.name).encode())
-        return file_entry(source, {"header": header.name, **int8_tensors(integer)})
+        return file_entry(source, {"header": header.name, **int8_tensors(integer), **state_in_file(integer)})
 
     def c(self) -> dict[str, Any]:
         integer, folder = self.quantized.integer, self.target.c_folder

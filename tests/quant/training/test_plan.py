@@ -105,7 +105,7 @@ def changed_later(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 REFUSED: dict[str, tuple[Callable[..., Any], list[nn.Module], str]] = {
-    "recurrent": (lambda lstm, x: lstm(x[:, None])[0], [nn.LSTM(4, 3, batch_first=True)], r"layers\.0: LSTM"),
+    "recurrent": (lambda lstm, x: lstm(x[:, None])[0], [nn.RNN(4, 3, batch_first=True)], r"layers\.0: RNN"),
     "cell": (lambda cell, x: cell(x), [nn.GRUCell(4, 3)], r"layers\.0: gru_cell"),
     "product": (lambda one, x: one(x)[:, :, None] @ x[:, None], [nn.Linear(4, 3)], "MatMul"),
     "attention": (lambda one, x: one(x[:, None], x[:, None], x[:, None])[0],

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mcubench.errors import UserError
 from mcubench.graph import Graph, Value, interpret
+from mcubench.quant.composition import composed
 from mcubench.quant.fake import moved_inputs
 
 __all__ = ["Observer", "Range", "calibrate"]
@@ -28,7 +29,7 @@ def calibrate(
     observer: Observer = "minmax",
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> dict[Value, Range]:
-    """Runs a float graph on samples and notes the range of each value.
+    """Runs a float graph on samples and notes the range of each value, and of those that norms are composed of.
 
     Args:
         graph: A deployed graph.
@@ -42,6 +43,7 @@ def calibrate(
     """
     if not inputs or not len(inputs[0]):
         raise UserError("calibration needs samples: give some of the training data")
+    graph = composed(graph)
     names = {value.name: value for value in (*graph.inputs, *(value for node in graph.nodes for value in node.outputs))}
     ranges: dict[Value, Range] = {}
 

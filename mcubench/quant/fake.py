@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mcubench.graph import Graph, Node, Value, interpret, ops
+from mcubench.quant.composition import composed
 from mcubench.quant.grid import Grid, by_channel, weight_codes
 from mcubench.quant.integer.ir import IntegerGraph
 
@@ -30,7 +31,7 @@ def interpret_fake(graph: Graph, integer: IntegerGraph, *inputs: Tensor) -> tupl
         The outputs, float32, channels last where the graph has them so.
     """
     codes, grids = codes_of_weights(graph, integer), grids_of_values(integer)
-    rounded = replace(graph, nodes=tuple(_rounded(node, codes) for node in graph.nodes))
+    rounded = replace(graph, nodes=tuple(_rounded(node, codes) for node in composed(graph).nodes))
 
     def settle(value: Value, x: Tensor) -> Tensor:
         grid = grids.get(value.name)

@@ -8,6 +8,7 @@ from mcubench.graph import Weight, ops
 from mcubench.graph.interpret import padded_places
 from mcubench.graph.ir import Input
 from mcubench.quant.integer import kernels
+from mcubench.quant.integer.building.products import is_read_turned
 from mcubench.quant.integer.building.site import Builder, NotInIntegersError, builds
 from mcubench.quant.integer.ir import IntegerTensor, Operand
 
@@ -21,6 +22,8 @@ def _(_op: ops.Reshape, at: Builder) -> None:
 
 @builds(ops.Permute, kernels.Transpose, kernels.Reshape, limits="any number of axes")
 def _(op: ops.Permute, at: Builder) -> None:
+    if is_read_turned(at.node, at):
+        return
     at.give(at.permuted(at.x, at.node.inputs[0].shape, op.axes))
 
 

@@ -69,7 +69,7 @@ def is_read_turned(node: Node, at: Builder) -> bool:
 
 
 def _turns(node: Node) -> bool:
-    if not isinstance(node.op, ops.Permute):
+    if not isinstance(node.op, ops.Permute) or len(node.op.axes) < 2:
         return False
     *rest, rows, columns = range(len(node.op.axes))
     return node.op.axes == (*rest, columns, rows)

@@ -82,8 +82,8 @@ def _reduction(at: IntegerSite) -> None:
 @rule("BATCH_MATMUL")
 def _product(at: IntegerSite) -> None:
     operands = [at.operand(0), at.operand(1)]
-    if not all(2 < len(each.shape) < 5 for each in operands):
-        raise at.operator.refuse("its operands are not matrices, one or several along one axis")
+    if {len(each.shape) for each in operands} not in ({3}, {4}):
+        raise at.operator.refuse("its operands are not both matrices, or both several of them")
     at.emit(kernels.BatchMatmul(bool(at.option("AdjX")), bool(at.option("AdjY"))), operands)
 
 

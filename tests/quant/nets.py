@@ -24,6 +24,12 @@ def behind(f: Callable[[Tensor], Tensor], operators: str) -> Net:
     return lambda: Forward(lambda conv, x: f(conv(x)), nn.Conv2d(4, 5, 1)), IMAGE, f"CONV_2D {operators}"
 
 
+def _scores(both: Tensor) -> Tensor:
+    """Of queries and keys that are one tensor of five axes, from the second place on."""
+    queries, keys = both[:, :, :, 1:].unbind()
+    return queries @ keys.mT
+
+
 # A net, the shape of a sample, and the operators that it must become.
 NETS: dict[str, Net] = {
     "dense": (lambda: nn.Linear(12, 5), VECTOR, "FULLY_CONNECTED"),
@@ -253,6 +259,11 @@ BEHIND: dict[str, Net] = {
         lambda: Forward(lambda a, x: a(x, x, x)[0], nn.MultiheadAttention(12, 2, batch_first=True)),
         TOKENS,
         "CONV_2D RESHAPE TRANSPOSE STRIDED_SLICE MUL BATCH_MATMUL SOFTMAX",
+    ),
+    "scores of what stands side by side": (
+        lambda: Forward(lambda qk, x: _scores(qk(x).view(-1, 7, 2, 3, 4).permute(2, 0, 3, 1, 4)), nn.Linear(12, 24)),
+        TOKENS,
+        "CONV_2D RESHAPE TRANSPOSE STRIDED_SLICE BATCH_MATMUL",
     ),
     "layer norm": (lambda: nn.LayerNorm(12), TOKENS, "MEAN SUB L2_NORMALIZATION DEPTHWISE_CONV_2D"),
     "layer norm of a vector": (

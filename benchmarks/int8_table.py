@@ -28,6 +28,8 @@ def trained(row: Row) -> str:
     """What training with rounding rounds of it."""
     if issubclass(row.op, _LAYERS):
         return "weights, result"
+    if issubclass(row.op, (ops.LayerNorm, ops.RMSNorm)):
+        return "parts, result"
     return "nothing: its codes are its input's" if issubclass(row.op, MOVES) else "result"
 
 

@@ -295,5 +295,15 @@ def _(kernel: kernels.LeakyRelu, node: IntegerNode) -> _Described:
 
 
 @_describe.register
+def _(kernel: kernels.BatchMatmul, node: IntegerNode) -> _Described:
+    return "BATCH_MATMUL", "BatchMatMulOptions", {"adjX": kernel.left_turned, "adjY": kernel.right_turned}, node.inputs
+
+
+@_describe.register
+def _(_kernel: kernels.L2Normalize, node: IntegerNode) -> _Described:
+    return "L2_NORMALIZATION", "L2NormOptions", {"fusedActivationFunction": None}, node.inputs
+
+
+@_describe.register
 def _(_kernel: kernels.Softmax, node: IntegerNode) -> _Described:
     return "SOFTMAX", "SoftmaxOptions", {"beta": 1.0}, node.inputs

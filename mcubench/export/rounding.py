@@ -17,6 +17,7 @@ from torch import Tensor
 from mcubench.export.amplification import amplification
 from mcubench.graph import Graph, Node, Op, Value, Weight, ops
 from mcubench.graph.ir import Input
+from mcubench.quant.composition import composed
 from mcubench.quant.fixed_point import multiplier_of
 from mcubench.quant.grid import ACTIVATION_MAX, ACTIVATION_MIN, Grid
 from mcubench.quant.integer import kernels
@@ -48,7 +49,7 @@ def as_kernels_round(graph: Graph, integer: IntegerGraph) -> Graph:
     made = _by_name(integer)
     amplified = {name for name, steps in amplification(integer).items() if steps > _ALLOWED}
     nodes: list[Node] = []
-    for node in graph.nodes:
+    for node in composed(graph).nodes:
         ours = made.get(node.name)
         if ours is None:
             nodes += _concatenation(node, integer) if isinstance(node.op, ops.Concat) else [node]

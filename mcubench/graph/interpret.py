@@ -192,6 +192,16 @@ def _(op: ops.LayerNorm, at: _Context) -> Tensor:
 
 
 @_run.register
+def _(_op: ops.RowMean, at: _Context) -> Tensor:
+    return at.x.mean(-1, keepdim=True)
+
+
+@_run.register
+def _(op: ops.UnitRow, at: _Context) -> Tensor:
+    return at.x / (at.x.square().sum(-1, keepdim=True) + op.floor).sqrt()
+
+
+@_run.register
 def _(op: ops.Activation, at: _Context) -> Tensor:
     if op.kind in _FUNCTIONS:
         return _activate(at.x, op.kind)

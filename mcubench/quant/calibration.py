@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mcubench.errors import UserError
 from mcubench.graph import Graph, Value, interpret, ops
+from mcubench.quant.composition import composed
 from mcubench.quant.fake import moved_inputs
 from mcubench.quant.recurrent import lstm_layer, weights_of_cell
 from mcubench.quant.sharing import cell_of
@@ -30,7 +31,7 @@ def calibrate(
     observer: Observer = "minmax",
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> dict[Value, Range]:
-    """Runs a float graph on samples and notes the range of each value.
+    """Runs a float graph on samples and notes the range of each value, and of those that norms are composed of.
 
     Args:
         graph: A deployed graph.
@@ -44,6 +45,7 @@ def calibrate(
     """
     if not inputs or not len(inputs[0]):
         raise UserError("calibration needs samples: give some of the training data")
+    graph = composed(graph)
     names = {value.name: value for value in (*graph.inputs, *(value for node in graph.nodes for value in node.outputs))}
     ranges: dict[Value, Range] = {}
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from mcubench.graph import Graph, Node, Value, interpret, ops
+from mcubench.quant.composition import composed
 from mcubench.quant.grid import Grid, by_channel, weight_codes
 from mcubench.quant.integer.building.recurrent import directions
 from mcubench.quant.integer.ir import IntegerGraph, Kernel
@@ -34,11 +35,12 @@ def interpret_fake(graph: Graph, integer: IntegerGraph, *inputs: Tensor) -> tupl
         The outputs, float32, channels last where the graph has them so.
     """
     codes, grids = codes_of_weights(graph, integer), grids_of_values(integer)
+    whole = composed(graph)
     kernel_of = {node.output.name: node.kernel for node in integer.nodes}
     layers = {
-        node.output.name: _recurrent(node, kernel_of) for node in graph.nodes if isinstance(node.op, ops.Recurrent)
+        node.output.name: _recurrent(node, kernel_of) for node in whole.nodes if isinstance(node.op, ops.Recurrent)
     }
-    rounded = replace(graph, nodes=tuple(_rounded(node, codes) for node in graph.nodes))
+    rounded = replace(whole, nodes=tuple(_rounded(node, codes) for node in whole.nodes))
 
     def settle(value: Value, x: Tensor) -> Tensor:
         grid = grids.get(value.name)

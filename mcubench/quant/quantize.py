@@ -10,6 +10,7 @@ from mcubench.cost.size import BitWidths
 from mcubench.errors import UserError
 from mcubench.graph import Graph, Value, deploy
 from mcubench.quant.calibration import Observer, Range, calibrate
+from mcubench.quant.composition import composed
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer.building import Builder
 from mcubench.quant.integer.ir import IntegerGraph
@@ -30,8 +31,9 @@ def quantize(
 
     Args:
         graph: A traced or deployed graph.
-        ranges: For the values of the *deployed* graph the smallest and largest number that each is to hold, as training
-            or `calibrate` found them; values that share a grid get one for all their ranges.
+        ranges: For the values of the *deployed* graph, and what its norms are composed of, the smallest and largest
+            number that each is to hold, as training or `calibrate` found them; values that share a grid get one for all
+            their ranges.
         calibration: Instead of ranges, samples (N, *shape) of the training data, one tensor for each input.
         observer: How ranges are taken from `calibration`.
         widths: Bits of weights; 8 by default.
@@ -47,12 +49,13 @@ def quantize(
     widths.check(graph)
     if (ranges is None) == (calibration is None):
         raise UserError("quantize needs either ranges or calibration samples")
-    groups = group_values(graph)
+    parts = composed(graph)
+    groups = group_values(parts)
     if ranges is None:
         samples = [calibration] if isinstance(calibration, Tensor) else list(calibration or ())
         check_kernels(graph, widths)  # before the work
         ranges = calibrate(graph, *samples, observer=observer)
-    return Builder(graph, groups, _grids(groups, ranges), widths).run()
+    return Builder(parts, groups, _grids(groups, ranges), widths).run()
 
 
 def check_kernels(graph: Graph, widths: BitWidths | None = None) -> None:
@@ -61,8 +64,9 @@ def check_kernels(graph: Graph, widths: BitWidths | None = None) -> None:
     Raises:
         NotInIntegersError: If there is none for an operation.
     """
-    groups = group_values(graph)
-    Builder(graph, groups, dict.fromkeys(range(groups.count), Grid(1.0, 0)), widths or BitWidths()).run()
+    parts = composed(graph)
+    groups = group_values(parts)
+    Builder(parts, groups, dict.fromkeys(range(groups.count), Grid(1.0, 0)), widths or BitWidths()).run()
 
 
 def _grids(groups: GridGroups, ranges: Mapping[Value, Range]) -> dict[int, Grid]:

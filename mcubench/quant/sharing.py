@@ -21,6 +21,7 @@ _FIXED = {
     "tanh": Grid(1 / 128, 0),
     "softmax": Grid(1 / 256, -128),
     "log_softmax": Grid(1 / 16, 127),
+    "unit_row": Grid(1 / 128, 0),
 }
 
 
@@ -132,4 +133,6 @@ def _keeps_order(node: Node) -> bool:
 def _fixed(node: Node) -> Grid | None:
     if isinstance(node.op, ops.Activation):
         return _FIXED.get(node.op.kind)
+    if isinstance(node.op, ops.UnitRow):
+        return _FIXED["unit_row"]
     return _FIXED["log_softmax" if node.op.log else "softmax"] if isinstance(node.op, ops.Softmax) else None

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mcubench.cost.devices import Device
 from mcubench.files import atomic_path
-from mcubench.target.measure import OnCore
+from mcubench.target.measure import LayerCount, OnCore
 
-__all__ = ["DeviceReport"]
+__all__ = ["DeviceReport", "macs_by_layer"]
+
+# Kernels that sum up products; others of the same module don't share its multiply-accumulates.
+_PRODUCTS = {"Convolve", "DepthwiseConvolve", "FullyConnected", "TransposeConvolve", "BatchMatmul", "Lstm"}
+
+
+def macs_by_layer(
+    layers: Iterable[LayerCount], kernels: Iterable[tuple[str, str]], macs: Mapping[str, int]
+) -> tuple[int, ...]:
+    """Multiply-accumulates of each layer of a program, whose order is that of the kernels that it was made from.
+
+    Args:
+        layers: As they were measured.
+        kernels: The class and the name of each kernel of the integer graph.
+        macs: The multiply-accumulates of those that have some, by name.
+    """
+    counts = iter([macs.get(name, 0) for kind, name in kernels if kind in _PRODUCTS])
+    return tuple(next(counts) if layer.kind in _PRODUCTS else 0 for layer in layers)
 
 
 @dataclass(frozen=True)
@@ -25,7 +42,7 @@ class DeviceReport:
         found: What was measured.
         accuracy: Share of samples that the core classified rightly; ``None`` without classes.
         device: The microcontroller; ``None`` for a core alone.
-        macs: Multiply-accumulates of each layer, by its path.
+        macs: Multiply-accumulates of each layer that was measured.
         input_bytes: What the caller lends for the input.
         output_bytes: The same for the output.
         flash_estimate: What ``profile`` says that weights take.
@@ -38,7 +55,7 @@ class DeviceReport:
     found: OnCore
     accuracy: float | None
     device: Device | None
-    macs: Mapping[str, int]
+    macs: Sequence[int]
     input_bytes: int
     output_bytes: int
     flash_estimate: int | None
@@ -48,7 +65,7 @@ class DeviceReport:
     @property
     def total_macs(self) -> int:
         """Of one inference."""
-        return sum(self.macs.values())
+        return sum(self.macs)
 
     @property
     def flash_bytes(self) -> int:
@@ -108,11 +125,11 @@ class DeviceReport:
                 {
                     "path": layer.path,
                     "kernel": layer.kind or None,
-                    "macs": self.macs.get(layer.path),
+                    "macs": macs or None,
                     "instructions": layer.instructions,
                     "cycles": None if layer.cycles is None else list(layer.cycles),
                 }
-                for layer in found.layers
+                for layer, macs in zip(found.layers, self.macs, strict=True)
             ],
         }
 

@@ -43,8 +43,7 @@ def print_device(report: DeviceReport, console: Console) -> None:
         columns.append(("cycles", _range(found.cycles)))
     for heading, total in columns:
         table.add_column(heading, total, justify="right", no_wrap=True)
-    for layer in found.layers:
-        count = report.macs.get(layer.path, 0)
+    for layer, count in zip(found.layers, report.macs, strict=True):
         cells = [f"{count:,}" if count else "", f"{layer.instructions:,.0f}", _ratio(layer.instructions, count)]
         if layer.cycles is not None:
             cells.append(_range(layer.cycles))

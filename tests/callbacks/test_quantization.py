@@ -18,6 +18,8 @@ from mcubench.cost import BitWidths
 from mcubench.datamodules import Digits
 from mcubench.errors import BudgetExceededError, UserError
 from mcubench.models import DSCNN
+from mcubench.quant import interpret_fake, quantize
+from mcubench.quant.integer import predict
 from mcubench.quant.training import find_qat_state, trained_ranges
 from tests.foreign import MyData, MyNet, loader
 
@@ -431,15 +433,6 @@ class Recurrent(MyNet):
         return self.net(self.memory(x[:, None])[0][:, 0])
 
 
-class Attention(MyNet):
-    def __init__(self) -> None:
-        super().__init__()
-        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(self.attention(x[:, None], x[:, None], x[:, None])[0][:, 0])
-
-
 class AuxiliaryHead(MyNet):
     def __init__(self) -> None:
         super().__init__()
@@ -466,6 +459,35 @@ class Penalised(MyNet):
         return super().training_step(batch, batch_idx) + 1e-3 * self.net[0].weight.square().sum()
 
 
+class Encoder(MyNet):
+    """Each of four numbers is a place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.positions = nn.Linear(1, 8), nn.Parameter(torch.randn(4, 8))
+        self.encoder = nn.TransformerEncoderLayer(8, 1, 8, activation="gelu", batch_first=True)
+        self.mixed = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.norm, self.last = nn.LayerNorm(8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = self.encoder(self.embed(x[..., None]) + self.positions)
+        mixed, _ = self.mixed(places, places, places)
+        return self.net(self.last(self.norm(places + mixed).mean(1)))
+
+
+class TestTransformers:
+    def test_it_is_trained_within_a_budget_and_quantised_in_its_ranges(self, tmp_path: Path) -> None:
+        qat, model = QuantizationAwareTraining(), net(Encoder)
+        trainer(tmp_path, qat, SizeBudget(flash="8 KiB", ram="2 KiB"), max_epochs=10).fit(model, MyData())
+        graph, ranges, widths = trained_ranges(model.eval(), EXAMPLE, qat.state_dict())
+        integer = quantize(graph, ranges, widths=widths)
+        x = torch.randn(200, 4)
+        wanted, (tensor,) = interpret_fake(graph, integer, x)[0], integer.outputs
+        found = integer.decode(*predict(integer, *integer.encode(x)))[0]
+        assert float(((found - wanted) / tensor.grid.scale).abs().median()) <= 2
+        assert float((found.argmax(1) == model(x).argmax(1)).float().mean()) > 0.9
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("model", "pattern"),
@@ -475,7 +497,6 @@ class TestErrors:
             (CallsLayersInValidation, r"computes with net\.0\.weight outside of its forward"),
             (NeverForward, r"training_step never called forward.* self\(x\)"),
             (Recurrent, "would train what has no integer form: memory: RNN"),
-            (Attention, "would train what has no integer form: attention: MatMul"),
             (AuxiliaryHead, r"forward called linear 3 times, and 2 times when it was traced \(in net\.0, net\.3\)"),
             (AlwaysEvaluating, "learned no ranges in epoch 0.*AlwaysEvaluating must be in training mode"),
             (NotFinite, r"\(input:0\) are not finite"),

@@ -54,7 +54,7 @@ def number() -> int:
 
 narrow = functools.partial(Net, width=3)
 ready = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-normalised = nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.LayerNorm(12), nn.Linear(12, 10))
+normalised = nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.GroupNorm(3, 12), nn.Linear(12, 10))
 five_classes = nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
 channels_last = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(84, 10))
 

@@ -43,12 +43,25 @@ class Residual(nn.Module):
         return self.head(y.mean((2, 3)))  # type: ignore[no-any-return]
 
 
+class Encoder(nn.Module):
+    """Attention, norms, and the mean over places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(12, 1, 16, activation="gelu", batch_first=True).eval()
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(x).mean(1))  # type: ignore[no-any-return]
+
+
 CASES = [
     pytest.param(lambda: MLP((1, 8, 8), 10), (1, 8, 8), 8, id="MLP"),
     pytest.param(lambda: CNN((1, 8, 8), 10, channels=8), (1, 8, 8), 4, id="CNN"),
     pytest.param(lambda: CNN1d((6, 32), 5), (6, 32), 2, id="CNN1d", marks=pytest.mark.slow),
     pytest.param(lambda: DSCNN((1, 12, 12), 10), (1, 12, 12), 8, id="DSCNN", marks=pytest.mark.slow),
     pytest.param(Residual, (3, 8, 8), 8, id="residual"),
+    pytest.param(Encoder, (10, 12), 8, id="encoder"),
 ]
 
 

@@ -12,7 +12,7 @@ from tests.graph.compare import Forward
 
 __all__ = ["BEHIND", "NETS"]
 
-IMAGE, VECTOR, SIGNAL = (4, 7, 6), (12,), (4, 9)
+IMAGE, VECTOR, SIGNAL, TOKENS = (4, 7, 6), (12,), (4, 9), (7, 12)
 
 Net = tuple[Callable[[], nn.Module], tuple[int, ...], str]
 
@@ -22,6 +22,12 @@ LOOKED_UP = "QUANTIZE GATHER"
 def behind(f: Callable[[Tensor], Tensor], operators: str) -> Net:
     """A function of an image that a convolution makes."""
     return lambda: Forward(lambda conv, x: f(conv(x)), nn.Conv2d(4, 5, 1)), IMAGE, f"CONV_2D {operators}"
+
+
+def _scores(both: Tensor) -> Tensor:
+    """Of queries and keys that are one tensor of five axes, from the second place on."""
+    queries, keys = both[:, :, :, 1:].unbind()
+    return queries @ keys.mT
 
 
 # A net, the shape of a sample, and the operators that it must become.
@@ -215,4 +221,71 @@ BEHIND: dict[str, Net] = {
         lambda t: t[:, :4].reshape(-1, 2, 2, 7, 6).permute(0, 3, 1, 4, 2).flatten(1), "STRIDED_SLICE TRANSPOSE RESHAPE"
     ),
     "a dozen parts": behind(lambda t: torch.cat([t] * 12, 1), "CONCATENATION"),
+    # --- products of computed values, norms, what transformers are made of ---
+    "rows times rows": (
+        lambda: Forward(lambda dense, x: dense(x) @ x.mT, nn.Linear(12, 12)), TOKENS, "CONV_2D BATCH_MATMUL"
+    ),
+    "columns times columns": (
+        lambda: Forward(lambda dense, x: x.mT @ dense(x), nn.Linear(12, 5)), TOKENS, "CONV_2D BATCH_MATMUL"
+    ),
+    "a constant times columns": (
+        lambda: Forward(lambda dense, x: dense.weight @ x, nn.Linear(7, 5)), TOKENS, "BATCH_MATMUL"
+    ),
+    "rows weighed by their scores": (
+        lambda: Forward(lambda score, x: (score(x).mT.softmax(2) @ x).squeeze(1), nn.Linear(12, 1)),
+        TOKENS,
+        "CONV_2D RESHAPE SOFTMAX BATCH_MATMUL",
+    ),
+    "a matrix times a vector": behind(
+        lambda t: (t[:, 0] @ t[:, 1].mean(1)[..., None])[..., 0],
+        "STRIDED_SLICE RESHAPE AVERAGE_POOL_2D BATCH_MATMUL",
+    ),
+    "attention": (
+        lambda: Forward(
+            lambda q, k, v, x: F.scaled_dot_product_attention(q(x), k(x), v(x)), *(nn.Linear(12, 8) for _ in "qkv")
+        ),
+        TOKENS,
+        "CONV_2D BATCH_MATMUL MUL SOFTMAX",
+    ),
+    "attention with a bias for each place": (
+        lambda: Forward(
+            lambda q, bias, x: F.scaled_dot_product_attention(q(x), x, x, bias.weight),
+            *(nn.Linear(12, 12), nn.Linear(7, 7)),
+        ),
+        TOKENS,
+        "CONV_2D BATCH_MATMUL MUL ADD SOFTMAX",
+    ),
+    "attention of two heads": (
+        lambda: Forward(lambda a, x: a(x, x, x)[0], nn.MultiheadAttention(12, 2, batch_first=True)),
+        TOKENS,
+        "CONV_2D RESHAPE TRANSPOSE STRIDED_SLICE MUL BATCH_MATMUL SOFTMAX",
+    ),
+    "scores of what stands side by side": (
+        lambda: Forward(lambda qk, x: _scores(qk(x).view(-1, 7, 2, 3, 4).permute(2, 0, 3, 1, 4)), nn.Linear(12, 24)),
+        TOKENS,
+        "CONV_2D RESHAPE TRANSPOSE STRIDED_SLICE BATCH_MATMUL",
+    ),
+    "layer norm": (lambda: nn.LayerNorm(12), TOKENS, "MEAN SUB L2_NORMALIZATION DEPTHWISE_CONV_2D"),
+    "layer norm of a vector": (
+        lambda: nn.Sequential(nn.Linear(12, 9), nn.LayerNorm(9, elementwise_affine=False)),
+        VECTOR,
+        "FULLY_CONNECTED MEAN SUB L2_NORMALIZATION RESHAPE DEPTHWISE_CONV_2D",
+    ),
+    "layer norm of channels": behind(
+        lambda t: F.layer_norm(t.movedim(1, 3), (5,)), "MEAN SUB L2_NORMALIZATION DEPTHWISE_CONV_2D"
+    ),
+    "layer norm of small values": (
+        lambda: Forward(lambda norm, x: norm(x / 300), nn.LayerNorm(12)),
+        TOKENS,
+        "MUL MEAN SUB PADV2 L2_NORMALIZATION STRIDED_SLICE DEPTHWISE_CONV_2D",
+    ),
+    "root mean square norm": (
+        lambda: nn.Sequential(nn.RMSNorm(12), nn.ReLU()), TOKENS, "L2_NORMALIZATION DEPTHWISE_CONV_2D RELU"
+    ),
+    "an encoder": (
+        lambda: nn.TransformerEncoderLayer(12, 1, 16, activation="gelu", batch_first=True, norm_first=True),
+        TOKENS,
+        "MEAN SUB L2_NORMALIZATION DEPTHWISE_CONV_2D CONV_2D RESHAPE TRANSPOSE STRIDED_SLICE BATCH_MATMUL MUL SOFTMAX "
+        "ADD QUANTIZE GATHER",
+    ),
 }  # fmt: skip

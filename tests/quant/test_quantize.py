@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from mcubench.cost import BitWidths
@@ -27,6 +29,11 @@ def net() -> nn.Module:
 
 
 X = seeded(64, 2, 4, 4)
+FUTURE = torch.ones(4, 4).tril()
+
+
+def attended(x: Tensor, **options: Any) -> Tensor:
+    return F.scaled_dot_product_attention(x, x, x, **options)
 
 
 def test_ranges_of_a_deployed_graph_are_those_of_its_values() -> None:
@@ -114,10 +121,14 @@ def test_reference_nets_of_mlperf_tiny(net_name: str) -> None:
         (nn.GRUCell(4, 3), seeded(8, 4), r"gru_cell can't be computed in int8: cells are computed as one layer"),
         (nn.Conv3d(1, 1, 2), seeded(4, 1, 3, 3, 3), r"has 4 axes; kernels take height, width"),
         (Forward(lambda x: 1.0 * (x > 0)), torch.ones(4, 2).long(), r"can't be computed in int8: it computes with"),
-        (nn.LayerNorm(4), X, r"LayerNorm can't be computed in int8: none of the int8 kernels that are used here"),
+        (nn.LayerNorm((4, 4)), X, r"LayerNorm can't be computed in int8: it is over 2 axes; rows along the last axis"),
+        (Forward(lambda x: F.layer_norm(1e-4 * x, (4,), eps=1.0)), X, r"Norm can't be computed in int8: its eps"),
         (nn.ConvTranspose2d(2, 2, 3, groups=2), X, r"only transposed convolutions without dilation and groups"),
         (nn.AdaptiveAvgPool2d(9), seeded(4, 2, 20, 20), r"at most 49 are pooled one by one; here are 9 x 9"),
-        (Forward(lambda x: x @ x.transpose(-1, -2)), X, r"MatMul can't be computed in int8"),
+        (Forward(lambda x: x[:, :, None] @ x[:, None]), X, r"MatMul can't be.* are repeated along some axes, not all"),
+        (Forward(lambda x: attended(x, is_causal=True)), X, r"it is causal: what comes later has a share of 0, and"),
+        (Forward(lambda x: attended(x, attn_mask=FUTURE.log())), X, r"no code for the infinite numbers among its"),
+        (Forward(lambda x: attended(x, attn_mask=FUTURE.bool())), X, r"products of two; not where"),
         (Forward(lambda x: torch.fft.fft(x).real), X, r"it is not understood"),
         (Forward(lambda x: torch.add(x, x.flip(2), alpha=2)), X, r"it has alpha=2"),
         (Forward(lambda x: x / x.flip(2)), X, r"it divides by what is computed"),

@@ -88,6 +88,17 @@ def flattened_by_shape(builder: Builder, x: int, kind: type[np.generic], scale: 
     return [out]
 
 
+def products(turned: str, shape: tuple[int, ...]) -> Make:
+    """Of the input and itself."""
+
+    def make(builder: Builder, x: int, kind: type[np.generic], scale: float | None) -> list[int]:
+        out = like(builder, shape, kind, scale)
+        builder.operator("BATCH_MATMUL", [x, x], [out], "BatchMatMulOptions", **{turned: True})
+        return [out]
+
+    return make
+
+
 MOVES: dict[str, Make] = {
     "slices along two axes": plain(
         "STRIDED_SLICE", (1, 2, 2, 4), (0, 1, 0, 0), (1, 5, 5, 4), (1, 2, 3, 1), options="StridedSliceOptions"
@@ -127,6 +138,8 @@ SUMS: dict[str, Make] = {
     "mean, kept": plain("MEAN", (1, 1, 1, 4), (2, 1), options="ReducerOptions", keepDims=True),
     "mean over channels": plain("MEAN", (1, 6, 5), (-1,), options="ReducerOptions"),
     "sum": plain("SUM", (1, 5, 4), (1,), options="ReducerOptions"),
+    "rows times rows": products("adjY", (1, 6, 5, 5)),
+    "columns times columns": products("adjX", (1, 6, 4, 4)),
 }
 # float only
 FLOATS: dict[str, Make] = {
@@ -138,6 +151,7 @@ FLOATS: dict[str, Make] = {
     "softmax with beta": plain("SOFTMAX", SHAPE, options="SoftmaxOptions", beta=0.5),
     "leaky relu": plain("LEAKY_RELU", SHAPE, options="LeakyReluOptions", alpha=0.2),
     "square": plain("SQUARE", SHAPE, options="SquareOptions"),
+    "rows of length 1": plain("L2_NORMALIZATION", SHAPE, options="L2NormOptions"),
 }
 
 
@@ -284,6 +298,12 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         "it makes|over axes",
     ),
     "beta": (lambda: in_int8(plain("SOFTMAX", SHAPE, options="SoftmaxOptions", beta=0.5), 1 / 256), "its beta is 0.5"),
+    "a product of another shape": (
+        lambda: in_int8(products("adjY", (1, 6, 4, 5))), r"it makes \[1, 6, 5, 5\], and the file says \[1, 6, 4, 5\]"
+    ),
+    "rows of length 1 on a grid of their own": (
+        lambda: in_int8(plain("L2_NORMALIZATION", SHAPE, options="L2NormOptions")), "with scale 0.0078125 and zero"
+    ),
     "a sigmoid on a grid of its own": (
         lambda: in_int8(plain("LOGISTIC", SHAPE)), "computes it with scale 0.00390625 and zero point -128"
     ),

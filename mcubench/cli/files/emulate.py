@@ -21,7 +21,7 @@ from mcubench.readers import read_model
 from mcubench.target import CORES, CompileError, EmulationError
 from mcubench.target.measure import measure
 from mcubench.target.packages import PACKAGES, load
-from mcubench.target.report import DeviceReport
+from mcubench.target.report import DeviceReport, macs_by_layer
 from mcubench.target.table import print_device
 
 __all__ = ["run_emulate"]
@@ -69,7 +69,11 @@ def run_emulate(args: Sequence[str]) -> int:
         found=on_core,
         accuracy=None,
         device=device,
-        macs={layer.path: layer.macs for layer in costs.layers if layer.macs},
+        macs=macs_by_layer(
+            on_core.layers,
+            ((type(node.kernel).__name__, node.path) for node in graph.nodes),
+            {layer.path: layer.macs for layer in costs.layers if layer.macs},
+        ),
         input_bytes=graph.inputs[0].size,
         output_bytes=graph.outputs[0].size,
         flash_estimate=costs.flash_bytes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import lightning.pytorch as pl
 import numpy as np
@@ -28,6 +29,7 @@ from mcubench.cli.options.subject import read_subject
 from mcubench.cli.options.targets import check_targets, write_targets
 from mcubench.console import say
 from mcubench.cost import profile_graph
+from mcubench.cost.macs import count_macs
 from mcubench.errors import UserError
 from mcubench.export.sample import describe_sample
 from mcubench.export.unrolled import planned_arena
@@ -35,9 +37,9 @@ from mcubench.quant.integer.run import predict
 from mcubench.results.result import add_measured
 from mcubench.results.run_folder import shown
 from mcubench.target import CORES, CompileError, EmulationError
-from mcubench.target.measure import measure
+from mcubench.target.measure import OnCore, measure
 from mcubench.target.packages import PACKAGES, load
-from mcubench.target.report import DeviceReport
+from mcubench.target.report import DeviceReport, macs_by_layer
 from mcubench.target.table import print_device
 
 __all__ = ["run_emulate"]
@@ -102,7 +104,7 @@ def run_emulate(args: Sequence[str]) -> int:
         found=on_core,
         accuracy=_accuracy(on_core.outputs, classes),
         device=device,
-        macs=_macs(found),
+        macs=_macs(found, on_core),
         input_bytes=found.integer.inputs[0].size,
         output_bytes=found.integer.outputs[0].size,
         flash_estimate=profile_graph(found.graph, name, found.widths).flash_bytes,
@@ -143,7 +145,8 @@ def _accuracy(outputs: NDArray[np.int8], classes: Tensor) -> float:
     return float((outputs.argmax(1) == classes.numpy()).mean())
 
 
-def _macs(found: Quantized) -> dict[str, int]:
-    """Multiply-accumulates by layer."""
-    layers = profile_graph(found.graph, "", found.widths).layers
-    return {layer.path: layer.macs for layer in layers if layer.macs}
+def _macs(found: Quantized, on_core: OnCore) -> tuple[int, ...]:
+    """Multiply-accumulates of each layer, which has the name of its node of the float graph."""
+    counts = {node.name: count_macs(replace(found.graph, nodes=(node,))).counted for node in found.graph.nodes}
+    kernels = ((type(node.kernel).__name__, node.name) for node in found.integer.nodes)
+    return macs_by_layer(on_core.layers, kernels, counts)

@@ -7,9 +7,11 @@ from mcubench.codegen.c99 import (
     elementwise,
     moves,
     pooling,
+    products,
     recurrent,
     reductions,
     resizing,
+    rows,
     softmax,
     transposed,
 )
@@ -23,9 +25,11 @@ __all__ = [
     "elementwise",
     "moves",
     "pooling",
+    "products",
     "recurrent",
     "reductions",
     "resizing",
+    "rows",
     "softmax",
     "transposed",
 ]

@@ -23,6 +23,7 @@ from mcubench.graph.ops.layers import (
     TransposedConv,
 )
 from mcubench.graph.ops.recurrent import GRU, LSTM, RNN, Cell, Recurrent, RecurrentCell
+from mcubench.graph.ops.rows import RowMean, UnitRow
 from mcubench.graph.ops.shapes import Concat, Expand, Pad, Permute, Repeat, Reshape, Resize, Select, Slice, Take
 
 __all__ = [
@@ -58,10 +59,12 @@ __all__ = [
     "Repeat",
     "Reshape",
     "Resize",
+    "RowMean",
     "Select",
     "Site",
     "Slice",
     "Softmax",
     "Take",
     "TransposedConv",
+    "UnitRow",
 ]

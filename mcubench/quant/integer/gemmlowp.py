@@ -1,4 +1,4 @@
-"""Sigmoid, hyperbolic tangent, powers of e and logarithms in 32-bit fixed point, as gemmlowp and TFLite compute them.
+"""Sigmoid, hyperbolic tangent, powers, logarithms and inverse roots in 32-bit fixed point, as gemmlowp and TFLite do.
 
 Source: ``fixedpoint/fixedpoint.h`` of gemmlowp: e^x on [-1/4, 0) by a polynomial of degree 4 about -1/8, times
 powers of e by the bits of x; quotients by three steps of Newton's method. Arguments have 4 bits before the point,
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from mcubench.quant.fixed_point import INT32_MAX, INT32_MIN, high_product, round_half_away, shifted_right
 
-__all__ = ["exp_on_negatives", "leading_zeros", "logarithm", "logistic", "one_over_one_plus", "tanh"]
+__all__ = ["exp_on_negatives", "inverse_root", "leading_zeros", "logarithm", "logistic", "one_over_one_plus", "tanh"]
 
 _ONE = INT32_MAX  # in a format without bits before the point
 _NEWTON_STEPS = 3
+_ROOT_STEPS = 5
 
 
 def _fixed(number: float, integer_bits: int = 0) -> int:
@@ -124,3 +125,22 @@ def logarithm(x: Tensor, integer_bits: int, result_bits: int) -> Tensor:
     denominator = high_product(p, inner) + high_product(q, _fixed(1 / 4 * 2**0.25))
     quotient = high_product(shifted_right(numerator, bits), one_over_one_plus(denominator))
     return _saturated_left(high_product(power, _fixed(math.log(2))) + quotient, 1)
+
+
+def inverse_root(x: Tensor) -> tuple[Tensor, Tensor]:
+    """1 / sqrt(x) of integers below 2^31 as multipliers and exponents; 0 counts as 1.
+
+    Source: ``GetInvSqrtQuantizedMultiplierExp`` of TFLite: five steps of Newton's method from 1, on x brought to 1/2 to
+    2 by an even power of 2.
+    """
+    large = x >= 1 << 29
+    below = torch.where(large, x >> 2, x).clamp_min(2)
+    pairs = (leading_zeros(below) - 1) // 2 - 1  # of bits that it is shifted left by
+    a = (below << (2 * pairs)) >> 1  # like the estimate, with three bits before the point
+    half, estimate = shifted_right(a, 1), torch.full_like(a, 1 << 28)
+    for _ in range(_ROOT_STEPS):
+        cube = _saturated_left(high_product(high_product(estimate, estimate), estimate), 6)
+        estimate = _saturated_left(high_product(estimate, 3 << 27) - high_product(half, cube), 3)
+    exponents = pairs - 11 - large.long()
+    multipliers = high_product(estimate, _fixed(0.5**0.5)) << exponents.clamp_min(0)
+    return torch.where(x > 1, multipliers, INT32_MAX), torch.where(x > 1, exponents.clamp_max(0), 0)

@@ -14,6 +14,7 @@ from mcubench.quant.training.plan import Plan, WeightSite
 from mcubench.quant.training.recurrent import RoundedRecurrence
 from mcubench.quant.training.recurrent_sites import RecurrentSite
 from mcubench.quant.training.sites import NumberedCalls, weights_of
+from mcubench.quant.training.steps import STEPS
 
 __all__ = ["RoundedCalls", "whole"]
 
@@ -73,11 +74,20 @@ class RoundedCalls(NumberedCalls):
         site = self.plan.weights.get(key)
         if site is not None:
             args, kwargs = self._with_weight(site, args, kwargs)
-        result = func(*args, **kwargs)
+        result = self._in_steps(key, args, kwargs) if key in self.plan.in_steps else func(*args, **kwargs)
         group = self.plan.activations.get(key)
         if group is None or not isinstance(result, Tensor) or not result.is_floating_point():
             return result
         return self.activation(key, group, result)
+
+    def _in_steps(self, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """Computes what a call returns step by step, and rounds each."""
+
+        def settle(step: str, x: Tensor) -> Tensor:
+            group = self.plan.activations.get(inner := f"{key}.{step}")
+            return x if group is None else self.activation(inner, group, x)
+
+        return STEPS[key.rpartition(":")[0]](settle, *args, **kwargs)
 
     def _with_weight(
         self, site: WeightSite, args: tuple[Any, ...], kwargs: dict[str, Any]

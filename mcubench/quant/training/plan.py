@@ -10,11 +10,13 @@ from torch import nn
 
 from mcubench.errors import UserError
 from mcubench.graph import Graph, Node, Op, Value, deploy, ops
+from mcubench.quant.composition import composed
 from mcubench.quant.integer import NotInIntegersError
 from mcubench.quant.quantize import check_kernels
 from mcubench.quant.sharing import MOVES, GridGroups, group_values
 from mcubench.quant.training.recurrent_sites import RecurrentSite, recurrent_sites
 from mcubench.quant.training.sites import marked_trace, sites_of
+from mcubench.quant.training.steps import keys_of_steps
 
 __all__ = ["Plan", "WeightSite", "make_plan"]
 
@@ -62,6 +64,7 @@ class Plan:
         recurrent: By the key of a call, the recurrent layers that it computes, or steps through.
         paths: By key, the module that makes the call.
         counts: How often each function that has a key here is called in a forward.
+        in_steps: Keys of the calls whose steps are rounded, too; a step's key has its name behind that of the call.
         parameters: Paths of the parameters and buffers that forward computes with.
     """
 
@@ -72,6 +75,7 @@ class Plan:
     recurrent: Mapping[str, RecurrentSite]
     paths: Mapping[str, str]
     counts: Mapping[str, int]
+    in_steps: frozenset[str]
     parameters: frozenset[str]
 
     @property
@@ -134,13 +138,15 @@ def make_plan(module: nn.Module, example_input: Any, batch_dim: int | None = 0) 
         if isinstance(node.op, _LAYERS)
         for key, site in [_weight_site(node, keys.get(node.name), traced_weights[node.name])]
     }
-    groups = group_values(graph)
+    _check_products(graph)
+    parts = composed(graph)
+    groups, steps = group_values(parts), keys_of_steps(parts, keys)
     activations, paths = {}, {}
-    for value, path in _rounded_values(graph, keys, groups):
-        key = keys.get(value.name)
+    for value, path in _rounded_values(parts, keys, groups):
+        key = keys.get(value.name, steps.get(value.name))
         if key is None and groups.of[value] in groups.fixed:
             continue  # inside of a call, as the gate of a GLU: its grid is known, and finer than what is made of it
-        if key is None or not _read_through(value, key, traced, keys):
+        if key is None or not (value.name in steps or _read_through(value, key, traced, keys)):
             raise _unseen(path, f"its result {value.name} is changed or read in a way that can't be followed")
         activations[key], paths[key] = groups.of[value], path
     paths.update((key, site.path) for key, site in weights.items())
@@ -151,7 +157,15 @@ def make_plan(module: nn.Module, example_input: Any, batch_dim: int | None = 0) 
     names = {key.rpartition(":")[0] for key in (*activations, *weights)}
     known = {name: counts.get(name, 0) for name in names - {"input"}}
     parameters = {path for node in traced.nodes for _, each in node.op.weights() for path in each.sources}
-    return Plan(graph, groups, activations, weights, recurrent, paths, known, frozenset(parameters))
+    in_steps = frozenset(key.rpartition(".")[0] for key in steps.values())
+    return Plan(graph, groups, activations, weights, recurrent, paths, known, in_steps, frozenset(parameters))
+
+
+def _check_products(graph: Graph) -> None:
+    """Sees that no weight is multiplied with where training takes it for a value."""
+    for node in graph.nodes:
+        if isinstance(node.op, ops.MatMul) and (found := next(node.op.weights(), None)):
+            raise _unseen(node.path, f"{found[1].name} stands on the left of a product, where it is not rounded")
 
 
 def _unseen(path: str, reason: str) -> UserError:

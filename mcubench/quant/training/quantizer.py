@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -179,7 +179,8 @@ class FakeQuantizer:
 
     def _calls(self, module: nn.Module, phase: Phase) -> RoundedCalls:
         if phase is Phase.FLOAT:
-            return RoundedCalls(module, self.plan, lambda _site, weight: weight, _unchanged, _unchanged)
+            whole = replace(self.plan, in_steps=frozenset())
+            return RoundedCalls(module, whole, lambda _site, weight: weight, _unchanged, _unchanged)
         rounding, groups = _Rounding(self._grids, self._widths), self.plan.groups
         learns = phase is Phase.LEARN
 

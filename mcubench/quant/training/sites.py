@@ -7,6 +7,7 @@ import functools
 import inspect
 import itertools
 import sys
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -43,6 +44,9 @@ _RANDOM = {
     *("randint_like", "bernoulli", "normal", "uniform", "exponential", "random", "poisson", "multinomial"),
 }
 
+# Python of torch that is many calls to a device.
+_OPENED = {"multi_head_attention_forward"}
+
 _library = torch.library.Library("mcubench", "DEF")
 _library.define("site(Tensor x, str key) -> Tensor")
 _library.impl("site", lambda x, _key: x.clone(), "CompositeExplicitAutograd")  # functional: the result is no alias
@@ -54,8 +58,8 @@ class NumberedCalls(TorchFunctionMode):
     So have calls of recurrent layers, whose results are several.
 
     The key is the function's name and how often it was called before, as in ``conv2d:0``; what a function calls itself
-    is not seen, so that layers and functions alike are one call. What is computed from weights and constants alone has
-    no key.
+    is not seen, so that layers and functions alike are one call. Only `nn.MultiheadAttention` is the calls that it is
+    made of. What is computed from weights and constants alone has no key.
 
     Random numbers, as those by which layers are dropped, are there in training alone: what is drawn, and what it is
     combined with, has no key either.
@@ -97,6 +101,9 @@ class NumberedCalls(TorchFunctionMode):
         name = _name(func)
         if name is None:
             return func(*args, **kwargs)
+        if name in _OPENED:
+            with _on_again(self):
+                return _opened(func)(*args, **kwargs)
         if name in _CONSTANTS:
             result = func(*args, **kwargs)
             self.derived.note(result, result)
@@ -127,6 +134,23 @@ def uncompiled() -> Iterator[None]:
         return
     with torch.compiler.set_stance("force_eager"):
         yield
+
+
+@contextlib.contextmanager
+def _on_again(mode: NumberedCalls) -> Iterator[None]:
+    """While it lasts, a mode that is handling a call sees what the call makes."""
+    TorchFunctionMode.__enter__(mode)
+    try:
+        yield
+    finally:
+        TorchFunctionMode.__exit__(mode, None, None, None)
+
+
+@functools.cache
+def _opened(func: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of torch that does not hand the call over to the mode before it makes others."""
+    names = {**func.__globals__, "has_torch_function": lambda _tensors: False}
+    return types.FunctionType(func.__code__, names, func.__name__, func.__defaults__)
 
 
 @functools.lru_cache(4096)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mcubench.cost.size import BitWidths
 from mcubench.graph import Graph, Node, Value, interpret, ops
+from mcubench.quant.composition import composed
 from mcubench.quant.grid import Grid, weight_codes, weight_scales
 from mcubench.quant.sharing import group_values
 
@@ -22,6 +23,7 @@ def rounded_outputs(
     graph: Graph, ranges: Mapping[Value, tuple[float, float]], widths: BitWidths, *inputs: Tensor
 ) -> list[Tensor]:
     """Outputs of an int8 graph; inputs and outputs have the layout of the module."""
+    graph = composed(graph)
     groups = group_values(graph)
 
     def on_grid(value: Value, x: Tensor) -> Tensor:

@@ -73,6 +73,20 @@ def test_functions_and_their_parameters() -> None:
     assert plan.counts == {"relu": 1, "mean": 1, "addmm": 1, "matmul": 1, "conv1d": 1}
 
 
+def test_the_steps_of_an_attention_and_of_norms() -> None:
+    """What an encoder computes, from torch's sources; keys of steps have their names behind those of the calls."""
+    layer = nn.TransformerEncoderLayer(4, 1, 8, activation="gelu", batch_first=True, norm_first=True)
+    plan = make_plan(layer, torch.zeros(1, 5, 4))
+    norms = [f"layer_norm:{number}{step}" for number in (0, 1) for step in (".mean", ".centred", ".unit", "")]
+    attention = [f"scaled_dot_product_attention:0{step}" for step in (".scores", ".scaled", ".shares", "")]
+    others = ["linear:0", "linear:1", "add:0", "linear:2", "gelu:0", "linear:3", "add:1"]
+    assert set(plan.activations) == {"input:0", *norms, *attention, *others}
+    assert plan.in_steps == {"layer_norm:0", "layer_norm:1", "scaled_dot_product_attention:0"}
+    assert list(plan.weights) == [f"linear:{number}" for number in range(4)]
+    fixed = [key for key, group in plan.activations.items() if group in plan.groups.fixed]
+    assert fixed == ["layer_norm:0.unit", "scaled_dot_product_attention:0.shares", "layer_norm:1.unit"]
+
+
 def test_sums_are_values_and_what_is_concatenated_shares_a_grid() -> None:
     def forward(one: nn.Module, two: nn.Module, x: Tensor) -> Tensor:
         y = one(x)
@@ -107,14 +121,15 @@ def changed_later(layer: nn.Module, x: Tensor) -> Tensor:
 REFUSED: dict[str, tuple[Callable[..., Any], list[nn.Module], str]] = {
     "recurrent": (lambda lstm, x: lstm(x[:, None])[0], [nn.RNN(4, 3, batch_first=True)], r"layers\.0: RNN"),
     "cell": (lambda cell, x: cell(x), [nn.GRUCell(4, 3)], r"layers\.0: gru_cell"),
-    "product": (lambda one, x: one(x)[:, :, None] @ x[:, None], [nn.Linear(4, 3)], "MatMul"),
-    "attention": (lambda one, x: one(x[:, None], x[:, None], x[:, None])[0],
-                  [nn.MultiheadAttention(4, 2, batch_first=True)], r"layers\.0: "),
+    "causal attention": (lambda one, x: F.scaled_dot_product_attention(*(one(x)[:, None],) * 3, is_causal=True),
+                         [nn.Linear(4, 3)], "it is causal"),
     "unknown": (lambda one, x: torch.fft.fft(one(x)).real, [nn.Linear(4, 3)], "fft"),
-    "layer norm": (lambda one, norm, x: norm(one(x)), [nn.Linear(4, 3), nn.LayerNorm(3)], r"layers\.1: LayerNorm"),
+    "layer norm of an image": (lambda one, norm, x: norm(one(x)[..., None]), [nn.Linear(4, 3), nn.LayerNorm((3, 1))],
+                               r"layers\.1: LayerNorm"),
     "division": (lambda one, x: one(x) / (x[:, :1] + 2), [nn.Linear(4, 3)], "divides by what is computed"),
     "scaled sum": (lambda one, x: torch.add(one(x), x, alpha=2), [nn.Linear(4, 4)], "alpha=2"),
-    "weight on the left": (lambda one, x: (one.weight @ x[..., None])[..., 0], [nn.Linear(4, 3)], "MatMul"),
+    "weight on the left": (lambda one, x: (one.weight @ x[..., None])[..., 0],
+                           [nn.Linear(4, 3)], r"layers\.0\.weight stands on the left"),
     "changed in place": (in_place, [nn.Linear(4, 3)], "changed or read in a way"),
     "changed after it was read": (changed_later, [nn.Linear(4, 3)], "changed or read in a way"),
     "type": (lambda one, x: (one(x) > 0), [nn.Linear(4, 3)], "integers or truth values"),

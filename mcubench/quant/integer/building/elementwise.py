@@ -131,7 +131,9 @@ def _(op: ops.PReLU, at: Builder) -> None:
 def _(op: ops.Softmax, at: Builder) -> None:
     kernel, shape = kernels.LogSoftmax if op.log else kernels.Softmax, at.node.output.shape
     if op.causal:
-        raise NotInIntegersError("a causal softmax is not supported")
+        raise NotInIntegersError(
+            "it is causal: what comes later has a share of 0, and a score as low as that leaves the others few levels"
+        )
     if (terms := shape[op.axis]) > kernel.LARGEST:
         raise NotInIntegersError(
             f"it is over {terms} values; TFLite Micro's is defined for at most {kernel.LARGEST}, as all may be equal; "

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from mcubench.graph import Weight, ops
 from mcubench.graph.interpret import padded_places
 from mcubench.graph.ir import Input
 from mcubench.quant.integer import kernels
+from mcubench.quant.integer.building.products import is_read_turned
 from mcubench.quant.integer.building.site import Builder, NotInIntegersError, builds
 from mcubench.quant.integer.ir import IntegerTensor, Operand
 
 __all__: list[str] = []
+
+_AXES = 4  # that STRIDED_SLICE takes, the batch counted
 
 
 @builds(ops.Reshape, kernels.Reshape, limits="any number of axes")
@@ -21,6 +26,8 @@ def _(_op: ops.Reshape, at: Builder) -> None:
 
 @builds(ops.Permute, kernels.Transpose, kernels.Reshape, limits="any number of axes")
 def _(op: ops.Permute, at: Builder) -> None:
+    if is_read_turned(at.node, at):
+        return
     at.give(at.permuted(at.x, at.node.inputs[0].shape, op.axes))
 
 
@@ -37,22 +44,29 @@ def _(op: ops.Concat, at: Builder) -> None:
     at.give(at.joined(parts, at.axis(at.node.output, op.axis), at.node.output.name))
 
 
-@builds(ops.Slice, kernels.StridedSlice, limits="any step")
+@builds(ops.Slice, kernels.StridedSlice, kernels.Reshape, limits="any step")
 def _(op: ops.Slice, at: Builder) -> None:
-    axis = at.axis(at.node.inputs[0], op.axis)
-    at.emit(kernels.StridedSlice(axis, op.start, min(op.stop, at.x.shape[axis]), op.step), [_shaped(at)])
+    _sliced(op.axis, range(op.start, min(op.stop, at.node.inputs[0].shape[op.axis]), op.step), at)
 
 
 @builds(ops.Select, kernels.StridedSlice, kernels.Reshape, limits="")
 def _(op: ops.Select, at: Builder) -> None:
-    x = _shaped(at)
-    axis = at.axis(at.node.inputs[0], op.axis)
-    if x.shape[axis] == 1:  # all there is
-        at.give(x)
-        return
-    index = op.index % x.shape[axis]
-    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
-    at.emit_as(kernels.StridedSlice(axis, index, index + 1), x, shape, "selected")
+    size = at.node.inputs[0].shape[op.axis]
+    index = op.index % size
+    if size == 1:  # all there is
+        at.give(_shaped(at))
+    else:
+        _sliced(op.axis, range(index, index + 1), at)
+
+
+def _sliced(axis: int, taken: range, at: Builder) -> None:
+    """Has the node's output be some places along an axis; the kernel knows four axes."""
+    x, place = _shaped(at), at.axis(at.node.inputs[0], axis)
+    if len(x.shape) > _AXES:
+        before, size, behind = math.prod(x.shape[:place]), x.shape[place], math.prod(x.shape[place + 1 :])
+        x, place = at.reshaped(x, (1, before, size, behind)), 2
+    shape = (*x.shape[:place], len(taken), *x.shape[place + 1 :])
+    at.emit_as(kernels.StridedSlice(place, taken.start, taken.stop, taken.step), x, shape, "taken")
 
 
 @builds(

@@ -19,11 +19,14 @@ from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerGraph, IntegerNode, IntegerTensor, Kernel, Operand
 from mcubench.quant.sharing import GridGroups
 
-__all__ = ["TABLE", "Builder", "NotInIntegersError", "Row", "builds", "resized"]
+__all__ = ["TABLE", "Builder", "NotInIntegersError", "Row", "build", "builds", "resized"]
 
 _LARGEST_RANK = 3  # of one sample: kernels take (batch, height, width, channels)
 # What takes any number of axes.
-_MOVED = (ops.Reshape, ops.Permute, ops.Activation, ops.Function, ops.Slice, ops.Softmax, ops.Elementwise, ops.Reduce)
+_MOVED = (
+    *(ops.Reshape, ops.Permute, ops.Activation, ops.Function, ops.Slice, ops.Softmax, ops.Elementwise, ops.Reduce),
+    ops.MatMul,
+)
 _SEQUENCE_RANK = 2  # steps, channels
 _PARTS = 10  # that CONCATENATION of TFLite Micro takes
 _LARGEST_BIAS = 2.0**29  # leaves the sum of products room in 32 bits
@@ -52,8 +55,8 @@ class Builder:
         self.widths = widths
         self._groups = groups
         self._grids = grids
-        self._readers = graph.consumers()
-        self._sequences = _sequences(graph, self._readers)
+        self.readers, self.makers = graph.consumers(), graph.producers()
+        self._sequences = _sequences(graph, self.readers)
         # FULLY_CONNECTED takes narrow weights only with one scale for all outputs; CONV_2D does better, of images.
         self.without_vectors = any(isinstance(node.op, ops.Dense) and widths.of(node.path) < 8 for node in graph.nodes)
         self._nodes: list[IntegerNode] = []
@@ -124,7 +127,7 @@ class Builder:
 
     def _supplied(self, value: Value) -> IntegerTensor:
         """The tensor of an input: a vector, if all that is done with it is to flatten it."""
-        readers = self._readers[value]
+        readers = self.readers[value]
         flattened = [each.output for each in readers if isinstance(each.op, ops.Reshape) and len(each.op.shape) == 1]
         if not value.dtype.is_floating_point:  # as many axes before the samples as what is looked up by it
             lead = len(self.shape(readers[0].output)) - len(readers[0].output.shape) if readers else 1
@@ -167,7 +170,7 @@ class Builder:
 
     def is_read(self, value: Value) -> bool:
         """Whether a value is an output or somebody reads it."""
-        return value in self.graph.outputs or bool(self._readers[value])
+        return value in self.graph.outputs or bool(self.readers[value])
 
     # --- nodes ---
 
@@ -279,7 +282,7 @@ class Builder:
         place has a filter of the image's size.
         """
         value = self.node.output
-        only_dense = all(isinstance(reader.op, ops.Dense) for reader in self._readers[value]) and len(value.shape) == 1
+        only_dense = all(isinstance(reader.op, ops.Dense) for reader in self.readers[value]) and len(value.shape) == 1
         read_as_image = only_dense and self.without_vectors and value not in self.graph.outputs
         return tuple(shape) != self.shape(value) and not read_as_image
 
@@ -341,6 +344,8 @@ class Builder:
     def constant(self, weight: Weight | float, rank: int, grid: Grid | None = None) -> Constant:
         """Codes of a constant operand, with as many axes as its partner, on the grid of its range."""
         tensor = weight.tensor.float() if isinstance(weight, Weight) else torch.tensor(float(weight))
+        if not bool(tensor.isfinite().all()):
+            raise NotInIntegersError("int8 has no code for the infinite numbers among its constants")
         name = weight.name if isinstance(weight, Weight) else f"{self.node.name}.constant"
         shaped = tensor.reshape(*(1,) * (rank - tensor.ndim), *tensor.shape)
         own = grid or Grid.of_range(float(tensor.min()), float(tensor.max()))

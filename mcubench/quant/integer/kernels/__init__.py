@@ -17,15 +17,18 @@ from mcubench.quant.integer.kernels.functions import (
 from mcubench.quant.integer.kernels.layers import Convolve, DepthwiseConvolve, FullyConnected, TransposeConvolve
 from mcubench.quant.integer.kernels.moves import Concatenate, Gather, Pad, Reshape, StridedSlice, Transpose
 from mcubench.quant.integer.kernels.pooling import AveragePool, MaxPool
+from mcubench.quant.integer.kernels.products import BatchMatmul
 from mcubench.quant.integer.kernels.recurrent import Gate, Gru, Lstm, RecurrentKernel
 from mcubench.quant.integer.kernels.reductions import Mean, Sum
 from mcubench.quant.integer.kernels.resizing import ResizeBilinear
+from mcubench.quant.integer.kernels.rows import L2Normalize
 from mcubench.quant.integer.kernels.softmax import LogSoftmax, Softmax
 
 __all__ = [
     "Absolute",
     "Add",
     "AveragePool",
+    "BatchMatmul",
     "Concatenate",
     "Convolve",
     "DepthwiseConvolve",
@@ -35,6 +38,7 @@ __all__ = [
     "Gather",
     "Gru",
     "HardSwish",
+    "L2Normalize",
     "LeakyRelu",
     "LogSoftmax",
     "Logistic",

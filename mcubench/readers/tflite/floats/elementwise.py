@@ -1,4 +1,4 @@
-"""Functions of one element, and arithmetic on elements at equal places."""
+"""Functions of one element or one row, and arithmetic on elements at equal places."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _PAIRS: dict[str, Any] = {
     "MAXIMUM": ATEN.maximum.default,
     "MINIMUM": ATEN.minimum.default,
 }
+
+_SHORTEST = 1e-6  # row that is brought to length 1 (l2normalization.h)
 
 _SINGLE: dict[str, Callable[[fx.Node], tuple[Any, ...]]] = {
     "RELU": ACTIVATION_CALLS["relu"],
@@ -106,3 +108,9 @@ def _softmax(at: Site) -> fx.Node:
     x, beta = at.x(), float(at.option("Beta", 1.0))
     scaled = x if beta == 1 else at.call(ATEN.mul.Tensor, x, beta)
     return at.call(ATEN.softmax.int, scaled, -1)
+
+
+@rule("L2_NORMALIZATION")
+def _unit_rows(at: Site) -> fx.Node:
+    length = at.call(ATEN.linalg_vector_norm.default, at.x(), 2, [-1], True)
+    return at.activated(at.call(ATEN.div.Tensor, at.x(), at.call(ATEN.clamp_min.default, length, _SHORTEST)))

@@ -79,6 +79,22 @@ def _reduction(at: IntegerSite) -> None:
     at.emit(kernel(tuple(axes)), [x])
 
 
+@rule("BATCH_MATMUL")
+def _product(at: IntegerSite) -> None:
+    operands = [at.operand(0), at.operand(1)]
+    if {len(each.shape) for each in operands} not in ({3}, {4}):
+        raise at.operator.refuse("its operands are not both matrices, or both several of them")
+    at.emit(kernels.BatchMatmul(bool(at.option("AdjX")), bool(at.option("AdjY"))), operands)
+
+
+@rule("L2_NORMALIZATION")
+def _unit_rows(at: IntegerSite) -> None:
+    if at.activation is not None:
+        raise at.operator.refuse("it has a fused activation")
+    at.made_on(1 / 128, 0)
+    at.emit(kernels.L2Normalize(), [at.x()])
+
+
 @rule("SOFTMAX")
 def _softmax(at: IntegerSite) -> None:
     if at.option("Beta", 1.0) != 1.0:

@@ -55,9 +55,7 @@ MORE = {
         "",
     ),
     "taken apart and put together": (
-        lambda: Forward(
-            lambda one, two, x: two(torch.stack(one(x).unbind(1), 2)), nn.Conv1d(2, 3, 2), nn.Linear(3, 4)
-        ),
+        lambda: Forward(lambda one, two, x: two(torch.stack(one(x).unbind(1), 2)), nn.Conv1d(2, 3, 2), nn.Linear(3, 4)),
         (2, 6),
         "",
     ),

@@ -107,9 +107,12 @@ NETS: dict[str, Net] = {
         "CONV_2D STRIDED_SLICE RESHAPE FULLY_CONNECTED",
     ),
     "transposition": (
-        lambda: Forward(lambda linear, x: linear(x.transpose(1, 2)), nn.Linear(4, 5)),
+        lambda: Forward(lambda one, two, x: two(one(x).transpose(1, 2)), nn.Linear(9, 3), nn.Linear(4, 5)),
         SIGNAL,
-        "TRANSPOSE CONV_2D"
+        "CONV_2D TRANSPOSE CONV_2D"
+    ),
+    "transposed input": (  # supplied so
+        lambda: Forward(lambda linear, x: linear(x.transpose(1, 2)), nn.Linear(4, 5)), SIGNAL, "CONV_2D"
     ),
     "one layer twice": (
         lambda: Forward(lambda conv, x: conv(F.relu(conv(x))), nn.Conv2d(4, 4, 3, padding=1)), IMAGE, "CONV_2D"

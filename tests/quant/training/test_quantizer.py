@@ -47,6 +47,18 @@ NETS = [
 MORE = {
     **{name: SMALL[name] for name in SMALL if name.startswith(("batch norm", "transposed"))},
     "gated": (lambda: nn.Sequential(nn.Linear(6, 8), nn.GLU(1)), (6,), ""),
+    "an element of a part": (
+        lambda: Forward(
+            lambda one, two, x: two(torch.stack([one(x), one(2 * x)], 1)[:, 1]), nn.Linear(6, 8), nn.Linear(8, 3)
+        ),
+        (6,),
+        "",
+    ),
+    "taken apart and put together": (
+        lambda: Forward(lambda one, two, x: two(torch.stack(one(x).unbind(1), 2)), nn.Conv1d(2, 3, 2), nn.Linear(3, 4)),
+        (2, 6),
+        "",
+    ),
     "maxima": (lambda: Forward(lambda conv, x: conv(x).max(2).values, nn.Conv1d(2, 3, 2)), (2, 6), ""),
 }
 

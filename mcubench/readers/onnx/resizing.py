@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mcubench.graph.interpret import nearest_places
+from mcubench.graph.places import nearest_places
 from mcubench.readers.onnx.reading import At, Value, aten, reads
 from mcubench.readers.onnx.shapes import taken
 

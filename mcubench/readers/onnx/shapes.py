@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from mcubench.graph.interpret import padded_places
+from mcubench.graph.places import padded_places
 from mcubench.readers.onnx.reading import At, Known, Value, aten, reads
 
 __all__ = ["taken"]

@@ -12,7 +12,8 @@ from mcubench.graph import Graph, Weight, interpret, ops
 from mcubench.graph.ir import Input, Op
 from mcubench.quant.grid import ACTIVATION_MAX, ACTIVATION_MIN, Grid
 from mcubench.quant.integer import kernels
-from mcubench.quant.integer.building.site import Builder, NotInIntegersError, builds
+from mcubench.quant.integer.building.site import Builder
+from mcubench.quant.integer.building.table import NotInIntegersError, builds
 from mcubench.quant.integer.ir import IntegerTensor, Kernel, Operand
 
 __all__: list[str] = []

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 import torch
 
 from mcubench.graph import Weight, ops
-from mcubench.graph.interpret import nearest_places
 from mcubench.graph.passes.batch_norm import scale_and_shift
+from mcubench.graph.places import nearest_places
 from mcubench.quant.grid import ACTIVATION_MIN
 from mcubench.quant.integer import kernels
-from mcubench.quant.integer.building.site import Builder, NotInIntegersError, builds, resized
+from mcubench.quant.integer.building.site import Builder, resized
+from mcubench.quant.integer.building.table import NotInIntegersError, builds
 from mcubench.quant.integer.ir import IntegerTensor, Kernel, Operand
 from mcubench.quant.integer.kernels.common import Pair, Pairs, activation_limits, same_padding
 

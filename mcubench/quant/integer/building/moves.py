@@ -7,11 +7,12 @@ import math
 import torch
 
 from mcubench.graph import Weight, ops
-from mcubench.graph.interpret import padded_places
 from mcubench.graph.ir import Input
+from mcubench.graph.places import padded_places
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.building.products import is_read_turned
-from mcubench.quant.integer.building.site import Builder, NotInIntegersError, builds
+from mcubench.quant.integer.building.site import Builder
+from mcubench.quant.integer.building.table import NotInIntegersError, builds
 from mcubench.quant.integer.ir import IntegerTensor, Operand
 
 __all__: list[str] = []

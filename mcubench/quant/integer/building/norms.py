@@ -7,7 +7,8 @@ import math
 from mcubench.graph import ops
 from mcubench.quant.grid import ACTIVATION_MAX, ACTIVATION_MIN
 from mcubench.quant.integer import kernels
-from mcubench.quant.integer.building.site import Builder, NotInIntegersError, build, builds
+from mcubench.quant.integer.building.site import Builder
+from mcubench.quant.integer.building.table import NotInIntegersError, build, builds
 from mcubench.quant.integer.ir import IntegerTensor
 
 __all__: list[str] = []

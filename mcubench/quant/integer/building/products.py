@@ -8,7 +8,8 @@ from mcubench.graph import Node, Value, Weight, ops
 from mcubench.graph.ir import Input
 from mcubench.graph.ir import Operand as Given
 from mcubench.quant.integer import kernels
-from mcubench.quant.integer.building.site import Builder, NotInIntegersError, builds
+from mcubench.quant.integer.building.site import Builder
+from mcubench.quant.integer.building.table import NotInIntegersError, builds
 from mcubench.quant.integer.ir import IntegerTensor, Operand
 
 __all__ = ["is_read_turned"]

@@ -9,7 +9,8 @@ from torch import Tensor
 from mcubench.graph import Node, Weight, ops
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer import kernels
-from mcubench.quant.integer.building.site import Builder, NotInIntegersError, builds
+from mcubench.quant.integer.building.site import Builder
+from mcubench.quant.integer.building.table import NotInIntegersError, builds
 from mcubench.quant.integer.ir import IntegerTensor
 
 __all__ = ["directions"]

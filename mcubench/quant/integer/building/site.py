@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from mcubench.cost.size import BitWidths
-from mcubench.errors import UserError
-from mcubench.graph import Graph, Node, Op, Unknown, Value, Weight, ops
+from mcubench.graph import Graph, Node, Unknown, Value, Weight, ops
 from mcubench.quant.grid import WEIGHT_BITS, Grid, weight_codes, weight_scales
 from mcubench.quant.integer import kernels
+from mcubench.quant.integer.building.table import NotInIntegersError, build
 from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerGraph, IntegerNode, IntegerTensor, Kernel, Operand
 from mcubench.quant.sharing import GridGroups
 
-__all__ = ["TABLE", "Builder", "NotInIntegersError", "Row", "build", "builds", "resized"]
+__all__ = ["Builder", "resized"]
 
 _LARGEST_RANK = 3  # of one sample: kernels take (batch, height, width, channels)
 # What takes any number of axes.
@@ -30,10 +27,6 @@ _MOVED = (
 _SEQUENCE_RANK = 2  # steps, channels
 _PARTS = 10  # that CONCATENATION of TFLite Micro takes
 _LARGEST_BIAS = 2.0**29  # leaves the sum of products room in 32 bits
-
-
-class NotInIntegersError(UserError):
-    """An operation that TFLite Micro has no int8 kernel for, or none like it."""
 
 
 class _TooManyAxesError(NotInIntegersError):
@@ -379,52 +372,3 @@ def resized(tensor: IntegerTensor, **sizes: int) -> tuple[int, ...]:
     """The shape of an image with another height, width or channels."""
     names = ("batch", "height", "width", "channels")
     return tuple(sizes.get(name, size) for name, size in zip(names, tensor.shape, strict=True))
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the integer graph has of an operation.
-
-    Attributes:
-        op: The operation.
-        kernels: What it may become.
-        limits: What is taken of it; the rest is refused.
-    """
-
-    op: type[Op]
-    kernels: tuple[type[Kernel], ...]
-    limits: str
-
-
-# What training rounds, `quantize` and `export` take, and what is suggested: all of them ask these rules.
-TABLE: list[Row] = []
-
-Rule = Callable[[Any, Builder], None]
-
-
-def builds(op: type[Op], *made: type[Kernel], limits: str) -> Callable[[Rule], Rule]:
-    """Registers the rule for an operation, and its row in the table."""
-
-    def enter(rule: Rule) -> Rule:
-        TABLE.append(Row(op, made, limits))
-        build.register(op)(rule)
-        return rule
-
-    return enter
-
-
-@functools.singledispatch
-def build(op: Op, _at: Builder) -> None:
-    """Builds an operation's kernels.
-
-    Raises:
-        NotInIntegersError: If there are none.
-    """
-    if isinstance(op, Unknown):
-        raise NotInIntegersError(f"it is not understood ({op.reason})")
-    if isinstance(op, ops.RecurrentCell):
-        raise NotInIntegersError(
-            "cells are computed as one layer, where they step through a sequence from a state of 0 and hand on nothing "
-            "but their hidden state: this one does not"
-        )
-    raise NotInIntegersError("none of the int8 kernels that are used here computes it")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mcubench.quant.integer.ir import Bias, Filter
     from mcubench.quant.integer.kernels.recurrent import Lstm, RecurrentKernel
 
-__all__ = ["Product", "cell_table", "lines", "over_time", "products"]
+__all__ = ["Product", "lines", "lines_array", "lstm_numbers", "over_time", "products"]
 
 _STEPS = """
 /* Goes on from a state, 16 bits and then a code of each unit, for some steps. */
@@ -41,11 +41,6 @@ $body
 _BEGIN = """
     state_begun((int16_t *)(void *)scratch, $units, $zero_point);
     $steps(x, y, $count, scratch$behind);
-"""
-_LSTM = """
-static const struct lstm $name = {
-    $lines, $in_multiplier, $in_exponent, $out_multiplier, $out_exponent, $shift, $clip, $zero_point
-};
 """
 
 
@@ -120,19 +115,17 @@ def lines() -> Integers:
     return found
 
 
-def cell_table(step: Step, unit: Unit) -> str:
-    """The name of what says how an LSTM's cell and hidden state are made of gates."""
+def lstm_numbers(step: Step, unit: Unit, table: str) -> str:
+    """How an LSTM's cell and hidden state are made of gates, as an initialiser of the struct, given its `lines`."""
     kernel: Lstm = step.kernel  # type: ignore[assignment]
-    values = {
-        "lines": f"{unit.array('uint32_t', lines(), 'lines')} + 256",
-        **dict(zip(("in_multiplier", "in_exponent"), kernel.candidate_factor, strict=True)),
-        **dict(zip(("out_multiplier", "out_exponent"), kernel.output_factor, strict=True)),
-        "shift": kernel.shift,
-        "clip": kernel.limit,
-        "zero_point": kernel.state.zero_point,
-    }
     unit.use("lstm")
-    return unit.constant(fill(_LSTM, name="$name", **values), "lstm_table")
+    numbers = *kernel.candidate_factor, *kernel.output_factor, kernel.shift, kernel.limit, kernel.state.zero_point
+    return f"{{ {table}, {', '.join(map(str, numbers))} }}"
+
+
+def lines_array(unit: Unit) -> str:
+    """The middle of the array of `lines`, which all layers share."""
+    return f"{unit.array('uint32_t', lines(), 'lines')} + 256"
 
 
 def over_time(step: Step, unit: Unit, body: str, scratch: int, first: str = "") -> Function:

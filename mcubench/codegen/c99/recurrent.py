@@ -8,7 +8,7 @@ from mcubench.codegen.c99.outputs import in_fours, written_table
 from mcubench.codegen.c99.table import EMITTERS
 from mcubench.codegen.layers import packed_in_pairs
 from mcubench.codegen.program import Step
-from mcubench.codegen.recurrent import Product, cell_table, over_time, products
+from mcubench.codegen.recurrent import Product, lines_array, lstm_numbers, over_time, products
 from mcubench.codegen.text import fill
 from mcubench.codegen.unit import Function, Unit
 
@@ -33,7 +33,9 @@ _LSTM = """
 @EMITTERS.register("Lstm")
 def lstm(step: Step, unit: Unit) -> Function:
     """A unit at a time: its gates are four rows."""
-    return _written(step, unit, fill(_LSTM, table=cell_table(step, unit)), 1)
+    numbers = lstm_numbers(step, unit, lines_array(unit))
+    table = unit.constant(f"static const struct lstm $name = {numbers};\n", "lstm_table")
+    return _written(step, unit, fill(_LSTM, table=table), 1)
 
 
 def _written(step: Step, unit: Unit, codes: str, each: int) -> Function:

@@ -1,6 +1,4 @@
-/* needs: outputs */
-INLINE int16_t saturated_16(int32_t x) { return (int16_t)(x > 32767 ? 32767 : x < -32768 ? -32768 : x); }
-
+/* needs: outputs, saturated_16 */
 /* Sums in 16 bits with 12 behind the point. */
 INLINE void brought(const struct outputs *o, int32_t first, const int32_t *sums, int32_t count, int16_t *gates)
 {

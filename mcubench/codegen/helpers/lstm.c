@@ -1,4 +1,4 @@
-/* needs: gate, line, rescaled, clamped */
+/* needs: line, saturated_16, rescaled, clamped */
 /* How the cell and the hidden state are made of gates; a clip of 0 is none. */
 struct lstm {
     const uint32_t *lines;

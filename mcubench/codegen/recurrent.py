@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from mcubench.codegen.layers import Integers, Rescaling
 from mcubench.codegen.program import Step
@@ -20,9 +19,9 @@ from mcubench.codegen.unit import Function, Unit
 if TYPE_CHECKING:
     from mcubench.quant.grid import Grid
     from mcubench.quant.integer.ir import Bias, Filter
-    from mcubench.quant.integer.kernels.recurrent import Lstm, RecurrentKernel
+    from mcubench.quant.integer.kernels.recurrent import RecurrentKernel
 
-__all__ = ["Product", "lines", "lines_array", "lstm_numbers", "over_time", "products"]
+__all__ = ["Product", "codes_of_units", "lines", "lines_array", "manner", "over_time", "products"]
 
 _STEPS = """
 /* Goes on from a state, 16 bits and then a code of each unit, for some steps. */
@@ -31,8 +30,7 @@ APART void $name(const int8_t *x, int8_t *y, int32_t steps, int32_t *state$own)
     int16_t *const kept = (int16_t *)(void *)state;
     int8_t *const hidden = (int8_t *)(kept + $units);
     const int8_t *h = hidden;
-$first
-    for (; steps > 0; steps--, x += $inputs, h = y, y += $units) {
+$first    for (; steps > 0; steps--, x += $inputs, h = y, y += $units) {
 $body
     }
     codes_kept(h, hidden, $units);
@@ -52,7 +50,7 @@ class Product:
         codes: Weights, shape (units * gates, taps), the gates of a unit one after the other.
         starts: What sums start with: biases, and what the zero point makes, shape (units * gates,).
         factors: How sums are brought to 16 bits, of each gate.
-        bits: Of a weight, 0 if they differ.
+        bits: Of a weight, in whatever gate.
     """
 
     codes: Integers
@@ -92,12 +90,9 @@ def _product(filters: list[Filter], biases: list[Bias | None], source: Grid) -> 
     own = [0 * codes[:, 0, 0] if each is None else each.codes.numpy().astype(np.int64) for each in biases]
     starts = np.stack(own, 1) - source.zero_point * codes.sum(2)
     found = [factors(each, source, GATE) for each in filters]
-    multipliers, exponents = (torch.cat(each).numpy() for each in zip(*found, strict=True))
-    widths = {each.bits for each in filters}
+    multipliers, exponents = (np.concatenate([each.numpy() for each in part]) for part in zip(*found, strict=True))
     rescaling = Rescaling(multipliers, exponents, 0, -(2**15), 2**15 - 1)
-    return Product(
-        codes.reshape(-1, codes.shape[2]), starts.ravel(), rescaling, widths.pop() if len(widths) == 1 else 0
-    )
+    return Product(codes.reshape(-1, codes.shape[2]), starts.ravel(), rescaling, max(each.bits for each in filters))
 
 
 def lines() -> Integers:
@@ -115,17 +110,40 @@ def lines() -> Integers:
     return found
 
 
-def lstm_numbers(step: Step, unit: Unit, table: str) -> str:
-    """How an LSTM's cell and hidden state are made of gates, as an initialiser of the struct, given its `lines`."""
-    kernel: Lstm = step.kernel  # type: ignore[assignment]
-    unit.use("lstm")
-    numbers = *kernel.candidate_factor, *kernel.output_factor, kernel.shift, kernel.limit, kernel.state.zero_point
-    return f"{{ {table}, {', '.join(map(str, numbers))} }}"
-
-
 def lines_array(unit: Unit) -> str:
     """The middle of the array of `lines`, which all layers share."""
     return f"{unit.array('uint32_t', lines(), 'lines')} + 256"
+
+
+def manner(step: Step, unit: Unit, table: str) -> str:
+    """How gates make a state, as an initialiser of the struct that is called as the kernel, given its `lines`."""
+    kernel: RecurrentKernel = step.kernel  # type: ignore[assignment]
+    unit.use(step.kind.lower())
+    numbers = [table, *_numbers(kernel), kernel.state.zero_point]
+    return f"{{ {', '.join(map(str, numbers))} }}"
+
+
+def _numbers(kernel: RecurrentKernel) -> tuple[int, ...]:
+    from mcubench.quant.integer.kernels import Gru, Lstm
+
+    if isinstance(kernel, Lstm):
+        down = 1 - kernel.candidate_factor[1]  # the cell's scale is a power of 2
+        return down, *kernel.output_factor, kernel.shift, kernel.limit
+    assert isinstance(kernel, Gru)
+    return kernel.shown_factor
+
+
+def codes_of_units(step: Step, each: int, table: str) -> str:
+    """Statements that make the codes of some units, of which the last may be none, from their gates in 16 bits."""
+    kernel: RecurrentKernel = step.kernel  # type: ignore[assignment]
+    gates, lines = len(kernel.gates), []
+    for index in range(each):
+        place, row = (f"unit + {index}", f" + {gates * index}") if index else ("unit", "")
+        code = f"{step.kind.lower()}_code(&{table}, given{row}, recalled{row}, kept + {place})"
+        perhaps = index and kernel.units % each
+        lines += [f"if ({place} < {kernel.units})"] if perhaps else []
+        lines += [f"{'    ' if perhaps else ''}y[{place}] = {code};"]
+    return "\n".join(lines)
 
 
 def over_time(step: Step, unit: Unit, body: str, scratch: int, first: str = "") -> Function:
@@ -152,7 +170,7 @@ def over_time(step: Step, unit: Unit, body: str, scratch: int, first: str = "") 
         units=units,
         inputs=step.x.shape[-1],
         own=", int32_t *scratch" if scratch else "",
-        first=first.strip("\n"),
+        first=first,
         body=body.strip("\n"),
     )
     begin = fill(

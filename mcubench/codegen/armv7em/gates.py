@@ -67,10 +67,8 @@ class Gates:
 
     @property
     def fits(self) -> bool:
-        """Whether all weights have one width, and no step overflows."""
+        """Whether no step overflows."""
         bits, factors = self.product.bits, self.product.factors
-        if bits == 0:
-            return False
         bounds = bounds_of(self.product.codes, self.product.starts).reshape(-1, self.product.gates).max(0)
         doubled = bounds << (1 + np.maximum(factors.exponents, 0))
         return bool((bounds < 1 << (15 + bits)).all() and (doubled < _WORD).all())
@@ -146,21 +144,19 @@ class Gates:
                 lines += [f"smmulr {sum_}, {sum_}, {multiplier}", f"ssat {sum_}, #16, {sum_}"]
         return lines + [f"pkhbt {sums[at]}, {sums[at]}, {sums[at + 1]}, lsl #16" for at in range(0, count, 2)]
 
-    def start_lines(self, x: str, spare: str, place: int) -> list[str]:
-        """Puts where a loop ends on the stack, given the register of where codes begin."""
+    def start_lines(self, x: str, before: int, spare: str, place: int) -> list[str]:
+        """Puts where a loop ends on the stack, given the register of codes, and bytes before those that are read."""
         if not self.end:
             return []
-        return [*number(spare, self.end), f"add {spare}, {spare}, {x}", f"str {spare}, [sp, #{place}]"]
+        return [*number(spare, before + self.end), f"add {spare}, {spare}, {x}", f"str {spare}, [sp, #{place}]"]
 
     def twin(self, x: str, lifted: str, into: str) -> str:
         """The same in C."""
-        factors, text = self.product.factors, ""
+        factors, bits, lines = self.product.factors, self.product.bits, []
         for run in self.runs:
-            text += (
-                f"        w = pair_run(w, {x}, {self.words}, {len(run) // 2}, {self.product.bits}, {lifted}, sums);\n"
-            )
+            lines += [f"w = pair_run(w, {x}, {self.words}, {len(run) // 2}, {bits}, {lifted}, sums);"]
             for index, row in enumerate(run):
                 gate = row % self.product.gates
                 factor = f"{factors.multipliers[gate]}, {factors.exponents[gate]}"
-                text += f"        {into}[{row}] = saturated_16(rescaled(sums[{index}], {factor}));\n"
-        return text
+                lines += [f"{into}[{row}] = saturated_16(rescaled(sums[{index}], {factor}));"]
+        return "\n".join(lines)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from textwrap import indent
+
 import numpy as np
 
 from mcubench.codegen.c99.outputs import in_fours, written_table
 from mcubench.codegen.c99.table import EMITTERS
 from mcubench.codegen.layers import packed_in_pairs
 from mcubench.codegen.program import Step
-from mcubench.codegen.recurrent import Product, lines_array, lstm_numbers, over_time, products
+from mcubench.codegen.recurrent import Product, codes_of_units, lines_array, manner, over_time, products
 from mcubench.codegen.text import fill
 from mcubench.codegen.unit import Function, Unit
 
@@ -25,22 +27,15 @@ _BODY = """
 $codes
         }
 """
-_LSTM = """
-            y[unit] = lstm_code(&$table, given, recalled, kept + unit);
-"""
 
 
-@EMITTERS.register("Lstm")
-def lstm(step: Step, unit: Unit) -> Function:
-    """A unit at a time: its gates are four rows."""
-    numbers = lstm_numbers(step, unit, lines_array(unit))
-    table = unit.constant(f"static const struct lstm $name = {numbers};\n", "lstm_table")
-    return _written(step, unit, fill(_LSTM, table=table), 1)
-
-
-def _written(step: Step, unit: Unit, codes: str, each: int) -> Function:
-    """A layer, so many units at a time."""
+@EMITTERS.register("Lstm", "Gru")
+def recurrent(step: Step, unit: Unit) -> Function:
+    """As many units as have gates in whole pairs: one of an LSTM, two of a GRU."""
     given, recalled = products(step)
+    each = 1 + given.gates % 2
+    how = manner(step, unit, lines_array(unit))
+    table = unit.constant(f"static const struct {step.kind.lower()} $name = {how};\n", "recurrent_table")
     values = {
         "given": _table(given, unit, each),
         "recalled": _table(recalled, unit, each),
@@ -50,7 +45,7 @@ def _written(step: Step, unit: Unit, codes: str, each: int) -> Function:
         "rows": given.gates * each,
         "units": step.output.shape[-1],
         "each": each,
-        "codes": codes.rstrip("\n"),
+        "codes": indent(codes_of_units(step, each, table), 12 * " "),
     }
     return over_time(step, unit, fill(_BODY, **values), 0)
 

@@ -1,8 +1,8 @@
-/* needs: line, saturated_16, rescaled, clamped */
+/* needs: line, share_of, saturated_16, rescaled, clamped */
 /* How the cell and the hidden state are made of gates; a clip of 0 is none. */
 struct lstm {
     const uint32_t *lines;
-    int32_t in_multiplier, in_exponent, out_multiplier, out_exponent, shift, clip, zero_point;
+    int32_t down, out_multiplier, out_exponent, shift, clip, zero_point;
 };
 
 /* The next code of one unit, of what the input and the hidden state give its gates: of the input, forgotten, the
@@ -14,8 +14,7 @@ APART int8_t lstm_code(const struct lstm *l, const int16_t *given, const int16_t
         sum = saturated_16(given[gate] + recalled[gate]);
         gates[gate] = gate == 2 ? tanh_16(l->lines, sum, 0) : sigmoid_16(l->lines, sum);
     }
-    sum = saturated_16(rescaled(gates[1] * *cell, 1 << 30, -14));
-    sum = saturated_16(sum + saturated_16(rescaled(gates[0] * gates[2], l->in_multiplier, l->in_exponent)));
+    sum = saturated_16(share_of(gates[1] * *cell, 15) + saturated_16(share_of(gates[0] * gates[2], l->down)));
     if (l->clip)
         sum = sum > l->clip ? l->clip : sum < -l->clip ? -l->clip : sum;
     *cell = (int16_t)sum;

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcubench.codegen.armv7em.assembly import SAVED, function, listed, number, repeated
-from mcubench.codegen.armv7em.narrow import mask, packed_pairs, unpacked, unpacked_c
-from mcubench.codegen.armv7em.pairs import joined_bytes, joined_sums
+from mcubench.codegen.armv7em.groups import TAPS, Group, code_words
+from mcubench.codegen.armv7em.narrow import mask, unpacked_c
+from mcubench.codegen.armv7em.pairs import joined_sums
 from mcubench.codegen.armv7em.requantise import PairCodes, pair_codes
 from mcubench.codegen.armv7em.sums import kept_codes
 from mcubench.codegen.armv7em.table import EMITTERS
@@ -19,7 +20,6 @@ from mcubench.codegen.unit import Function, Unit
 
 __all__ = ["Blocks", "is_dense"]
 
-_TAPS = 8  # of a group: what is loaded together
 _GROUPS = 33  # of a chunk, at most; sums of so many taps have room where they are
 _FEW_GROUPS = 6  # the same for small layers, for which short code counts more
 _NARROW_GROUPS = 20  # at most with weights that have to be unpacked, which takes more code
@@ -109,7 +109,7 @@ class Blocks:
         """The name of the function, which returns where the weights of the next one are."""
         unit.use("dsp")
         comment = (
-            f"{self.blocks} blocks of {2 * self.pairs} outputs over up to {self.groups} groups of {_TAPS} taps: "
+            f"{self.blocks} blocks of {2 * self.pairs} outputs over up to {self.groups} groups of {TAPS} taps: "
             f"it jumps into them. r0: x, r1: w, r2..r5: sums, r6..r9: weights, r10..lr: codes"
         )
         stored = self.bits // 2  # words of a pair in a group
@@ -139,14 +139,10 @@ class Blocks:
         Args:
             codes: Shape (outputs of all blocks, words of a chunk, 2).
         """
-        if self.bits < 8:
-            by_group = (
-                codes.reshape(len(codes), -1, 4, 2).swapaxes(0, 1).reshape(-1, 4, 2)
-            )  # (group and output, word, 2)
-            packed = packed_pairs(by_group, self.bits).reshape(-1, self.blocks, self.pairs * self.bits // 2)
-            return packed.swapaxes(0, 1).reshape(self.blocks, -1)
-        own = joined_bytes(codes).reshape(self.blocks, self.pairs, -1)  # (block, pair, word)
-        by_word = own.swapaxes(1, 2).reshape(self.blocks, -1, 4)  # (block, load, word)
+        own = self._group.stored(codes)
+        if not self.expanded:
+            return own
+        by_word = own.reshape(self.blocks, -1, 4)  # (block, load, word)
         first = by_word.shape[1] - self.expanded * self.pairs
         plain, stored = by_word[:, :first], by_word[:, first:]
         low, high = (stored & 0xFF ^ 0x80) - 0x80, (stored >> 16 & 0xFF ^ 0x80) - 0x80
@@ -154,9 +150,13 @@ class Blocks:
         both = np.stack([stored, second], 2)
         return np.concatenate([plain.reshape(self.blocks, -1), both.reshape(self.blocks, -1)], 1)
 
+    @property
+    def _group(self) -> Group:
+        return Group(self.pairs, self.bits)
+
     def _lines(self) -> list[str]:
-        sums = [f"r{each}" for each in range(2, 2 + 2 * self.pairs)]
-        bytes_ = 4 * len(self._group(stored=False))
+        group, sums = self._group, self._group.sums
+        bytes_ = 4 * len(group.lines())
         # On the stack: sums, their end, how far `from` is from them, where groups begin, x
         lines = ["push {r4-r11, lr}", "sub sp, sp, #20", "sub r3, r3, r2", "str r2, [sp]"]
         lines += [*number("r4", 8 * self.pairs * self.blocks), "add r4, r4, r2", f"ldr r5, [sp, #{20 + SAVED}]"]
@@ -170,8 +170,8 @@ class Blocks:
         if self.bits < 8:
             lines += [f"mov r9, #0x{mask(self.bits):08x}"]
         lines += ["ldr pc, [sp, #12]", ".balign 4", "2:"]
-        lines += repeated(self.groups - self.expanded, self._group(stored=False))
-        lines += repeated(self.expanded, self._group(stored=True))
+        lines += repeated(self.groups - self.expanded, group.lines())
+        lines += repeated(self.expanded, group.lines(stored=True))
         lines += ["ldrd r6, r7, [sp]"]
         if self.fold:
             spare, kept = 8 - self.bits, ["r8", "r9", "r10", "r11"]
@@ -186,44 +186,6 @@ class Blocks:
         if self.blocks > 1:
             lines += ["ldr r0, [sp, #16]", "str r6, [sp]", "cmp r6, r7", "bne 1b"]
         return [*lines, "mov r0, r1", "add sp, sp, #20", "pop {r4-r11, pc}"]
-
-    def _group(self, stored: bool) -> list[str]:
-        """Instructions for eight taps, 4 bytes each, so that the jump finds its place."""
-        lines = ["ldmia.w r0!, {r10, r11, r12, lr}"]
-        codes = ["r10", "r11", "r12", "lr"]
-        sums = [f"r{each}" for each in range(2, 2 + 2 * self.pairs)]
-        if self.bits < 8:
-            return [*lines, *self._unpacked_group(codes, sums)]
-        loaded = ["r6", "r7", "r8", "r9"]
-        for load in range(self.pairs):
-            lines += ["ldmia.w r1!, {r6-r9}"]
-            own = [
-                (weight, codes[(4 * load + index) // self.pairs], sums[2 * (index % self.pairs) :][:2])
-                for index, weight in enumerate(loaded)
-            ]
-            for weight, code, (both, second) in own:
-                lines += [f"smlad {both}, {weight}, {code}, {both}"]
-                if not stored:
-                    lines += [f"sxtb16 {weight}, {weight}", f"smlad {second}, {weight}, {code}, {second}"]
-            if stored:
-                lines += ["ldmia.w r1!, {r6-r9}"]
-                lines += [f"smlad {second}, {weight}, {code}, {second}" for weight, code, (_, second) in own]
-        return lines
-
-    def _unpacked_group(self, codes: list[str], sums: list[str]) -> list[str]:
-        """The same for weights that have to be unpacked, behind the load of codes."""
-        lines, each = [], 8 // self.bits
-        words = [(pair, first) for pair in range(self.pairs) for first in range(0, 4, each)]
-        for start in range(0, len(words), 2):
-            now = words[start : start + 2]
-            lines += ["ldmia.w r1!, {r6, r7}" if len(now) == 2 else "ldr.w r6, [r1], #4"]
-            for packed, (pair, first) in zip(("r6", "r7"), now, strict=False):
-                both, second = sums[2 * pair : 2 * pair + 2]
-                for index in range(each):
-                    code = codes[first + index]
-                    lines += [unpacked("r8", packed, "r9", index, self.bits), f"smlad {both}, r8, {code}, {both}"]
-                    lines += ["uxtb16 r8, r8", f"smlad {second}, r8, {code}, {second}"]
-        return lines
 
 
 @dataclass(frozen=True)
@@ -270,15 +232,13 @@ def dense(step: Step, unit: Unit) -> Function:
     sums = biases(step, codes.sum(1))
     order = _order(outputs)
     fours, twos = divmod(len(order) // 2, 2)
-    groups = -(-taps // _TAPS)
+    groups = -(-taps // TAPS)
     most = _FEW_GROUPS if codes.size <= _SMALL else _GROUPS if bits == 8 else _NARROW_GROUPS
     chunks = -(-groups // most)
     most = -(-groups // chunks)
-    expanded = 0 if bits < 8 else min(int(_SPARE * groups * _TAPS / (chunks * _TAPS)), groups - (chunks - 1) * most)
+    expanded = 0 if bits < 8 else min(int(_SPARE * groups * TAPS / (chunks * TAPS)), groups - (chunks - 1) * most)
     kinds = [Blocks(pairs, count, most, expanded, plan.fold, bits) for pairs, count in ((2, fours), (1, twos)) if count]
-    full = np.zeros((len(order), groups * _TAPS), np.int64)
-    full[:, :taps] = codes[order]
-    pairs = full.reshape(len(order), -1, 4)[:, :, [0, 2, 1, 3]].reshape(len(order), -1, 2)
+    pairs = code_words(codes[order], groups * TAPS)
     stream = []
     for start in range(0, groups, most):
         now = pairs[:, 4 * start : 4 * (start + most)]
@@ -288,10 +248,10 @@ def dense(step: Step, unit: Unit) -> Function:
     calls, at = "", 0
     for kind in kinds:
         name = kind.function(unit)
-        calls += f"            w = {name}(wide, w, largest + {at}, from + {at}, (now + {_TAPS - 1}) / {_TAPS});\n"
+        calls += f"            w = {name}(wide, w, largest + {at}, from + {at}, (now + {TAPS - 1}) / {TAPS});\n"
         at += 2 * kind.pairs * kind.blocks
     unit.use("widened")
-    wide = most * _TAPS // 2
+    wide = most * TAPS // 2
     narrow = {"names": "", "zero": "", "total": "", "totals": ""}
     if bits < 8:  # second outputs' weights are lifted, and both sums in memory hold them unless folded
         unit.use("words_total")
@@ -299,7 +259,7 @@ def dense(step: Step, unit: Unit) -> Function:
         narrow = {
             "names": ", total, i",
             "zero": "        total = 0;\n",
-            "total": f"            total += words_total(wide, (now + {_TAPS - 1}) / {_TAPS} * 4);\n",
+            "total": f"            total += words_total(wide, (now + {TAPS - 1}) / {TAPS} * 4);\n",
             "totals": fill(_TOTALS, slots=at, **each),
         }
     body = fill(
@@ -310,7 +270,7 @@ def dense(step: Step, unit: Unit) -> Function:
         outputs=outputs,
         start=unit.array("uint32_t", begin & 0xFFFFFFFF, "start"),
         weights=unit.array("uint32_t", np.concatenate(stream), "weights"),
-        chunk=most * _TAPS,
+        chunk=most * TAPS,
         calls=calls.rstrip("\n"),
         **narrow,
         codes=kept_codes(unit, plan.codes, outputs, difference=not plan.fold),

@@ -9,7 +9,7 @@ from mcubench.codegen.program import Step
 from mcubench.codegen.text import fill
 from mcubench.codegen.unit import Unit
 
-__all__ = ["in_fours", "manner", "outputs_table", "rescaling_arrays"]
+__all__ = ["in_fours", "manner", "outputs_table", "rescaling_arrays", "written_table"]
 
 _TABLE = """
 static const struct outputs $name = {
@@ -30,17 +30,21 @@ def outputs_table(step: Step, codes: Integers, unit: Unit, first: int = 0) -> st
     bits = step.kernel.filter.bits  # type: ignore[attr-defined]
     chosen = slice(first, first + len(codes))
     factors = rescaling(step)
-    values = {
-        "weights": unit.array("uint32_t", packed_in_pairs(codes, bits), "weights"),
-        "biases": unit.array("int32_t", in_fours(biases(step, codes.sum(1), chosen)), "biases"),
+    return written_table(
+        unit,
+        weights=unit.array("uint32_t", packed_in_pairs(codes, bits), "weights"),
+        biases=unit.array("int32_t", in_fours(biases(step, codes.sum(1), chosen)), "biases"),
         **rescaling_arrays(factors, unit, chosen),
-        "count": len(codes),
-        "taps": codes.shape[1],
-        "zero_point": factors.zero_point,
-        "low": factors.low,
-        "high": factors.high,
-    }
-    return unit.constant(fill(_TABLE, name="$name", **values), "outputs_table")
+        count=len(codes),
+        taps=codes.shape[1],
+        factors=factors,
+    )
+
+
+def written_table(unit: Unit, factors: Rescaling, **values: object) -> str:
+    """The name of a table of these names of arrays and numbers; the range of codes is that of the factors."""
+    limits = {"zero_point": factors.zero_point, "low": factors.low, "high": factors.high}
+    return unit.constant(fill(_TABLE, name="$name", **values, **limits), "outputs_table")
 
 
 def manner(step: Step) -> str:

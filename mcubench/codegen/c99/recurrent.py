@@ -1,82 +1,69 @@
-"""Recurrent layers: gates are dense layers with sums in 16 bits, tables of sigmoid and tanh are shared by all."""
+"""Recurrent layers, some units at a time: all of their gates, and then what these make of the state."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from textwrap import indent
 
-from mcubench.codegen.c99.outputs import outputs_table
+import numpy as np
+
+from mcubench.codegen.c99.outputs import in_fours, written_table
 from mcubench.codegen.c99.table import EMITTERS
-from mcubench.codegen.layers import weights
+from mcubench.codegen.layers import packed_in_pairs
 from mcubench.codegen.program import Step
+from mcubench.codegen.recurrent import Product, codes_of_units, lines_array, manner, over_time, products
 from mcubench.codegen.text import fill
 from mcubench.codegen.unit import Function, Unit
 
-if TYPE_CHECKING:
-    from mcubench.quant.integer.kernels import Lstm
-
 __all__: list[str] = []
 
-_TABLE = """
-static const struct lstm $name = {
-    $table, $in_multiplier, $in_exponent, $out_multiplier, $out_exponent, $shift, $clip, $zero_point
-};
-"""
-# The hidden state is what was written last.
 _BODY = """
-    int16_t *const cell = (int16_t *)scratch, *const gates = cell + $units;
-    int32_t step, unit;
-    for (unit = 0; unit < $units; unit++)
-        cell[unit] = 0;
-    for (step = 0; step < $steps; step++, x += $inputs, y += $units) {
-$given
-        if (step) {
-$recurrent
+        const int32_t lift = lift_of(&$given, x, $given_bits), again = lift_of(&$recalled, h, $recalled_bits);
+        const uint32_t *w = $given.weights, *u = $recalled.weights;
+        int32_t unit;
+        for (unit = 0; unit < $units; unit += $each) {
+            int16_t given[$rows], recalled[$rows];
+            w = gates_of_$given_bits(&$given, w, $gates * unit, x, lift, given);
+            u = gates_of_$recalled_bits(&$recalled, u, $gates * unit, h, again, recalled);
+$codes
         }
-        for (unit = 0; unit < $units; unit++)
-            y[unit] = lstm_code(&$table, gates + unit, $units, cell + unit);
-    }
 """
 
 
-@EMITTERS.register("Lstm")
-def lstm(step: Step, unit: Unit) -> Function:
-    """Step by step; every call begins anew."""
-    from mcubench.quant.integer.sigmoid_16 import SIGMOID_16
-
-    kernel: Lstm = step.kernel  # type: ignore[assignment]
-    steps, units = step.output.shape[-2:]
-    unit.use("lstm")
+@EMITTERS.register("Lstm", "Gru")
+def recurrent(step: Step, unit: Unit) -> Function:
+    """As many units as have gates in whole pairs: one of an LSTM, two of a GRU."""
+    given, recalled = products(step)
+    each = 1 + given.gates % 2
+    how = manner(step, unit, lines_array(unit))
+    table = unit.constant(f"static const struct {step.kind.lower()} $name = {how};\n", "recurrent_table")
     values = {
-        "table": unit.array("uint16_t", SIGMOID_16.numpy(), "sigmoids"),
-        **dict(zip(("in_multiplier", "in_exponent"), kernel.candidate_factor, strict=True)),
-        **dict(zip(("out_multiplier", "out_exponent"), kernel.output_factor, strict=True)),
-        "shift": kernel.shift,
-        "clip": kernel.limit,
-        "zero_point": kernel.state.zero_point,
+        "given": _table(given, unit, each),
+        "recalled": _table(recalled, unit, each),
+        "given_bits": given.bits,
+        "recalled_bits": recalled.bits,
+        "gates": given.gates,
+        "rows": given.gates * each,
+        "units": step.output.shape[-1],
+        "each": each,
+        "codes": indent(codes_of_units(step, each, table), 12 * " "),
     }
-    table = unit.constant(fill(_TABLE, name="$name", **values), "lstm_table")
-    given, recurrent = _gates(step, unit)
-    body = fill(_BODY, units=units, steps=steps, inputs=step.x.shape[-1], table=table, given=given, recurrent=recurrent)
-    return Function(body, scratch=2 * 5 * units)
+    return over_time(step, unit, fill(_BODY, **values), 0)
 
 
-def _gates(step: Step, unit: Unit) -> tuple[str, str]:
-    """Calls that make the gates of an input, and that add what they make of the hidden state."""
-    from mcubench.quant.integer.ir import IntegerTensor
-    from mcubench.quant.integer.kernels import FullyConnected
-    from mcubench.quant.integer.kernels.recurrent import GATE
-
-    kernel: Lstm = step.kernel  # type: ignore[assignment]
-    units = step.output.shape[-1]
-    hidden, sums = IntegerTensor("hidden", (1, units), kernel.state), IntegerTensor("sums", (1, units), GATE)
-    found: tuple[list[str], list[str]] = ([], [])
-    for place, gate in enumerate(kernel.gates):
-        given = Step(step.path, FullyConnected(gate.input, gate.bias), (step.x,), sums)
-        again = Step(step.path, FullyConnected(gate.recurrent, None), (hidden,), sums)
-        for dense, source, lines in ((given, "x", found[0]), (again, f"y - {units}", found[1])):
-            bits = dense.kernel.filter.bits  # type: ignore[attr-defined]
-            unit.use(f"gate_{bits}")
-            indent = " " * (8 if dense is given else 12)
-            added, table = int(dense is again), outputs_table(dense, weights(dense), unit)
-            lines.append(f"{indent}gate_{bits}(&{table}, {source}, gates + {place * units}, {added});")
-    return "\n".join(found[0]), "\n".join(found[1])
+def _table(product: Product, unit: Unit, each: int) -> str:
+    """The table of rows, whose factors are those of some units and come again and again."""
+    product = product.filled(each)
+    rows = product.gates * each
+    unit.use(f"gate_{product.bits}")
+    words = [packed_in_pairs(codes, product.bits) for codes in product.codes.reshape(-1, rows, product.taps)]
+    factors = product.factors
+    return written_table(
+        unit,
+        weights=unit.array("uint32_t", np.concatenate(words), "weights"),
+        biases=unit.array("int32_t", in_fours(product.starts), "biases"),
+        multipliers=unit.array("int32_t", np.tile(factors.multipliers, each), "multipliers"),
+        exponents=unit.array("int8_t", np.tile(factors.exponents, each), "exponents"),
+        count=rows,
+        taps=product.taps,
+        factors=factors,
+    )

@@ -1,5 +1,6 @@
 /* needs: gate */
-APART void gate_4(const struct outputs *o, const int8_t *x, int16_t *sums, int32_t added)
+APART const uint32_t *gates_of_4(
+    const struct outputs *o, const uint32_t *w, int32_t row, const int8_t *x, int32_t lift, int16_t *gates)
 {
-    gate_of(o, x, sums, 4, added);
+    return gates_of(o, w, row, x, lift, gates, 4);
 }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Program", "Step", "program_of"]
 
 _CONVOLUTIONS = ("Convolve", "DepthwiseConvolve")
+_RECURRENT = ("Lstm", "Gru")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,8 @@ class Step:
         inputs: What it reads, in the shape in which it does; where it lies, `Program.bases` knows.
         output: What it writes.
         pool: Maxima that are taken of sums before they are rescaled, which gives the same codes: rescaling is monotone.
+        last: Whether a recurrent layer writes its state after the last step alone.
+        kept: Whether it goes on from the state that its caller keeps.
     """
 
     path: str
@@ -32,6 +35,8 @@ class Step:
     inputs: tuple[Operand, ...]
     output: IntegerTensor
     pool: MaxPool | None = None
+    last: bool = False
+    kept: bool = False
 
     @property
     def kind(self) -> str:
@@ -61,16 +66,18 @@ class Program:
     bases: Mapping[Operand, IntegerTensor]
 
 
-def program_of(graph: IntegerGraph, pooled: bool = True) -> Program:
+def program_of(graph: IntegerGraph, pooled: bool = True, kept: bool = False) -> Program:
     """Joins what is computed together, and leaves out what computes nothing.
 
     Padding with zeros becomes the convolution's own, max-pooling over windows side by side is part of the convolution
-    before it, and a reshape is another name for the same bytes, unless it leads from an input to an output; so are
-    places in a table. An output that is an input, or another output, is copied.
+    before it, a recurrent layer of which the last state alone is read writes no other, and a reshape is another name
+    for the same bytes, unless it leads from an input to an output; so are places in a table. An output that is an
+    input, or another output, is copied.
 
     Args:
         graph: The graph.
         pooled: Whether pooling becomes part of convolutions.
+        kept: Whether recurrent layers go on from where the last call ended.
     """
     from mcubench.quant.integer.kernels import Reshape
 
@@ -86,7 +93,7 @@ def program_of(graph: IntegerGraph, pooled: bool = True) -> Program:
         if _is_another_name(node, graph, bases):
             bases[node.output] = bases[node.inputs[0]]
             continue
-        step = Step(node.path, node.kernel, node.inputs, node.output)
+        step = Step(node.path, node.kernel, node.inputs, node.output, kept=kept and _is_recurrent(node.kernel))
         before = made.get(bases.get(step.x, step.x))
         if before is not None and before.output.shape != step.x.shape:
             before = None  # reshaped in between
@@ -119,21 +126,34 @@ def _is_another_name(node: IntegerNode, graph: IntegerGraph, bases: Mapping[Oper
     return node.output not in graph.outputs or source not in taken
 
 
+def _is_recurrent(kernel: Kernel) -> bool:
+    return type(kernel).__name__ in _RECURRENT
+
+
 def _joined(before: Step, step: Step, pooled: bool) -> Step | None:
     """Two steps as one, if that computes the same."""
     if step.kind in _CONVOLUTIONS and before.kind == "Pad":
-        around = before.kernel.padding  # type: ignore[attr-defined]
-        if before.kernel.code is not None or any(around[0]) or any(around[3]):  # type: ignore[attr-defined]
-            return None
-        padding = tuple(
-            (own[0] + put[0], own[1] + put[1])
-            for own, put in zip(step.kernel.padding, around[1:3], strict=True)  # type: ignore[attr-defined]
-        )
-        kernel = replace(step.kernel, padding=padding)  # type: ignore[type-var]
-        return replace(step, kernel=kernel, inputs=before.inputs)
+        return _padded(before, step)
+    if _is_recurrent(before.kernel) and step.kind == "StridedSlice":
+        chosen, end = step.kernel, before.output.shape[1]
+        is_last = (chosen.axis, chosen.start, chosen.stop) == (1, end - 1, end)  # type: ignore[attr-defined]
+        return replace(before, output=step.output, last=True) if is_last else None
     if pooled and step.kind == "MaxPool" and before.kind in _CONVOLUTIONS and before.pool is None:
         pool = step.kernel
         if pool.window != pool.stride or any(map(any, pool.padding)):  # type: ignore[attr-defined]
             return None
         return replace(before, output=step.output, pool=pool)  # type: ignore[arg-type]
     return None
+
+
+def _padded(before: Step, step: Step) -> Step | None:
+    """A convolution with the padding that stands before it."""
+    around = before.kernel.padding  # type: ignore[attr-defined]
+    if before.kernel.code is not None or any(around[0]) or any(around[3]):  # type: ignore[attr-defined]
+        return None
+    padding = tuple(
+        (own[0] + put[0], own[1] + put[1])
+        for own, put in zip(step.kernel.padding, around[1:3], strict=True)  # type: ignore[attr-defined]
+    )
+    kernel = replace(step.kernel, padding=padding)  # type: ignore[type-var]
+    return replace(step, kernel=kernel, inputs=before.inputs)

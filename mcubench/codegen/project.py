@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mcubench.codegen import text
+from mcubench.codegen import around, text
 from mcubench.codegen.arena import ALIGNMENT
 from mcubench.codegen.encoding import Encoder, Encoders, encoders
-from mcubench.codegen.program import Program, program_of
+from mcubench.codegen.program import program_of
 from mcubench.codegen.source import Layer, Source, write_source
 from mcubench.codegen.unit import Unit
 
@@ -71,6 +71,8 @@ class Project:
         layers: The functions of layers, in order.
         arena: Bytes that the caller lends.
         dialect: What it is written for.
+        input_size: Codes that a call takes.
+        state: Bytes that the caller keeps, of a model that is fed step by step; ``None`` for any other.
     """
 
     name: str
@@ -80,9 +82,23 @@ class Project:
     layers: tuple[Layer, ...]
     arena: int
     dialect: str
+    input_size: int
+    state: int | None = None
+
+    @property
+    def entry(self) -> str:
+        """The function that computes."""
+        return f"{self.name}_{'run' if self.state is None else 'step'}"
 
 
-def generate(graph: IntegerGraph, name: str = "model", dialect: str = "c99", facts: Facts | None = None) -> Project:
+def generate(
+    graph: IntegerGraph,
+    name: str = "model",
+    dialect: str = "c99",
+    facts: Facts | None = None,
+    *,
+    stream: bool = False,
+) -> Project:
     """Writes an integer graph in C.
 
     Args:
@@ -90,23 +106,33 @@ def generate(graph: IntegerGraph, name: str = "model", dialect: str = "c99", fac
         name: What names in C and of files begin with.
         dialect: What it is written for: a key of `mcubench.codegen.DIALECTS`.
         facts: What else is known of it.
+        stream: Whether it is fed step by step: a function computes one step from the state that its caller keeps, and
+            another one resets that state.
 
     Raises:
-        UserError: If a kernel has no C; it names the layer.
+        UserError: If a kernel has no C, or can't be fed step by step; it names the layer.
     """
     facts, prefix = facts or Facts(), text.identifier(name)
-    program = program_of(graph)
-    source = write_source(program, dialect)
-    return _Writer(graph, program, source, prefix, dialect, facts).project()
+    source = write_source(program_of(_of_one_step(graph) if stream else graph, kept=stream), dialect)
+    return _Writer(graph, source, prefix, dialect, facts, stream).project()
+
+
+def _of_one_step(graph: IntegerGraph) -> IntegerGraph:
+    from mcubench.quant.integer.streaming import streamed
+
+    return streamed(graph)
 
 
 class _Writer:
     """The files of one model."""
 
     def __init__(
-        self, graph: IntegerGraph, program: Program, source: Source, name: str, dialect: str, facts: Facts
+        self, graph: IntegerGraph, source: Source, name: str, dialect: str, facts: Facts, stream: bool
     ) -> None:
-        self.graph, self.program, self.source, self.facts = graph, program, source, facts
+        self.whole, self.source, self.facts, self.stream = graph, source, facts, stream
+        self.graph = graph = _of_one_step(graph) if stream else graph
+        self.entry = f"{name}_{'step' if stream else 'run'}"
+        self.lent = "void *state, void *arena" if stream else "void *arena"
         self.name, self.upper, self.dialect = name, name.upper(), dialect
         self.unit = Unit()
         one = len(graph.inputs) == len(graph.outputs) == 1
@@ -123,7 +149,18 @@ class _Writer:
             if self.facts.vectors is not None or name not in ("main.c", "selftest.ino"):
                 template = resources.files("mcubench.codegen").joinpath("templates", name).read_text("utf-8")
                 files[file] = text.fill(template, **self.values())
-        return Project(self.name, files, source, header, self.source.layers, self.source.arena.size, self.dialect)
+        state = self.source.state if self.stream else None
+        return Project(
+            name=self.name,
+            files=files,
+            source=source,
+            header=header,
+            layers=self.source.layers,
+            arena=self.source.arena.size,
+            dialect=self.dialect,
+            input_size=sum(each.size for each in self.graph.inputs),
+            state=state,
+        )
 
     def header(self) -> str:
         upper, arena = self.upper, self.source.arena.size
@@ -141,6 +178,7 @@ class _Writer:
             f"#define {upper}_ARENA_BYTES {arena}",
             f"#define {upper}_ARENA_ALIGN {ALIGNMENT}",
             "",
+            *self._state(),
             "/* value = SCALE * (code - ZERO_POINT); images and signals have their channels last. */",
             *self._tensors("INPUT", self.graph.inputs),
             *self._tensors("OUTPUT", self.graph.outputs),
@@ -159,6 +197,15 @@ class _Writer:
         lines += ["", "#ifdef __cplusplus", 'extern "C" {', "#endif", "", *self._prototypes(), ""]
         lines += ["#ifdef __cplusplus", "}", "#endif", "", f"#endif /* {upper}_H_ */"]
         return "\n".join(lines) + "\n"
+
+    def _state(self) -> list[str]:
+        if not self.stream:
+            return []
+        return [
+            "/* Memory that the caller keeps from step to step, aligned likewise; reset it before each sequence. */",
+            f"#define {self.upper}_STATE_BYTES {self.source.state}",
+            "",
+        ]
 
     def _self_test_always(self) -> list[str]:
         """A library is compiled apart from the sketch that includes it, so the sketch can't ask for the test."""
@@ -179,10 +226,13 @@ class _Writer:
         return lines
 
     def _prototypes(self) -> list[str]:
+        what = "the codes of the outputs after one step more" if self.stream else "the codes of the outputs"
         lines = [
-            "/* Computes the codes of the outputs; 0, or -1 if a pointer is null or the arena is not aligned. */",
+            f"/* Computes {what}; 0, or -1 if a pointer is null or memory is not aligned. */",
             f"{self._run_signature()};",
         ]
+        if self.stream:
+            lines += ["", "/* Begins a sequence: 0, or -1 as above. */", f"{self._reset_signature()};"]
         if self.encoders is not None:
             for each in self.encoders.functions:
                 lines += ["", f"/* Codes of a raw sample: {each.comment}; channels last. */"]
@@ -211,14 +261,17 @@ class _Writer:
     def _run_signature(self) -> str:
         given = [f"const int8_t *{each}" for each in _numbered("input", self.graph.inputs)]
         given += [f"int8_t *{each}" for each in _numbered("output", self.graph.outputs)]
-        return f"int {self.name}_run(void *arena, {', '.join(given)})"
+        return f"int {self.entry}({self.lent}, {', '.join(given)})"
+
+    def _reset_signature(self) -> str:
+        return f"int {self.name}_reset(void *state)"
 
     def _encode_parameters(self, encoder: Encoder) -> str:
         return f"const {encoder.ctype} *raw, {encoder.parameters}int8_t *codes"
 
     def _classify_signature(self) -> str:
         assert self.encoders is not None
-        return f"int {self.name}_classify(void *arena, const {self.encoders.functions[0].ctype} *raw)"
+        return f"int {self.name}_classify({self.lent}, const {self.encoders.functions[0].ctype} *raw)"
 
     def code(self) -> str:
         parts = [
@@ -227,6 +280,7 @@ class _Writer:
             self.source.helpers,
             self.source.constants,
             self.source.functions,
+            self._reset() if self.stream else "",
             self._run(),
         ]
         if self.encoders is not None:
@@ -244,11 +298,12 @@ class _Writer:
         pointers = [*_numbered("input", self.graph.inputs), *_numbered("output", self.graph.outputs)]
         tests = [f"{each} == NULL" for each in pointers]
         bytes_ = []
-        if self.source.arena.size:
-            tests += ["arena == NULL", f"(uintptr_t)arena % {self.upper}_ARENA_ALIGN"]
-            bytes_ = ["    int8_t *const bytes = (int8_t *)arena;"]
-        else:
-            bytes_ = ["    (void)arena;"]
+        for memory, name in (("state", "kept"), ("arena", "bytes")) if self.stream else (("arena", "bytes"),):
+            if memory == "state" or self.source.arena.size:
+                tests += self._tests(memory)
+                bytes_.append(f"    int8_t *const {name} = (int8_t *){memory};")
+            else:
+                bytes_.append(f"    (void){memory};")
         return "\n".join(
             [
                 self._run_signature(),
@@ -262,15 +317,27 @@ class _Writer:
             ]
         )
 
+    def _tests(self, memory: str) -> list[str]:
+        return [f"{memory} == NULL", f"(uintptr_t){memory} % {self.upper}_ARENA_ALIGN"]
+
+    def _reset(self) -> str:
+        return text.fill(
+            around.RESET,
+            signature=self._reset_signature(),
+            tests=" || ".join(self._tests("state")),
+            begin=self.source.reset.rstrip("\n"),
+        )
+
     def _classify(self) -> str:
         assert self.encoders is not None
         first = self.encoders.functions[0]
         return text.fill(
-            _CLASSIFY,
+            around.CLASSIFY,
             signature=self._classify_signature(),
             name=self.name,
             encode=f"{self.name}_encode_{first.suffix}",
-            run=f"{self.name}_run",
+            run=self.entry,
+            lent="state, arena" if self.stream else "arena",
             upper=self.upper,
             codes=f"{self.upper}_ARENA_BYTES",
             output=self.source.arena.size + -(-self.graph.inputs[0].size // ALIGNMENT) * ALIGNMENT,
@@ -282,18 +349,21 @@ class _Writer:
 
         from mcubench.quant.integer.run import predict
 
-        (expected,) = predict(self.graph, torch.from_numpy(vectors))
+        (expected,) = predict(self.whole, torch.from_numpy(vectors))
         return text.fill(
-            _SELFTEST,
+            around.SELFTEST_OF_STEPS if self.stream else around.SELFTEST,
             upper=self.upper,
             name=self.name,
             count=len(vectors),
             inputs=text.integers(vectors, "int8_t"),
             outputs=text.integers(expected.numpy(), "int8_t"),
-            input_size=self.graph.inputs[0].size,
+            input_size=self.whole.inputs[0].size,
+            step_size=self.graph.inputs[0].size,
             output_size=self.graph.outputs[0].size,
             selftest=f"{self.name}_selftest",
-            run=f"{self.name}_run",
+            run=self.entry,
+            reset=f"{self.name}_reset",
+            state=self.source.state // ALIGNMENT,
             macro=f"{self.upper}_SELFTEST",
         )
 
@@ -304,61 +374,13 @@ class _Writer:
             "name": self.name,
             "upper": self.upper,
             "dialect": self.dialect,
-            "test": text.fill(_CMAKE_TEST, name=self.name) if self.facts.vectors is not None else "",
+            "usage": text.fill(
+                around.STEPS if self.stream else around.AT_ONCE, name=self.name, upper=self.upper
+            ).strip(),
+            "test": text.fill(around.CMAKE_TEST, name=self.name) if self.facts.vectors is not None else "",
         }
 
 
 def _numbered(kind: str, tensors: Sequence[object]) -> list[str]:
     """Names of the pointers to tensors; with a number where there are several."""
     return [kind if len(tensors) == 1 else f"{kind}_{index}" for index in range(len(tensors))]
-
-
-_CMAKE_TEST = """
-add_executable(${name}_selftest main.c)
-target_compile_options(${name}_selftest PRIVATE -std=c99 -O2)
-enable_testing()
-add_test(NAME selftest COMMAND ${name}_selftest)
-"""
-
-_CLASSIFY = """
-$signature
-{
-    int8_t *const codes = (int8_t *)arena + $codes;
-    int8_t *const output = (int8_t *)arena + $output;
-    int32_t best = 0, i;
-    if (arena == NULL || raw == NULL)
-        return -1;
-    $encode(raw, codes);
-    if ($run(arena, codes, output) != 0)
-        return -1;
-    for (i = 1; i < $classes; i++)
-        if (output[i] > output[best])
-            best = i;
-    return (int)best;
-}
-"""
-
-_SELFTEST = """
-#ifdef $macro
-static const int8_t test_inputs[$count * $input_size] = {
-$inputs
-};
-static const int8_t test_outputs[$count * $output_size] = {
-$outputs
-};
-
-int $selftest(void *arena)
-{
-    int8_t output[$output_size];
-    int32_t sample, i;
-    for (sample = 0; sample < $count; sample++) {
-        if ($run(arena, test_inputs + $input_size * sample, output) != 0)
-            return (int)sample + 1;
-        for (i = 0; i < $output_size; i++)
-            if (output[i] != test_outputs[$output_size * sample + i])
-                return (int)sample + 1;
-    }
-    return 0;
-}
-#endif
-"""

@@ -36,10 +36,22 @@ $body
     codes_kept(h, hidden, $units);
 }
 """
-_BEGIN = """
-    state_begun((int16_t *)(void *)scratch, $units, $zero_point);
-    $steps(x, y, $count, scratch$behind);
+# States take turns in two places, of which one is that of the last.
+_LAST = """
+/* Goes on from a state, 16 bits and then a code of each unit, for some steps, and gives the codes after the last. */
+APART void $name(const int8_t *x, int8_t *last, int32_t steps, int32_t *state$own)
+{
+    int16_t *const kept = (int16_t *)(void *)state;
+    int8_t *const hidden = (int8_t *)(kept + $units), *y = last;
+    const int8_t *h = hidden;
+$first    for (; steps > 0; steps--, x += $inputs, h = y, y = y == last ? hidden : last) {
+$body
+    }
+    codes_kept(h, h == last ? hidden : last, $units);
+}
 """
+_BEGUN = "    state_begun((int16_t *)(void *)$state, $units, $zero_point);\n"
+_CALL = "    $steps(x, y, $count, $state$behind);\n"
 
 
 @dataclass(frozen=True)
@@ -147,10 +159,9 @@ def codes_of_units(step: Step, each: int, table: str) -> str:
 
 
 def over_time(step: Step, unit: Unit, body: str, scratch: int, first: str = "") -> Function:
-    """A layer that begins with a state of zeros, and goes on from it for all of its steps.
+    """A layer that begins with a state of zeros, or with the one that its caller keeps, and goes on for all its steps.
 
-    The state is what is kept; what is overwritten in each step lies behind it. Going on from a state that is kept
-    elsewhere is a call of the same function.
+    A state of its own lies in front of its working memory, which is overwritten in each step.
 
     Args:
         step: The layer.
@@ -161,11 +172,11 @@ def over_time(step: Step, unit: Unit, body: str, scratch: int, first: str = "") 
         first: Declarations before the first step.
     """
     kernel: RecurrentKernel = step.kernel  # type: ignore[assignment]
-    count, units = step.output.shape[-2:]
+    count, units = step.x.shape[-2], kernel.units
     unit.use("state")
-    state = -(-3 * units // 4)
+    words = -(-3 * units // 4)
     steps = fill(
-        _STEPS,
+        _LAST if step.last else _STEPS,
         name="$name",
         units=units,
         inputs=step.x.shape[-1],
@@ -173,12 +184,14 @@ def over_time(step: Step, unit: Unit, body: str, scratch: int, first: str = "") 
         first=first,
         body=body.strip("\n"),
     )
-    begin = fill(
-        _BEGIN,
-        steps=unit.function(steps, f"{step.kind.lower()}_steps"),
-        units=units,
-        zero_point=kernel.state.zero_point,
-        count=count,
-        behind=f", scratch + {state}" if scratch else "",
-    )
-    return Function(begin, scratch=4 * state + scratch)
+    values = {
+        "steps": unit.function(steps, f"{step.kind.lower()}_steps"),
+        "units": units,
+        "zero_point": kernel.state.zero_point,
+        "count": count,
+    }
+    if step.kept:
+        call = fill(_CALL, **values, state="state", behind=", scratch" if scratch else "")
+        return Function(call, scratch, state=4 * words, begin=fill(_BEGUN, **values, state="$state"))
+    call = fill(_CALL, **values, state="scratch", behind=f", scratch + {words}" if scratch else "")
+    return Function(fill(_BEGUN, **values, state="scratch") + call, scratch=4 * words + scratch)

@@ -9,7 +9,7 @@ from mcubench.codegen import armv6m, armv7em, c99
 from mcubench.codegen.arena import Arena, plan
 from mcubench.codegen.operands import parameters
 from mcubench.codegen.program import Program, Step
-from mcubench.codegen.text import comment, identifier
+from mcubench.codegen.text import comment, fill, identifier
 from mcubench.codegen.unit import Emitters, Function, Unit
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Source:
         run: The statements that call them.
         layers: The functions of layers, in order.
         arena: The plan of the memory that the caller lends.
+        state: Bytes that the caller keeps from call to call.
+        reset: The statements that begin a sequence.
     """
 
     constants: str
@@ -58,6 +60,8 @@ class Source:
     run: str
     layers: tuple[Layer, ...]
     arena: Arena
+    state: int
+    reset: str
 
 
 def write_source(program: Program, dialect: str) -> Source:
@@ -80,7 +84,8 @@ def write_source(program: Program, dialect: str) -> Source:
         functions.append(function)
         texts.append(_definition(layer, step, function))
     arena = plan(program, functions)
-    calls = _calls(program, layers, functions, arena)
+    states = [sum(function.state for function in functions[:number]) for number in range(len(functions) + 1)]
+    calls = _calls(program, layers, functions, arena, states)
     return Source(
         constants="\n".join(unit.constants),
         helpers="\n".join(unit.helpers.values()),
@@ -88,24 +93,34 @@ def write_source(program: Program, dialect: str) -> Source:
         run="\n".join(calls),
         layers=tuple(layers),
         arena=arena,
+        state=states[-1],
+        reset="".join(
+            fill(function.begin, state=f"(kept + {start})")
+            for function, start in zip(functions, states, strict=False)
+            if function.begin
+        ),
     )
 
 
 def _definition(layer: Layer, step: Step, function: Function) -> str:
     given = [f"const int8_t *{name}" for name in parameters(step)]
     given += ["int8_t *y", *(["int32_t *scratch"] if function.scratch else [])]
+    given += ["int32_t *state"] if function.state else []
     read = ", ".join("x".join(map(str, each.shape[1:])) for each in step.inputs)
     title = comment(f"{layer.path or '(root)'}: {layer.kind}, {read} -> {'x'.join(map(str, step.output.shape[1:]))}")
     return f"{title}\nAPART void {layer.name}({', '.join(given)})\n{{\n{function.body.rstrip()}\n}}\n"
 
 
-def _calls(program: Program, layers: list[Layer], functions: list[Function], arena: Arena) -> list[str]:
+def _calls(
+    program: Program, layers: list[Layer], functions: list[Function], arena: Arena, states: list[int]
+) -> list[str]:
     places: dict[Operand, str] = {program.bases[each]: name for each, name in _outside(program).items()}
     places |= {tensor: f"bytes + {offset}" for tensor, offset in arena.offsets.items()}
     calls = []
     for number, (step, layer, function) in enumerate(zip(program.steps, layers, functions, strict=True)):
         read = [places[program.bases[each]] for each in step.inputs if each in program.bases]
         working = [f"(int32_t *)(void *)(bytes + {arena.scratch[number]})"] if function.scratch else []
+        working += [f"(int32_t *)(void *)(kept + {states[number]})"] if function.state else []
         calls.append(f"    {layer.name}({', '.join([*read, places[step.output], *working])});")
     return calls
 

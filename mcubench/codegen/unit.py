@@ -27,6 +27,8 @@ class Function:
         body: Its statements. They read ``x``, or ``x0``, ``x1``, ... where a step has several inputs that are no
             constants, and write ``y``; ``scratch`` is their working memory.
         scratch: Bytes of it.
+        state: Bytes that stay from call to call, at ``state``.
+        begin: Statements that make it what it is before the first call, wherever it lies (``$state``).
         lead: The output may lie over the first input, if it begins at least so many bytes before it: what is written
             then never reaches what is still to be read. ``None``: they must not overlap.
     """
@@ -34,6 +36,8 @@ class Function:
     body: str
     scratch: int = 0
     lead: int | None = None
+    state: int = 0
+    begin: str = ""
 
 
 @dataclass

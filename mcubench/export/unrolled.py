@@ -35,9 +35,25 @@ def unrolled(graph: IntegerGraph) -> IntegerGraph:
     does, bit for bit; the state begins at 0 with every call.
     """
     nodes: list[IntegerNode] = []
+    done: set[IntegerNode] = set()
     for node in graph.nodes:
-        nodes += _Unroller(node, node.kernel).run() if isinstance(node.kernel, kernels.Gru) else [node]
+        if isinstance(node.kernel, kernels.Gru):
+            last = _last_alone(node, graph)
+            nodes += _Unroller(node, node.kernel).run(last)
+            done.update([] if last is None else [last])
+        elif node not in done:
+            nodes.append(node)
     return replace(graph, nodes=tuple(nodes))
+
+
+def _last_alone(node: IntegerNode, graph: IntegerGraph) -> IntegerNode | None:
+    """What reads the last state, if nobody reads another: then they need not be joined."""
+    readers = [each for each in graph.nodes if node.output in each.inputs]
+    if len(readers) != 1 or node.output in graph.outputs:
+        return None
+    kernel, steps = readers[0].kernel, node.output.shape[1]
+    is_last = isinstance(kernel, kernels.StridedSlice) and (kernel.axis, kernel.start) == (1, steps - 1)
+    return readers[0] if is_last else None
 
 
 def planned_arena(graph: IntegerGraph) -> MemoryPlan:
@@ -54,8 +70,8 @@ class _Unroller:
         self.given = [_dense(gate.input, gate.bias, source) for gate in kernel.gates]
         self.recalled = [_dense(gate.recurrent, gate.recurrent_bias, kernel.state) for gate in kernel.gates]
 
-    def run(self) -> list[IntegerNode]:
-        """The operators, the last of which writes what the node writes."""
+    def run(self, last: IntegerNode | None) -> list[IntegerNode]:
+        """The operators, the last of which writes what the node writes, or what the reader of its last state does."""
         (x,), (_, steps, units) = self.node.inputs, self.node.output.shape
         wide = self._emit(kernels.Requantize(), "x", x.shape, _centred(x.grid), x)
         state: Operand = Constant(f"{self.node.name}.zeros", torch.zeros(1, 1, units, dtype=torch.int16), SHARE)
@@ -70,7 +86,10 @@ class _Unroller:
             if self.step + 1 < steps:
                 back = self._made(kernels.Requantize(), "back", _centred(self.kernel.state), shown[-1])
                 recalled = [self._made(dense, f"recalled_{i}", GATE, back) for i, dense in enumerate(self.recalled)]
-        self._join(shown)
+        if last is None:
+            self._join(shown)
+        else:
+            self.nodes[-1] = replace(self.nodes[-1], output=last.output)
         return self.nodes
 
     def _advanced(self, state: Operand, given: Sequence[Operand], recalled: Sequence[Operand | None]) -> IntegerTensor:

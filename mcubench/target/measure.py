@@ -63,6 +63,7 @@ class OnCore:
         code_bytes: Flash that instructions take.
         constant_bytes: Flash that constants take.
         arena_bytes: RAM that the caller lends.
+        state_bytes: RAM that the caller keeps, of a model that is fed step by step; figures are then those of a step.
         stack_bytes: RAM on the stack, the most of the samples that were counted.
     """
 
@@ -77,6 +78,7 @@ class OnCore:
     constant_bytes: int
     arena_bytes: int
     stack_bytes: int
+    state_bytes: int | None = None
 
     @property
     def instructions(self) -> float:
@@ -103,7 +105,8 @@ def measure(
     """Compiles a model for a core and runs samples on it.
 
     Args:
-        project: The model in C, with one input and one output.
+        project: The model in C, with one input and one output; one that is fed step by step gets the steps of each sample
+            one after the other.
         core: The core.
         inputs: Codes, int8, shape (N, ...), as the model reads them.
         expected: What the integer graph makes of them, int8, shape (N, ...).
@@ -119,20 +122,30 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         for name in (project.header, project.source):
             (Path(folder) / Path(name).name).write_text(project.files[name], "utf-8")
-        entry = f"{project.name}_run"
-        elf = compile_for(core, [Path(folder) / Path(project.source).name], entry, Path(folder) / "model.elf", flags)
+        entry, stem = project.entry, Path(folder) / Path(project.source).name
+        kept = [] if project.state is None else [f"-Wl,-u,{project.name}_reset"]  # which nothing else calls
+        elf = compile_for(core, [stem], entry, Path(folder) / "model.elf", [*flags, *kept])
         image = read_image(elf)
     if image.written_bytes:
         raise EmulationError(f"{core.name}: the model has {image.written_bytes} bytes of globals that can be written")
     machine = Machine(core, image)
-    arena = machine.lend(project.arena)
-    machine.map_buffers(inputs.shape[1], expected.shape[1])
+    behind = -(-(project.state or 0) // 8) * 8
+    state = machine.lend(behind + project.arena)
+    memory = [state + behind] if project.state is None else [state, state + behind]
+    steps = inputs.reshape(len(inputs), -1, project.input_size)
+    machine.map_buffers(project.input_size, expected.shape[1])
     outputs = np.empty_like(expected)
 
+    def call(function: str, *arguments: int) -> None:
+        if machine.call(function, *arguments) != 0:
+            raise EmulationError(f"{core.name}: {function} failed")
+
     def run(index: int) -> None:
-        machine.write(INPUT, inputs[index].tobytes())
-        if machine.call(entry, arena, INPUT, OUTPUT) != 0:
-            raise EmulationError(f"{core.name}: {entry} failed")
+        if project.state is not None:
+            call(f"{project.name}_reset", state)
+        for step in steps[index]:
+            machine.write(INPUT, step.tobytes())
+            call(entry, *memory, INPUT, OUTPUT)
         outputs[index] = np.frombuffer(machine.read(OUTPUT, expected.shape[1]), np.int8)
 
     for index in progress(range(len(inputs))):
@@ -142,7 +155,7 @@ def measure(
         for index in range(counted):
             run(index)
         stack = used()
-    layers = _counted(machine, project, run, counted)
+    layers = _counted(machine, project, run, counted, counted * steps.shape[1])
     return OnCore(
         core=core,
         dialect=project.dialect,
@@ -155,14 +168,17 @@ def measure(
         constant_bytes=image.constant_bytes,
         arena_bytes=project.arena,
         stack_bytes=stack,
+        state_bytes=project.state,
     )
 
 
-def _counted(machine: Machine, project: Project, run: Callable[[int], None], samples: int) -> tuple[LayerCount, ...]:
-    """Instructions and cycles by layer, mean of the first samples."""
+def _counted(
+    machine: Machine, project: Project, run: Callable[[int], None], samples: int, calls: int
+) -> tuple[LayerCount, ...]:
+    """Instructions and cycles by layer, mean of the calls that the first samples take."""
     disassembler = Disassembler(machine)
     names = {layer.name: layer for layer in project.layers}
-    starts = machine.addresses([*names, f"{project.name}_run"])
+    starts = machine.addresses([*names, project.entry])
     with machine.traced(starts) as trace:
         for index in range(samples):
             run(index)
@@ -170,11 +186,11 @@ def _counted(machine: Machine, project: Project, run: Callable[[int], None], sam
         raise EmulationError(f"{machine.core.name} would fault: {'; '.join(unaligned)}")
     instructions, cycles = disassembler.instructions(trace), disassembler.cycles(trace, machine.core)
     found = [
-        LayerCount(layer.path, layer.kind, instructions[name] / samples, _mean(cycles, name, samples))
+        LayerCount(layer.path, layer.kind, instructions[name] / calls, _mean(cycles, name, calls))
         for name, layer in names.items()
     ]
-    rest = f"{project.name}_run"
-    return (*found, LayerCount(_REST, "", instructions[rest] / samples, _mean(cycles, rest, samples)))
+    rest = project.entry
+    return (*found, LayerCount(_REST, "", instructions[rest] / calls, _mean(cycles, rest, calls)))
 
 
 def _mean(cycles: dict[str, Range] | None, layer: str, samples: int) -> tuple[float, float] | None:

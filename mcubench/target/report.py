@@ -15,7 +15,7 @@ from mcubench.target.measure import LayerCount, OnCore
 __all__ = ["DeviceReport", "macs_by_layer"]
 
 # Kernels that sum up products; others of the same module don't share its multiply-accumulates.
-_PRODUCTS = {"Convolve", "DepthwiseConvolve", "FullyConnected", "TransposeConvolve", "BatchMatmul", "Lstm"}
+_PRODUCTS = {"Convolve", "DepthwiseConvolve", "FullyConnected", "TransposeConvolve", "BatchMatmul", "Lstm", "Gru"}
 
 
 def macs_by_layer(
@@ -26,9 +26,11 @@ def macs_by_layer(
     Args:
         layers: As they were measured.
         kernels: The class and the name of each kernel of the integer graph.
-        macs: The multiply-accumulates of those that have some, by name.
+        macs: The multiply-accumulates of those that have some, by name; kernels of one name, as the two directions of a
+            recurrent layer, have equal shares.
     """
-    counts = iter([macs.get(name, 0) for kind, name in kernels if kind in _PRODUCTS])
+    names = [name for kind, name in kernels if kind in _PRODUCTS]
+    counts = iter([macs.get(name, 0) // names.count(name) for name in names])
     return tuple(next(counts) if layer.kind in _PRODUCTS else 0 for layer in layers)
 
 
@@ -74,8 +76,9 @@ class DeviceReport:
 
     @property
     def ram_bytes(self) -> int:
-        """Arena, stack, input and output."""
-        return self.found.arena_bytes + self.found.stack_bytes + self.input_bytes + self.output_bytes
+        """Arena, state, stack, input and output."""
+        lent = self.found.arena_bytes + (self.found.state_bytes or 0)
+        return lent + self.found.stack_bytes + self.input_bytes + self.output_bytes
 
     @property
     def seconds(self) -> tuple[float, float] | None:
@@ -115,6 +118,7 @@ class DeviceReport:
             "code_bytes": found.code_bytes,
             "constant_bytes": found.constant_bytes,
             "arena_bytes": found.arena_bytes,
+            "state_bytes": found.state_bytes,
             "stack_bytes": found.stack_bytes,
             "input_bytes": self.input_bytes,
             "output_bytes": self.output_bytes,

@@ -10,6 +10,7 @@ from rich.text import Text
 from mcubench.console import narrowed, say, wide
 from mcubench.cost.devices import Device
 from mcubench.cost.units import bytes_text
+from mcubench.target.measure import OnCore
 from mcubench.target.report import DeviceReport
 
 __all__ = ["print_device"]
@@ -65,16 +66,21 @@ def _print_totals(report: DeviceReport, console: Console) -> None:
     )
     say(
         console,
-        f"RAM {bytes_text(report.ram_bytes)}: arena {found.arena_bytes:,} B + stack {found.stack_bytes:,} B + input "
-        f"{report.input_bytes:,} B + output {report.output_bytes:,} B (planned for TFLite Micro: "
+        f"RAM {bytes_text(report.ram_bytes)}: arena {found.arena_bytes:,} B{_state(found)} + stack "
+        f"{found.stack_bytes:,} B + input {report.input_bytes:,} B + output {report.output_bytes:,} B (planned for TFLite Micro: "
         f"{report.ram_planned:,} B)",
     )
     if report.device is not None:
         _print_device(report, report.device, console)
     for name, limit in report.limits.items():
         _print_budget(report, name, limit, console)
-    say(console, f"instructions: exact, mean of {found.counted} samples", style="dim")
+    each = "" if found.state_bytes is None else "; all figures are of one step, fed by itself"
+    say(console, f"instructions: exact, mean of {found.counted} samples{each}", style="dim")
     say(console, _cycles_note(report), style="dim")
+
+
+def _state(found: OnCore) -> str:
+    return "" if found.state_bytes is None else f" + state {found.state_bytes:,} B"
 
 
 def _print_budget(report: DeviceReport, name: str, limit: int, console: Console) -> None:

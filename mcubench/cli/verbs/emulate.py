@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from mcubench.cli.options.c_project import add_dialect_option, c_project
+from mcubench.cli.options.c_project import add_dialect_option, add_stream_option, c_project
 from mcubench.cli.options.core import core_of
 from mcubench.cli.options.measured_budget import add_budget_options, measured_limits
 from mcubench.cli.options.quantization import (
@@ -34,6 +34,7 @@ from mcubench.errors import UserError
 from mcubench.export.sample import describe_sample
 from mcubench.export.unrolled import planned_arena
 from mcubench.quant.integer.run import predict
+from mcubench.quant.integer.streaming import streamed
 from mcubench.results.result import add_measured
 from mcubench.results.run_folder import shown
 from mcubench.target import CORES, CompileError, EmulationError
@@ -86,6 +87,7 @@ def run_emulate(args: Sequence[str]) -> int:
         f"{name} on {source}",
         "model",
         config.dialect or core.dialect,
+        stream=config.stream,
     )
     codes = found.integer.encode(samples)[0]
     (expected,) = predict(found.integer, codes)
@@ -105,7 +107,7 @@ def run_emulate(args: Sequence[str]) -> int:
         accuracy=_accuracy(on_core.outputs, classes),
         device=device,
         macs=_macs(found, on_core),
-        input_bytes=found.integer.inputs[0].size,
+        input_bytes=project.input_size,
         output_bytes=found.integer.outputs[0].size,
         flash_estimate=profile_graph(found.graph, name, found.widths).flash_bytes,
         ram_planned=planned_arena(found.integer).peak,
@@ -126,6 +128,7 @@ def _add_options(parser: ArgumentParser) -> None:
         "--samples", type=str | None, metavar="N", help=f"how many test samples to run, or all; not set, {_SAMPLES:,}"
     )
     add_dialect_option(parser, "the core's")
+    add_stream_option(parser)
     add_budget_options(parser)
     add_quantization_options(parser)
     parser.add_argument("--json", type=str | None, metavar="FILE", help="write all figures to this file")
@@ -148,5 +151,9 @@ def _accuracy(outputs: NDArray[np.int8], classes: Tensor) -> float:
 def _macs(found: Quantized, on_core: OnCore) -> tuple[int, ...]:
     """Multiply-accumulates of each layer, which has the name of its node of the float graph."""
     counts = {node.name: count_macs(replace(found.graph, nodes=(node,))).counted for node in found.graph.nodes}
+    if on_core.state_bytes is not None:  # of one step
+        for whole, step in zip(found.integer.nodes, streamed(found.integer).nodes, strict=True):
+            if whole.output.size > step.output.size:
+                counts[whole.name] = counts.get(whole.name, 0) * step.output.size // whole.output.size
     kernels = ((type(node.kernel).__name__, node.name) for node in found.integer.nodes)
     return macs_by_layer(on_core.layers, kernels, counts)

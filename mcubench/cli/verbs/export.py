@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from mcubench.cli.options.c_project import add_dialect_option, c_project
+from mcubench.cli.options.c_project import add_c_options, c_project, in_manifest
 from mcubench.cli.options.destination import Format, Target, target_of
 from mcubench.cli.options.quantization import (
     QUANTIZATION_OPTIONS,
@@ -97,7 +97,7 @@ def run_export(args: Sequence[str]) -> None:
     refuse_classical("export", model)
     source = _source(subject, model, data)
     found = _quantized(subject, model, data) if _in_integers(config, formats) else None
-    options = FormatOptions(config.opset or OPSET, config.batch, config.dialect or "c99", config.layout)
+    options = FormatOptions(config.opset or OPSET, config.batch, config.dialect or "c99", config.layout, config.stream)
     try:
         example = example_for(model, data, subject.shape)
         manifest = _Export(target, source, model, example, found, data, options).write(formats)
@@ -115,12 +115,14 @@ class FormatOptions:
         batch: How many samples at a time ONNX takes; ``None``: any number.
         dialect: What C is written for.
         layout: Of the folder of C.
+        stream: Whether that C is fed step by step.
     """
 
     opset: int
     batch: int | None
     dialect: str
     layout: Layout
+    stream: bool
 
 
 def _in_integers(config: Namespace, formats: Sequence[Format]) -> bool:
@@ -156,13 +158,7 @@ def _add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=int | None, metavar="N", help="samples that ONNX takes at a time; not set, any number"
     )
-    add_dialect_option(parser, "c99")
-    parser.add_argument(
-        "--layout",
-        choices=get_args(Layout),
-        default="cmake",
-        help="of the folder of C: for CMake, or as a library for Arduino and PlatformIO",
-    )
+    add_c_options(parser)
     add_quantization_options(parser)
 
 
@@ -172,8 +168,9 @@ def _check_together(config: Namespace, formats: Sequence[Format]) -> None:
     for name in ("float", "opset", "batch"):
         if config[name] and "onnx" not in formats:
             raise UserError(f"--{name} is for --format onnx, asked for is {asked}")
-    if "c" not in formats and (config.dialect or config.layout != "cmake"):
-        raise UserError(f"--{'dialect' if config.dialect else 'layout'} is for --format c, asked for is {asked}")
+    for name, given in (("dialect", config.dialect), ("layout", config.layout != "cmake"), ("stream", config.stream)):
+        if given and "c" not in formats:
+            raise UserError(f"--{name} is for --format c, asked for is {asked}")
     if config.float and (others := [each for each in formats if each in ("tflite", "tflm", "c")]):
         raise UserError(
             f"--float writes the float model, {others[0]} holds integers: export it by a command of its own"
@@ -319,10 +316,11 @@ class _Export:
             self.target.stem,
             options.dialect,
             options.layout,
+            options.stream,
         )
         for name, text in project.files.items():
             _write(folder / name, text.encode())
-        entry = file_entry(folder / project.source, {"header": project.header, **int8_tensors(integer)})
+        entry = file_entry(folder / project.source, in_manifest(project, integer))
         return {"folder": folder.name, "dialect": project.dialect, "arena": project.arena, **entry}
 
     def onnx(self) -> dict[str, Any]:

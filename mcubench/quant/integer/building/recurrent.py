@@ -59,18 +59,19 @@ def _directions(
     grid, units = at.grid(sequence), op.hidden
     x = at.reshaped(at.x, (1, steps, inputs))
     single = len(op.cells) == 1
-    made, behind = [], []
+    runs = []
     for index, (cell, name) in enumerate(zip(op.cells, directions(at.node), strict=True)):
         source = _flipped(x, at) if index else x
         run = IntegerTensor(name, (1, steps, units), grid)
         at.emit(kernel(_gates(cell, units, at, grid), grid), [source], run)
-        behind.append(run)
-        made.append(_flipped(run, at) if index else run)
-    at.give(made[0] if single else at.joined(made, 2, f"{sequence.name}.both"))
+        runs.append(run)
+    if at.is_read(sequence):
+        made = [_flipped(run, at) if index else run for index, run in enumerate(runs)]
+        at.give(made[0] if single else at.joined(made, 2, f"{sequence.name}.both"))
     if at.is_read(last):
         ends = [
             at.between(kernels.StridedSlice(1, steps - 1, steps), run, (1, 1, units), f"last_{index}")
-            for index, run in enumerate(behind)
+            for index, run in enumerate(runs)
         ]
         joined = ends[0] if single else at.joined(ends, 1, f"{last.name}.both")
         at.hold(last, kernels.Reshape(), joined)

@@ -105,8 +105,7 @@ def measure(
     """Compiles a model for a core and runs samples on it.
 
     Args:
-        project: The model in C, with one input and one output; one that is fed step by step gets the steps of each sample
-            one after the other.
+        project: The model in C, with one input and one output; one that is fed step by step gets those of each sample.
         core: The core.
         inputs: Codes, int8, shape (N, ...), as the model reads them.
         expected: What the integer graph makes of them, int8, shape (N, ...).

@@ -67,8 +67,8 @@ def _print_totals(report: DeviceReport, console: Console) -> None:
     say(
         console,
         f"RAM {bytes_text(report.ram_bytes)}: arena {found.arena_bytes:,} B{_state(found)} + stack "
-        f"{found.stack_bytes:,} B + input {report.input_bytes:,} B + output {report.output_bytes:,} B (planned for TFLite Micro: "
-        f"{report.ram_planned:,} B)",
+        f"{found.stack_bytes:,} B + input {report.input_bytes:,} B + output {report.output_bytes:,} B "
+        f"(planned for TFLite Micro: {report.ram_planned:,} B)",
     )
     if report.device is not None:
         _print_device(report, report.device, console)

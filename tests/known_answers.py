@@ -322,7 +322,7 @@ OURS = [
         macs=128 * 3 * 32 * (6 + 32) + 32 * 12,
         params=3 * 32 * (6 + 32 + 2) + (32 * 12 + 12),
         flash=3 * 32 * (6 + 32) + 4 * 4 * 32 + 2 * 3 * 8 + (32 + 12) * 12,
-        ram=768 + 32 + 32,
+        ram=768 + 32 + (1 + 2) * 32,  # the state is a code and 16 bits
     ),
     KnownAnswer(  # 28 steps of a row
         "gru-28x28",
@@ -331,7 +331,7 @@ OURS = [
         macs=28 * 3 * 32 * (28 + 32) + 32 * 10,
         params=3 * 32 * (28 + 32 + 2) + (32 * 10 + 10),
         flash=3 * 32 * (28 + 32) + 4 * 4 * 32 + 2 * 3 * 8 + (32 + 12) * 10,
-        ram=784 + 32 + 32,
+        ram=784 + 32 + (1 + 2) * 32,
     ),
     KnownAnswer(  # the convolution's stride leaves 5 of 9 steps
         "gru-2x9-behind-a-convolution",
@@ -519,7 +519,7 @@ REFERENCES = [
         + (3 * 24 * (16 + 24) + 4 * 4 * 24 + 2 * 3 * 8)
         + 2 * (3 * 24 * (24 + 24) + 4 * 4 * 24 + 2 * 3 * 8)
         + (48 + 12) * 6,
-        ram=128 * 24 + 128 * 48 + 2 * 24,  # both sides of the two-way layer, and a hidden state for each way
+        ram=128 * 24 + 128 * 48 + 2 * (1 + 2) * 24,  # both sides of the two-way layer, and a state for each way
     ),
     KnownAnswer(
         "tcn",
@@ -1096,7 +1096,7 @@ RECURRENT = [
         macs=128 * 3 * 32 * (9 + 32),
         params=3 * 32 * (9 + 32 + 2),
         flash=3 * 32 * (9 + 32) + 4 * 4 * 32 + 2 * 3 * 8,
-        ram=1152 + 4096 + 32 + 32,
+        ram=1152 + 4096 + 32 + (1 + 2) * 32,
     ),
     KnownAnswer(  # nobody reads the sequence: input, last state, and the state while it runs
         "gru-last-state",
@@ -1105,7 +1105,7 @@ RECURRENT = [
         macs=128 * 3 * 32 * (9 + 32) + 32 * 6,
         params=3 * 32 * (9 + 32 + 2) + (32 * 6 + 6),
         flash=3 * 32 * (9 + 32) + 4 * 4 * 32 + 2 * 3 * 8 + (32 + 12) * 6,
-        ram=1152 + 32 + 32,
+        ram=1152 + 32 + (1 + 2) * 32,
     ),
     KnownAnswer(  # with channels last, the steps follow each other already: nothing is transposed
         "conv1d-lstm",
@@ -1146,7 +1146,7 @@ RECURRENT = [
         macs=8 * 3 * 32 * (9 + 32),
         params=3 * 32 * (9 + 32 + 2),
         flash=3 * 32 * (9 + 32) + 4 * 4 * 32 + 2 * 3 * 8,
-        ram=80 + 32 + 32,
+        ram=80 + 32 + (1 + 2) * 32,
     ),
 ]
 

@@ -14,6 +14,8 @@ __all__ = ["ALIGNMENT", "Buffer", "MemoryPlan", "Placement", "place", "plan_buff
 
 ALIGNMENT = 16  # bytes, of every buffer's start: MicroArenaBufferAlignment() of TFLite Micro
 
+_STATE_BITS = 16  # of the cells of TFLite's integer LSTM, and of the states of `kernels.Gru`
+
 # Nodes that can write over their input: each output element is computed from the input element at its place.
 _IN_PLACE = (ops.Activation, ops.Function, ops.Elementwise, ops.BatchNorm)
 
@@ -85,8 +87,9 @@ def plan_memory(graph: Graph, widths: BitWidths | None = None) -> MemoryPlan:
     """Plans the arena for the nodes in their order.
 
     Inputs and outputs lie in the arena. A reshape is free, and activations and arithmetic on elements write over an
-    input of the same size that nobody reads any more. A recurrent layer has its hidden state and, an LSTM, its 16-bit
-    cell state beside it while it runs. Other working memory of kernels is not counted.
+    input of the same size that nobody reads any more. A recurrent layer has its hidden state beside it while it runs,
+    and what it keeps in 16 bits: an LSTM its cell, a GRU the hidden state that it goes on from. Other working memory of
+    kernels is not counted.
 
     Args:
         graph: A deployed graph.
@@ -184,5 +187,9 @@ def _state_bytes(node: Node, bits: int) -> int:
     op = node.op
     if not isinstance(op, ops.Recurrent):
         return 0
-    cell_bits = max(16, bits) if isinstance(op, ops.LSTM) else 0  # TFLite's integer LSTM keeps int16 cells
-    return math.ceil(op.hidden * (bits + cell_bits) / 8) * len(op.cells)
+    kept = 0  # beside the hidden state
+    if isinstance(op, ops.LSTM):
+        kept = max(_STATE_BITS, bits)
+    elif isinstance(op, ops.GRU) and bits < _STATE_BITS:
+        kept = _STATE_BITS
+    return math.ceil(op.hidden * (bits + kept) / 8) * len(op.cells)

@@ -413,18 +413,20 @@ class TestByHand:
 
     @pytest.mark.parametrize(
         ("layer", "bits", "state"),
-        # Hidden state of 10 at the activations' width; the LSTM's cell state has 16 bits, or more if these have.
+        # Hidden state of 10 at the activations' width; the LSTM's cell state has 16 bits, or more if these have, and so
+        # has what a GRU goes on from, unless the hidden state has them.
         [
             (nn.LSTM(4, 10, batch_first=True), 8, 10 + 20),
             (nn.LSTM(4, 10, batch_first=True), 4, 5 + 20),
             (nn.LSTM(4, 10, batch_first=True), 16, 20 + 20),
             (nn.LSTM(4, 10, batch_first=True), 32, 40 + 40),
             (nn.LSTM(4, 10, batch_first=True, bidirectional=True), 8, 2 * (10 + 20)),
-            (nn.GRU(4, 10, batch_first=True), 8, 10),
-            (nn.GRU(4, 9, batch_first=True), 4, 5),  # 4.5 rounded up
+            (nn.GRU(4, 10, batch_first=True), 8, 10 + 20),
+            (nn.GRU(4, 9, batch_first=True), 4, 5 + 18),  # 4.5 rounded up
+            (nn.GRU(4, 10, batch_first=True), 16, 20),
             (nn.RNN(4, 10, batch_first=True), 32, 40),
         ],
-        ids=["lstm", "lstm-4", "lstm-16", "lstm-32", "lstm-bidirectional", "gru", "gru-4", "rnn-32"],
+        ids=["lstm", "lstm-4", "lstm-16", "lstm-32", "lstm-bidirectional", "gru", "gru-4", "gru-16", "rnn-32"],
     )
     def test_states_of_recurrent_layers(self, layer: nn.RNNBase, bits: int, state: int) -> None:
         class Sequence(nn.Module):

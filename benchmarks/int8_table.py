@@ -14,13 +14,17 @@ from benchmarks.tables import table
 from mcubench.graph import ops
 from mcubench.quant.integer.building import TABLE, Row
 from mcubench.quant.integer.ir import Kernel
+from mcubench.quant.integer.kernels import Gru
 from mcubench.quant.sharing import MOVES
 
 _LAYERS = (ops.Dense, ops.Conv, ops.TransposedConv)
+_OF_A_GRU = "FULLY_CONNECTED, LOGISTIC, TANH, MUL, ADD, SUB and QUANTIZE of 16 bits, step by step"
 
 
 def operator(kernel: type[Kernel]) -> str:
     """The operators of TFLite that a kernel is, which its description begins with."""
+    if issubclass(kernel, Gru):
+        return _OF_A_GRU
     return " or ".join(re.findall(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b", (kernel.__doc__ or "").partition(":")[0])[:2])
 
 
@@ -28,6 +32,8 @@ def trained(row: Row) -> str:
     """What training with rounding rounds of it."""
     if issubclass(row.op, _LAYERS):
         return "weights, result"
+    if issubclass(row.op, ops.Recurrent):
+        return "weights, gates, states"
     if issubclass(row.op, (ops.LayerNorm, ops.RMSNorm)):
         return "parts, result"
     return "nothing: its codes are its input's" if issubclass(row.op, MOVES) else "result"

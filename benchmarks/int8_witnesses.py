@@ -27,13 +27,17 @@ from mcubench.cost.profiling import profile_graph
 from mcubench.datamodules import HAPT, MNIST, TensorDataModule
 from mcubench.export.interpreters import recorded_arena, run_litert, run_tflm
 from mcubench.export.tflite import to_tflite
+from mcubench.export.unrolled import planned_arena
 from mcubench.graph import deploy, trace
-from mcubench.models import CNN, DSCNN, MLP, CNN1d
+from mcubench.models import CNN, DSCNN, GRU, LSTM, MLP, CNN1d
 from mcubench.quant import quantize
-from mcubench.quant.integer import plan_arena, predict
+from mcubench.quant.integer import predict
 
 STEPS, BATCH, CALIBRATION = 150, 64, 512
-MODELS = ((MLP, MNIST), (CNN, MNIST), (DSCNN, MNIST), (MLP, HAPT), (CNN1d, HAPT), (DSCNN, HAPT))
+MODELS = (
+    *((MLP, MNIST), (CNN, MNIST), (DSCNN, MNIST), (GRU, MNIST), (LSTM, MNIST)),
+    *((MLP, HAPT), (CNN1d, HAPT), (DSCNN, HAPT), (GRU, HAPT), (LSTM, HAPT)),
+)
 
 Codes = NDArray[np.int8]
 
@@ -75,7 +79,7 @@ def measure(kind: type[nn.Module], data: TensorDataModule) -> tuple[list[str], l
     estimate, arena = profile_graph(traced, kind.__name__), recorded_arena(model)
     return [name, f"{ours.size:,}", *(difference(ours, each) for each in others)], [
         name,
-        *(f"{size or 0:,}" for size in (estimate.ram_bytes, plan_arena(integer).peak, arena.head, arena.tail)),
+        *(f"{size or 0:,}" for size in (estimate.ram_bytes, planned_arena(integer).peak, arena.head, arena.tail)),
         *(f"{size or 0:,}" for size in (estimate.flash_bytes, len(model))),
     ]
 

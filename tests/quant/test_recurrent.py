@@ -69,7 +69,7 @@ def check(file: bytes, codes: np.ndarray) -> None:
     assert (predict(graph, torch.from_numpy(codes))[0].numpy() != theirs).sum() == 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=200)
 @given(
     st.integers(0, 2**16),
     st.tuples(st.integers(1, 12), st.integers(1, 9), st.integers(1, 9)),

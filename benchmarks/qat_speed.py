@@ -2,8 +2,9 @@
 
     python -m benchmarks.qat_speed --write docs/quantization.md
 
-MNIST, and HAPT's windows for recurrent nets, batch 100, Adam, one thread. Float and rounded epochs take turns, so that a machine whose speed drifts does it to
-both alike; the ratio of medians is printed. Observers learn all the time, the dearest case.
+MNIST, and HAPT's windows for recurrent nets, batch 100, Adam, one thread. Float and rounded epochs take turns, so that
+a machine whose speed drifts does it to both alike; the ratio of medians is printed. Observers learn all the time, the
+dearest case.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ def run(options: argparse.Namespace) -> int:
         ratios = (f"{statistics.median(measured[model, bits]) / plain:.2f}" for bits in BITS[1:])
         rows.append([model, f"{plain:.2f}", *ratios])
     note = (
-        f"Seconds of {BATCHES} batches of {BATCH} on MNIST, of recurrent nets of an epoch on HAPT's windows; one thread, "
-        f"median of {options.repeats} epochs that took turns; with weights of so many bits, as multiples of float."
+        f"Seconds of {BATCHES} batches of {BATCH} on MNIST, of recurrent nets of an epoch on HAPT's windows; one "
+        f"thread, median of {options.repeats} epochs that took turns; with weights of so many bits, as multiples of "
+        "float."
     )
     content = f"{table('model | float [s]: | 8 bits: | 4 bits: | 2 bits:', rows)}\n\n{note}"
     if options.write:

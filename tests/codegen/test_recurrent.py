@@ -8,12 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from mcubench.codegen import DIALECTS
+from mcubench.codegen import DIALECTS, Facts, generate
 from mcubench.codegen.text import fill
+from mcubench.graph import deploy, trace
+from mcubench.quant import IntegerGraph, quantize
+from mcubench.quant.integer import predict
 from mcubench.target import CORES
 from mcubench.target.measure import measure
-from tests.codegen.host import compiler
+from tests.codegen.host import WARNINGS, compiler
 from tests.codegen.host import differing as on_host
 from tests.codegen.recurrent_nets import Layer, random_layers
 from tests.target.emulated import differing as on_core
@@ -75,6 +81,93 @@ def test_instructions_of_a_mac(key: str, layer: Layer, most: float) -> None:
     assert found.different == 0
     assert found.instructions / layer.macs <= most
 
+
+class Net(nn.Module):
+    """Two layers, of which the last state is read, and a dense layer."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.layers = {"lstm": nn.LSTM, "gru": nn.GRU}[kind](3, 5, num_layers=2, batch_first=True)
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = self.layers(x)[1]
+        out: Tensor = self.head((state[0] if isinstance(state, tuple) else state)[-1])
+        return out
+
+
+def net(kind: str) -> tuple[IntegerGraph, NDArray[np.int8], NDArray[np.int8]]:
+    """It in integers, codes of some samples, and what they give."""
+    torch.manual_seed(0)
+    module, x = Net(kind).eval(), torch.randn(16, 9, 3)
+    graph = quantize(deploy(trace(module, x[:1])), calibration=x)
+    codes = graph.encode(x[:3])[0]
+    return graph, codes.numpy(), predict(graph, codes)[0].numpy()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("key", ["cortex-m4", "cortex-m0+", "rv32imc"])
+def test_states_that_nobody_reads_are_not_stored(kind: str, key: str) -> None:
+    """Of the last layer: its nine states would be 45 bytes, and those of the first are read."""
+    graph, codes, expected = net(kind)
+    project = generate(graph, dialect=CORES[key].dialect)
+    assert "state after" not in project.files["model.c"]
+    assert project.files["model.c"].count("gives the codes after the last") == 1
+    found = measure(project, CORES[key], codes, expected)
+    assert (found.different, found.samples) == (0, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("key", ["cortex-m4", "cortex-m0+", "rv32imc"])
+def test_a_step_at_a_time_on_a_core(kind: str, key: str) -> None:
+    """After nine calls the bytes are those of the whole; the next sample is reset."""
+    graph, codes, expected = net(kind)
+    project = generate(graph, dialect=CORES[key].dialect, stream=True)
+    assert (project.state, project.input_size) == (2 * 16, 3)
+    found = measure(project, CORES[key], codes, expected)
+    assert (found.different, found.state_bytes) == (0, 32)
+    whole = measure(generate(graph, dialect=CORES[key].dialect), CORES[key], codes, expected)
+    assert 9 * found.instructions > whole.instructions > 7 * found.instructions
+
+
+def test_a_state_that_is_not_reset_is_seen(tmp_path: Path) -> None:
+    """The self-test of a project that is fed step by step, with and without its reset."""
+    graph, codes, _ = net("gru")
+    project = generate(graph, facts=Facts(vectors=codes), stream=True)
+    for name, text in project.files.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "broken.c").write_text(project.files["model.c"].replace("        model_reset(state);\n", ""))
+    (tmp_path / "again.c").write_text((tmp_path / "main.c").read_text().replace('"model.c"', '"broken.c"'))
+    for source, passes in (("main.c", True), ("again.c", False)):
+        warnings = WARNINGS if passes else []
+        subprocess.run([*compiler(), *warnings, source, "-o", "test"], cwd=tmp_path, check=True)
+        assert (subprocess.run([str(tmp_path / "test")], check=False).returncode == 0) is passes
+
+
+def test_null_pointers_and_odd_places_are_refused(tmp_path: Path) -> None:
+    project = generate(net("lstm")[0], stream=True)
+    for name in ("model.c", "model.h"):
+        (tmp_path / name).write_text(project.files[name])
+    (tmp_path / "null.c").write_text(_NULL)
+    subprocess.run([*compiler(), "null.c", "-o", "null"], cwd=tmp_path, check=True)
+    assert subprocess.run([str(tmp_path / "null")], check=False).returncode == 0
+
+
+_NULL = """
+#include "model.c"
+static int32_t arena[MODEL_ARENA_BYTES / 4 + 1], state[MODEL_STATE_BYTES / 4];
+int main(void)
+{
+    int8_t x[MODEL_INPUT_SIZE] = {0}, y[MODEL_OUTPUT_SIZE];
+    if (model_reset(state) || model_step(state, arena, x, y))
+        return 1;
+    if (model_reset(NULL) != -1 || model_reset((char *)state + 1) != -1)
+        return 2;
+    if (model_step(NULL, arena, x, y) != -1 || model_step(state, NULL, x, y) != -1)
+        return 3;
+    return model_step((char *)state + 1, arena, x, y) != -1 || model_step(state, arena, NULL, y) != -1;
+}
+"""
 
 _IN_PARTS = """
 #include "m0.c"

@@ -61,8 +61,15 @@ class Stream:
         """The outputs' codes after one step more.
 
         Args:
-            *inputs: For each input the codes of one sample, int8, (N, 1, channels); N sequences in parallel.
+            *inputs: For each input the codes of one step, int8, (N, 1, channels); N sequences in parallel.
+
+        Raises:
+            UserError: If it is not one step.
         """
+        for x, tensor in zip(inputs, self.graph.inputs, strict=True):
+            if tuple(x.shape[1:]) != tensor.shape[1:]:
+                wanted = ", ".join(map(str, ("N", *tensor.shape[1:])))
+                raise UserError(f"a step is ({wanted}); got {tuple(x.shape)}")
         found: dict[IntegerTensor | Constant, Tensor] = dict(zip(self.graph.inputs, inputs, strict=True))
         for node in self.graph.nodes:
             read = [each.codes if isinstance(each, Constant) else found[each] for each in node.inputs]

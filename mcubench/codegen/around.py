@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["AT_ONCE", "CLASSIFY", "CMAKE_TEST", "RESET", "SELFTEST", "SELFTEST_OF_STEPS", "STEPS"]
+__all__ = [
+    "AT_ONCE",
+    "CLASSIFY",
+    "CMAKE_TEST",
+    "FED_AT_ONCE",
+    "FED_BY_STEPS",
+    "RESET",
+    "SELFTEST",
+    "STEPS",
+]
 
 CMAKE_TEST = """
 add_executable(${name}_selftest main.c)
@@ -56,6 +65,18 @@ $signature
 }
 """
 
+FED_AT_ONCE = """
+        if ($run(arena, test_inputs + $input_size * sample, output) != 0)
+            return (int)sample + 1;
+"""
+
+FED_BY_STEPS = """
+        $reset(state);
+        for (i = 0; i < $input_size; i += $step_size)
+            if ($run(state, arena, test_inputs + $input_size * sample + i, output) != 0)
+                return (int)sample + 1;
+"""
+
 SELFTEST = """
 #ifdef $macro
 static const int8_t test_inputs[$count * $input_size] = {
@@ -68,37 +89,9 @@ $outputs
 int $selftest(void *arena)
 {
     int8_t output[$output_size];
-    int32_t sample, i;
+    int32_t $counters, i;
     for (sample = 0; sample < $count; sample++) {
-        if ($run(arena, test_inputs + $input_size * sample, output) != 0)
-            return (int)sample + 1;
-        for (i = 0; i < $output_size; i++)
-            if (output[i] != test_outputs[$output_size * sample + i])
-                return (int)sample + 1;
-    }
-    return 0;
-}
-#endif
-"""
-
-SELFTEST_OF_STEPS = """
-#ifdef $macro
-static const int8_t test_inputs[$count * $input_size] = {
-$inputs
-};
-static const int8_t test_outputs[$count * $output_size] = {
-$outputs
-};
-
-int $selftest(void *arena)
-{
-    int8_t output[$output_size];
-    int32_t state[$state], sample, i;
-    for (sample = 0; sample < $count; sample++) {
-        $reset(state);
-        for (i = 0; i < $input_size; i += $step_size)
-            if ($run(state, arena, test_inputs + $input_size * sample + i, output) != 0)
-                return (int)sample + 1;
+$fed
         for (i = 0; i < $output_size; i++)
             if (output[i] != test_outputs[$output_size * sample + i])
                 return (int)sample + 1;

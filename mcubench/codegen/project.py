@@ -350,21 +350,24 @@ class _Writer:
         from mcubench.quant.integer.run import predict
 
         (expected,) = predict(self.whole, torch.from_numpy(vectors))
+        sizes = {"input_size": self.whole.inputs[0].size, "step_size": self.graph.inputs[0].size}
+        fed = text.fill(
+            around.FED_BY_STEPS if self.stream else around.FED_AT_ONCE,
+            run=self.entry,
+            reset=f"{self.name}_reset",
+            **sizes,
+        )
         return text.fill(
-            around.SELFTEST_OF_STEPS if self.stream else around.SELFTEST,
-            upper=self.upper,
-            name=self.name,
+            around.SELFTEST,
             count=len(vectors),
             inputs=text.integers(vectors, "int8_t"),
             outputs=text.integers(expected.numpy(), "int8_t"),
-            input_size=self.whole.inputs[0].size,
-            step_size=self.graph.inputs[0].size,
             output_size=self.graph.outputs[0].size,
             selftest=f"{self.name}_selftest",
-            run=self.entry,
-            reset=f"{self.name}_reset",
-            state=self.source.state // ALIGNMENT,
             macro=f"{self.upper}_SELFTEST",
+            counters=f"state[{self.source.state // ALIGNMENT}], sample" if self.stream else "sample",
+            fed=fed.rstrip("\n"),
+            **sizes,
         )
 
     def values(self) -> dict[str, object]:

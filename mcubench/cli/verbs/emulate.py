@@ -153,7 +153,7 @@ def _macs(found: Quantized, on_core: OnCore) -> tuple[int, ...]:
     counts = {node.name: count_macs(replace(found.graph, nodes=(node,))).counted for node in found.graph.nodes}
     if on_core.state_bytes is not None:  # of one step
         for whole, step in zip(found.integer.nodes, streamed(found.integer).nodes, strict=True):
-            if whole.output.size > step.output.size:
+            if any(whole.kernel.filters()) and whole.output.size > step.output.size:
                 counts[whole.name] = counts.get(whole.name, 0) * step.output.size // whole.output.size
     kernels = ((type(node.kernel).__name__, node.name) for node in found.integer.nodes)
     return macs_by_layer(on_core.layers, kernels, counts)

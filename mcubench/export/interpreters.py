@@ -142,7 +142,7 @@ def _tflm(model: bytes) -> Any:
 
 
 def run_litert(model: bytes, *inputs: Codes, reference: bool = True, progress: Progress = iter) -> tuple[Codes, ...]:
-    """Runs a model in LiteRT, a sample at a time.
+    """Runs a model in LiteRT, a sample at a time, each from the state in which a model starts.
 
     Args:
         model: The ``.tflite``.
@@ -161,6 +161,7 @@ def run_litert(model: bytes, *inputs: Codes, reference: bool = True, progress: P
     results = [each["index"] for each in interpreter.get_output_details()]
     found: list[list[Codes]] = [[] for _ in results]
     for index in progress(range(len(inputs[0]))):
+        interpreter.reset_all_variables()  # of recurrent layers
         for place, x in zip(places, inputs, strict=True):
             interpreter.set_tensor(place, x[index : index + 1])
         interpreter.invoke()

@@ -42,18 +42,22 @@ class RoundedRecurrence:
         self.weight = weight
         self.levels = levels
         self.observe = observe
-        # What a GRU's cell goes on from is finer than what it returns.
-        self._exact: dict[int, tuple[Tensor, Tensor]] = {}  # by the id of the first, which is held so that it stays
+        # By the id of a tensor, which is held so that it stays: what a GRU's cell goes on from, which is finer than the
+        # state that it returns; and the rounded form of a weight.
+        self._exact: dict[int, tuple[Tensor, Tensor]] = {}
+        self._rounded: dict[int, tuple[Tensor, Tensor]] = {}
 
     def unobserved(self) -> RoundedRecurrence:
         """The same, from which nothing is learned."""
         return RoundedRecurrence(self.weight, self.levels, lambda _key, _group, _x: None)
 
     def __call__(self, name: str, site: RecurrentSite, args: tuple[Any, ...]) -> Any:
-        """What a function returns, of its arguments."""
-        if name in CELLS:
-            return self._cell(name, site, *args)
-        return self._layers(name, site, *args)
+        """What a function returns, of its arguments; in the weights' precision in a mixed one, too, as 16 bits need."""
+        x, *others = args
+        with torch.autocast(x.device.type, enabled=False):
+            if name in CELLS:
+                return self._cell(name, site, x, *others)
+            return self._layers(name, site, x, *others)
 
     def _layers(
         self,
@@ -71,7 +75,7 @@ class RoundedRecurrence:
     ) -> tuple[Tensor, ...]:
         size, directions = 4 if biased else 2, 2 if bidirectional else 1
         last: list[tuple[Tensor, ...]] = []
-        sequence = x if batch_first else x.transpose(0, 1)
+        sequence = (x if batch_first else x.transpose(0, 1)).to(params[0].dtype)
         for index, layer in enumerate(site.layers):
             found = []
             for direction in range(directions):
@@ -101,6 +105,7 @@ class RoundedRecurrence:
         (layer,) = site.layers
         hidden, cell = self._levels_of(layer)
         weights = self._weights(name, site, params)
+        x = x.to(weights[0].dtype)
         if name == "lstm_cell":
             shown, after, exact = lstm_step(x, tuple(state), weights, hidden, cell)
             self.observe(*layer.hidden, exact)
@@ -122,4 +127,11 @@ class RoundedRecurrence:
         assert w_state is not None
         gates = 4 if name.startswith("lstm") else 3
         b_input, b_state = biases or (None, None)
-        return self.weight(site.path, w_input, gates), self.weight(site.path, w_state, gates), b_input, b_state
+        return self._weight(site.path, w_input, gates), self._weight(site.path, w_state, gates), b_input, b_state
+
+    def _weight(self, path: str, weight: Tensor, gates: int) -> Tensor:
+        """The rounded weight, which the steps of a cell share."""
+        known = self._rounded.get(id(weight))
+        if known is None:
+            known = self._rounded[id(weight)] = weight, self.weight(path, weight, gates)
+        return known[1]

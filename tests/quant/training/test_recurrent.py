@@ -179,3 +179,18 @@ def test_one_cell_for_two_sequences_is_refused() -> None:
     net = Net(nn.GRUCell(3, 5), 5, lambda cell, x: stepped(cell, x) + stepped(cell, x.flip(1)))
     with pytest.raises(UserError, match="memory: a cell steps through several sequences"):
         make_plan(net, torch.zeros(1, 4, 3))
+
+
+@pytest.mark.parametrize("name", ["last step", "LSTM cell"])
+def test_in_mixed_precision_gates_are_rounded_in_that_of_the_weights(name: str) -> None:
+    """8 bits of a bfloat16 would hold none of the 16 of a gate."""
+    module, x = nets()[name], torch.randn(8, 7, 3)
+    quantizer = FakeQuantizer(make_plan(module, x[:1]), checked_widths(BitWidths()), "moving_average")
+    quantizer.attach(module, lambda: Phase.LEARN)
+    found = []
+    for mixed in (False, False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            found.append(module(x))
+    torch.testing.assert_close(found[2].float(), found[1], rtol=0.02, atol=0.02)
+    found[2].float().sum().backward()
+    assert all(each.grad is not None and each.grad.dtype == torch.float32 for each in module.parameters())

@@ -43,7 +43,7 @@ class QuantizationAwareTraining(pl.Callback):
     The forward of the module rounds every value that its deployed graph (batch norm folded, activations fused) keeps,
     per tensor, and every weight, symmetrically for each output channel; gradients pass straight through inside the
     range. The module gets no layer, parameter or buffer. What can't be rounded is an error that names it: a layer that
-    a step computes outside of forward, a recurrent layer, an operation that is not understood.
+    a step computes outside of forward, an operation without an integer form or one that is not understood.
 
     In validation and test the module is rounded as soon as ranges were learned, which checkpoints keep for export.
     Copies of the module that are made while it trains, such as an average of its weights, are rounded in its ranges.

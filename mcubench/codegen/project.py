@@ -17,6 +17,7 @@ from mcubench.codegen.encoding import Encoder, Encoders, encoders
 from mcubench.codegen.program import program_of
 from mcubench.codegen.source import Layer, Source, write_source
 from mcubench.codegen.unit import Unit
+from mcubench.errors import UserError
 
 if TYPE_CHECKING:
     from mcubench.quant.integer.ir import IntegerGraph, IntegerTensor
@@ -72,6 +73,7 @@ class Project:
         arena: Bytes that the caller lends.
         dialect: What it is written for.
         input_size: Codes that a call takes.
+        output_size: Codes that it gives.
         state: Bytes that the caller keeps, of a model that is fed step by step; ``None`` for any other.
     """
 
@@ -83,6 +85,7 @@ class Project:
     arena: int
     dialect: str
     input_size: int
+    output_size: int
     state: int | None = None
 
     @property
@@ -136,6 +139,8 @@ class _Writer:
         self.name, self.upper, self.dialect = name, name.upper(), dialect
         self.unit = Unit()
         one = len(graph.inputs) == len(graph.outputs) == 1
+        if facts.vectors is not None and not one:
+            raise UserError("a self-test is written for a model with one input and one output")
         self.encoders: Encoders | None = None
         if facts.sample is not None and one:
             tensor = graph.inputs[0]
@@ -159,6 +164,7 @@ class _Writer:
             arena=self.source.arena.size,
             dialect=self.dialect,
             input_size=sum(each.size for each in self.graph.inputs),
+            output_size=sum(each.size for each in self.graph.outputs),
             state=state,
         )
 
@@ -349,7 +355,9 @@ class _Writer:
 
         from mcubench.quant.integer.run import predict
 
-        (expected,) = predict(self.whole, torch.from_numpy(vectors))
+        size = self.graph.outputs[0].size
+        (found,) = predict(self.whole, torch.from_numpy(vectors))
+        expected = found.reshape(len(found), -1)[:, -size:]  # of a sequence fed by steps, what the last one gives
         sizes = {"input_size": self.whole.inputs[0].size, "step_size": self.graph.inputs[0].size}
         fed = text.fill(
             around.FED_BY_STEPS if self.stream else around.FED_AT_ONCE,
@@ -362,7 +370,7 @@ class _Writer:
             count=len(vectors),
             inputs=text.integers(vectors, "int8_t"),
             outputs=text.integers(expected.numpy(), "int8_t"),
-            output_size=self.graph.outputs[0].size,
+            output_size=size,
             selftest=f"{self.name}_selftest",
             macro=f"{self.upper}_SELFTEST",
             counters=f"state[{self.source.state // ALIGNMENT}], sample" if self.stream else "sample",

@@ -10,10 +10,10 @@ import torch
 
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer import kernels
-from mcubench.quant.integer.ir import Constant, IntegerNode, IntegerTensor, Kernel
+from mcubench.quant.integer.ir import Bias, Constant, Filter, IntegerNode, IntegerTensor, Kernel
 from mcubench.quant.integer.kernels.common import Pairs
 
-__all__ = ["Absent", "Operator", "Variable", "describe"]
+__all__ = ["Absent", "Operator", "Variable", "describe", "zero_bias"]
 
 _ACTIVATIONS = {None: "NONE", "relu": "RELU", "relu6": "RELU6", "relu_n1_to_1": "RELU_N1_TO_1", "tanh": "TANH"}
 
@@ -81,6 +81,12 @@ class Operator:
     options: Any
     inputs: tuple[object, ...]
     intermediates: tuple[IntegerTensor | None, ...] = ()
+
+
+def zero_bias(filter_: Filter, source: Grid) -> Bias:
+    """Biases of 0 for a layer without, where TFLite Micro wants some."""
+    scales = filter_.scales * torch.tensor(source.scale, dtype=torch.float32)
+    return Bias(f"{filter_.name}.no_bias", torch.zeros(len(filter_.codes), dtype=torch.int32), scales)
 
 
 def describe(node: IntegerNode, schema: Any) -> Operator:
@@ -255,7 +261,7 @@ def _(kernel: kernels.Lstm, node: IntegerNode) -> _Described:
         *(gate.input for gate in kernel.gates),
         *(gate.recurrent for gate in kernel.gates),
         *(absent,) * 3,  # peepholes
-        *(gate.bias or absent for gate in kernel.gates),
+        *(gate.bias or zero_bias(gate.input, node.inputs[0].grid) for gate in kernel.gates),  # read without a look
         *(absent,) * 2,  # a projection
         Variable(hidden),
         Variable(cell),

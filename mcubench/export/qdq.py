@@ -49,7 +49,7 @@ def to_onnx(
     """
     if recurrent := next((node for node in graph.nodes if isinstance(node.op, ops.Recurrent)), None):
         raise UserError(
-            f"{recurrent.path or '(root)'}: ONNX has no form of an {recurrent.op.label} in integers, as QuantizeLinear "
+            f"{recurrent.path or '(root)'}: ONNX has no form of {recurrent.op.label} in integers, as QuantizeLinear "
             "and DequantizeLinear do not reach into it; the formats tflite, tflm and c do, and --format onnx --float "
             "writes the float model"
         )

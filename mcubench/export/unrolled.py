@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from mcubench.cost.memory import MemoryPlan
+from mcubench.export.operators import zero_bias
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer import kernels
 from mcubench.quant.integer.ir import (
@@ -141,11 +142,7 @@ class _Unroller:
 
 def _dense(filter_: Filter, bias: Bias | None, source: Grid) -> kernels.FullyConnected:
     """With biases even if they are 0: by their type TFLite Micro knows that it is to add up in 32 bits."""
-    if bias is None:
-        scales = filter_.scales * torch.tensor(source.scale, dtype=torch.float32)
-        zeros = torch.zeros(len(filter_.codes), dtype=torch.int32)
-        bias = Bias(f"{filter_.name}.no_bias", zeros, scales)
-    return kernels.FullyConnected(filter_, bias)
+    return kernels.FullyConnected(filter_, bias or zero_bias(filter_, source))
 
 
 def _centred(grid: Grid) -> Grid:

@@ -117,7 +117,8 @@ def measure(
         EmulationError: If the code reaches beyond its memory, is not aligned, or fails.
         UserError: If a package is missing.
     """
-    inputs, expected = inputs.reshape(len(inputs), -1), expected.reshape(len(expected), -1)
+    inputs = inputs.reshape(len(inputs), -1)
+    expected = expected.reshape(len(expected), -1)[:, -project.output_size :]  # of steps the last
     with tempfile.TemporaryDirectory() as folder:
         for name in (project.header, project.source):
             (Path(folder) / Path(name).name).write_text(project.files[name], "utf-8")

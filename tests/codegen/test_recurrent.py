@@ -144,6 +144,30 @@ def test_a_state_that_is_not_reset_is_seen(tmp_path: Path) -> None:
         assert (subprocess.run([str(tmp_path / "test")], check=False).returncode == 0) is passes
 
 
+def test_of_a_sequence_fed_by_steps_the_last_is_compared(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, x = nn.Sequential(Sequence(), nn.Linear(5, 2)).eval(), torch.randn(16, 9, 3)
+    graph = quantize(deploy(trace(module, x[:1])), calibration=x)
+    codes = graph.encode(x[:3])[0]
+    project = generate(graph, facts=Facts(vectors=codes.numpy()), stream=True)
+    for name, text in project.files.items():
+        (tmp_path / name).write_text(text)
+    subprocess.run([*compiler(), *WARNINGS, "main.c", "-o", "test"], cwd=tmp_path, check=True)
+    assert subprocess.run([str(tmp_path / "test")], check=False).returncode == 0
+    found = measure(project, CORES["cortex-m4"], codes.numpy(), predict(graph, codes)[0].numpy())
+    assert (found.different, found.outputs.shape) == (0, (3, 2))
+
+
+class Sequence(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.GRU(3, 5, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sequence: Tensor = self.layer(x)[0]
+        return sequence
+
+
 def test_null_pointers_and_odd_places_are_refused(tmp_path: Path) -> None:
     project = generate(net("lstm")[0], stream=True)
     for name in ("model.c", "model.h"):

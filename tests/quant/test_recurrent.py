@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from mcubench.export.interpreters import run_tflm
 from mcubench.quant.integer import plan_arena, predict
 from mcubench.quant.integer.sigmoid_16 import SIGMOID_16, sigmoid_16, tanh_16
 from mcubench.readers.tflite import read_tflite
+from tests.quant import witness
 from tests.readers.tflite_builder import Builder
 
 CODES = np.arange(-(2**15), 2**15).astype(np.int16)
@@ -97,3 +102,39 @@ def test_the_arena_has_four_gates_in_16_bits() -> None:
     from mcubench.export.interpreters import recorded_arena
 
     assert plan_arena(graph).peak == recorded_arena(file).head
+
+
+class Net(nn.Module):
+    """What is read of recurrent layers, and a linear layer."""
+
+    def __init__(self, layers: nn.RNNBase, read: Callable[[Tensor, Tensor], Tensor], width: int) -> None:
+        super().__init__()
+        self.layers, self.read, self.head = layers, read, nn.Linear(width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sequence, state = self.layers(x)
+        out: Tensor = self.head(self.read(sequence, state[0] if isinstance(state, tuple) else state))
+        return out
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize(
+    ("options", "read", "width"),
+    [
+        ({}, lambda sequence, _: sequence[:, -1], 5),
+        ({"bias": False}, lambda sequence, _: sequence[:, -1], 5),
+        ({"num_layers": 2}, lambda _, state: state[-1], 5),
+        ({"bidirectional": True, "num_layers": 2}, lambda _, state: torch.cat([state[-2], state[-1]], -1), 10),
+        ({"bidirectional": True}, lambda sequence, _: sequence.mean(1), 10),
+        ({}, lambda sequence, state: sequence[:, 2] + state[0], 5),
+        ({"bidirectional": True}, lambda sequence, _: sequence[:, 3], 10),
+    ],
+    ids=["last", "without-biases", "two-layers", "both-ways-twice", "mean", "sequence-and-state", "both-ways"],
+)
+def test_whole_nets(
+    kind: type[nn.RNNBase], options: dict[str, Any], read: Callable[[Tensor, Tensor], Tensor], width: int, bits: int
+) -> None:
+    """Bytes and arena are TFLite Micro's, outputs those of the float graph with rounded values."""
+    torch.manual_seed(0)
+    witness.check(Net(kind(3, 5, batch_first=True, **options), read, width), witness.seeded(12, 7, 3), bits)

@@ -44,6 +44,7 @@ STREAMED = {
     "each step first": lambda: Net(
         lambda x, a, b, c: c(b(a(x).relu())[0][:, -1]), nn.Linear(3, 4), gru(4, 5), nn.Linear(5, 2)
     ),
+    "norm of each step": lambda: Net(lambda x, a, b: b(a(x))[0][:, -1], nn.LayerNorm(3), gru(3, 5)),
     "between layers": lambda: Net(lambda x, a, b: b(a(x)[0] * 2.0)[0][:, -1], gru(3, 5), gru(5, 2)),
 }
 
@@ -105,6 +106,13 @@ REFUSED = {
     "flattened": (lambda: Net(lambda x, a, b: b(a(x)[0].flatten(1)), gru(3, 5), nn.Linear(60, 2)), "it joins steps"),
     "no recurrent layer": (lambda: Net(lambda x, a: a(x), nn.Linear(3, 2)), "only a model with a recurrent layer"),
 }  # fmt: skip
+
+
+def test_vectors_are_no_sequences() -> None:
+    """Of (N, 12) the batch would be taken for the steps."""
+    net = Net(lambda x, a: a(x.reshape(-1, 4, 3))[0][:, -1], gru(3, 5))
+    with pytest.raises(UserError, match=r"takes \(steps, channels\), all inputs as many steps; got \[12\]"):
+        streamed(integers(net, seeded(6, 12)))
 
 
 @pytest.mark.parametrize("name", REFUSED)

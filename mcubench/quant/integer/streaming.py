@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mcubench.errors import UserError
 from mcubench.quant.integer import kernels
-from mcubench.quant.integer.ir import Constant, IntegerGraph, IntegerNode, IntegerTensor
+from mcubench.quant.integer.ir import Constant, IntegerGraph, IntegerNode, IntegerTensor, Kernel
 from mcubench.quant.integer.kernels.functions import TableKernel
 from mcubench.quant.integer.kernels.recurrent import State
 
 __all__ = ["Stream", "streamed"]
 
-# What computes each step from that step alone.
-_ELEMENTWISE = (
-    TableKernel, kernels.Places, kernels.Add, kernels.Subtract, kernels.Multiply, kernels.Maximum, kernels.Minimum,
-    kernels.PRelu,
+_RANK = 3  # the batch, steps, channels
+
+# What computes each step from that step alone, and where steps may lie then: along an axis of the first input.
+_Rule = Callable[[Any, IntegerNode, int], bool]
+_OF_ONE_STEP: tuple[tuple[type[Kernel] | tuple[type[Kernel], ...], _Rule], ...] = (
+    (kernels.RecurrentKernel, lambda _kernel, _node, axis: axis == 1),
+    (
+        (TableKernel, kernels.Places, kernels.Add, kernels.Subtract, kernels.Multiply, kernels.Maximum,
+         kernels.Minimum, kernels.PRelu),
+        lambda _kernel, _node, _axis: True,
+    ),
+    (
+        (kernels.FullyConnected, kernels.L2Normalize, kernels.Softmax, kernels.LogSoftmax),
+        lambda _kernel, node, axis: axis < len(node.inputs[0].shape) - 1,
+    ),
+    (
+        kernels.Mean,
+        lambda kernel, node, axis: axis not in kernel.axes and len(node.output.shape) == len(node.inputs[0].shape),
+    ),
+    (kernels.Pad, lambda kernel, _node, axis: not any(kernel.padding[axis])),
+    (
+        (kernels.Concatenate, kernels.StridedSlice, kernels.Gather),
+        lambda kernel, _node, axis: kernel.axis != axis,
+    ),
+    (
+        (kernels.Convolve, kernels.DepthwiseConvolve),
+        lambda kernel, _node, _axis: tuple(kernel.filter.codes.shape[1:3]) == (1, 1) == kernel.stride,
+    ),
 )  # fmt: skip
 
 
@@ -98,6 +124,10 @@ class _Streaming:
         """The graph of one step."""
         if not any(isinstance(node.kernel, kernels.RecurrentKernel) for node in self.graph.nodes):
             raise UserError("only a model with a recurrent layer can be fed step by step")
+        counts = {tensor.shape[-2] if len(tensor.shape) >= _RANK else 0 for tensor in self.graph.inputs}
+        if len(counts) > 1 or 0 in counts:
+            shapes = " and ".join(str(list(tensor.shape[1:])) for tensor in self.graph.inputs)
+            raise UserError(f"what is fed step by step takes (steps, channels), all inputs as many steps; got {shapes}")
         for tensor in self.graph.inputs:
             self._shorten(tensor, len(tensor.shape) - 2)  # in front of the channels
         nodes = [self._node(node) for node in self.graph.nodes]
@@ -127,7 +157,7 @@ class _Streaming:
             self._reshape(node, axis)
         elif _differs(node, axis):
             raise self._refused(node, "its constant is not the same in every step")
-        elif self._is_of_one_step(node, axis):
+        elif _is_of_one_step(node, axis):
             self._shorten(node.output, axis)
         else:
             raise self._refused(node, "it looks at several steps")
@@ -144,26 +174,16 @@ class _Streaming:
         raise self._refused(node, "it joins steps")
 
     @staticmethod
-    def _is_of_one_step(node: IntegerNode, axis: int) -> bool:
-        kernel, last = node.kernel, len(node.inputs[0].shape) - 1
-        if isinstance(kernel, (kernels.RecurrentKernel, *_ELEMENTWISE)):
-            return True
-        if isinstance(kernel, kernels.FullyConnected):
-            return axis < last
-        if isinstance(kernel, (kernels.Concatenate, kernels.StridedSlice, kernels.Gather)):
-            return kernel.axis != axis
-        if isinstance(kernel, (kernels.Convolve, kernels.DepthwiseConvolve)):
-            taps = kernel.filter.codes.shape[1:3]
-            return tuple(taps) == (1, 1) and kernel.stride == (1, 1)
-        return isinstance(kernel, (kernels.Softmax, kernels.LogSoftmax)) and axis < last
-
-    @staticmethod
     def _refused(node: IntegerNode, reason: str) -> UserError:
         kind = type(node.kernel).__name__
         return UserError(
             f"{node.path or '(root)'}: {kind} ({node.output.name}) can't be fed step by step: {reason}. What can are "
             "recurrent layers of one direction, what computes each step by itself, and what reads their last state"
         )
+
+
+def _is_of_one_step(node: IntegerNode, axis: int) -> bool:
+    return any(isinstance(node.kernel, kinds) and rule(node.kernel, node, axis) for kinds, rule in _OF_ONE_STEP)
 
 
 def _differs(node: IntegerNode, axis: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mcubench.quant.recurrent.rounding import GATE_SCALE, SHARE_SCALE, Levels, Rounding, steps_of
+from mcubench.quant.recurrent.rounding import GATE_SCALE, SHARE_SCALE, Levels, Rounding, in_full_precision, steps_of
 
 __all__ = ["GruSteps"]
 
@@ -59,6 +59,7 @@ class GruSteps(torch.autograd.Function):
         return shown[1:], unrounded
 
     @staticmethod
+    @in_full_precision
     def backward(ctx: Any, wanted: Tensor, _unrounded: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
         """Gradients of `given`, `weight` and `bias`."""
         weight, gates, again, shown, exact = ctx.saved_tensors

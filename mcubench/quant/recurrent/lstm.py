@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mcubench.quant.recurrent.rounding import GATE_SCALE, SHARE_SCALE, Levels, Rounding, steps_of
+from mcubench.quant.recurrent.rounding import GATE_SCALE, SHARE_SCALE, Levels, Rounding, in_full_precision, steps_of
 
 __all__ = ["LstmSteps"]
 
@@ -55,6 +55,7 @@ class LstmSteps(torch.autograd.Function):
         return shown[1:], unrounded, after
 
     @staticmethod
+    @in_full_precision
     def backward(ctx: Any, wanted: Tensor, _unrounded: Tensor, _cells: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Gradients of `given` and `weight`."""
         weight, gates, bent, shown, exact, cells = ctx.saved_tensors

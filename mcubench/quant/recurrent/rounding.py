@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mcubench.quant.grid import Grid
 
-__all__ = ["GATE_SCALE", "SHARE_SCALE", "Levels", "Rounding", "in_16_bits", "steps_of"]
+__all__ = ["GATE_SCALE", "SHARE_SCALE", "Levels", "Rounding", "in_16_bits", "in_full_precision", "steps_of"]
 
 GATE_SCALE, SHARE_SCALE = 2.0**-12, 2.0**-15  # GATE and SHARE of the kernels
 _LOW, _HIGH = -(2**15), 2**15 - 1
@@ -62,6 +65,17 @@ class Rounding:
     def cut(self, x: Tensor, scale: float) -> Tensor:
         """Saturates."""
         return x.clamp_(_LOW * scale, _HIGH * scale) if self.rounds else x
+
+
+def in_full_precision(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward of autograd that computes in the precision of what was saved, whatever is automatic around it."""
+
+    @functools.wraps(backward)
+    def wrapped(ctx: Any, wanted: Tensor, *others: Any) -> Any:
+        with torch.autocast(wanted.device.type, enabled=False):
+            return backward(ctx, wanted.to(ctx.saved_tensors[0].dtype), *others)
+
+    return wrapped
 
 
 def steps_of(x: Tensor, units: int) -> list[tuple[Tensor, ...]]:

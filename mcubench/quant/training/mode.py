@@ -65,12 +65,10 @@ class RoundedCalls(NumberedCalls):
     def called(self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Makes the call, with a rounded weight if it has one, and rounds what it returns."""
         recurrent = self.plan.recurrent.get(key)
-        if recurrent is not None and self.recurrence is not None:
-            name = key.rpartition(":")[0]
-            for each in pytree.tree_leaves(args[2:]):
-                if isinstance(each, Tensor):
-                    self._check_weight(recurrent, each)
-            return self.recurrence(name, recurrent, args)
+        if recurrent is not None:
+            self._check_recurrent(key.rpartition(":")[0], recurrent, args)
+            if self.recurrence is not None:
+                return self.recurrence(key.rpartition(":")[0], recurrent, args)
         site = self.plan.weights.get(key)
         if site is not None:
             args, kwargs = self._with_weight(site, args, kwargs)
@@ -99,6 +97,23 @@ class RoundedCalls(NumberedCalls):
         if named:
             return args, {**kwargs, site.argument: rounded}
         return (*args[: site.position], rounded, *args[site.position + 1 :]), kwargs
+
+    def _check_recurrent(self, name: str, site: RecurrentSite, args: tuple[Any, ...]) -> None:
+        """Whether a call has the weights that were traced, and goes on from a state that its kernel knows."""
+        for each in pytree.tree_leaves(args[2:]):
+            if isinstance(each, Tensor):
+                self._check_weight(site, each)
+        where = site.path or "(outermost)"
+        for state in pytree.tree_leaves(args[1]):
+            origin = self.derived.origin(state)
+            if isinstance(origin, nn.Parameter) and origin.requires_grad:
+                raise UserError(f"{where} begins with a state that is trained, and its kernel with 0: freeze it at 0")
+            known = origin is not None or self.recurrence is None or self.recurrence.knows(state)
+            if name == "gru_cell" and not known:
+                raise UserError(
+                    f"what {where} returned is changed, viewed or copied before its next step, which goes on from more "
+                    "bits than it returns: hand the state on as it is"
+                )
 
     def _check_weight(self, site: WeightSite | RecurrentSite, weight: Tensor) -> None:
         """Whether a parameter is the one that was traced; what is computed from parameters has no name."""

@@ -48,8 +48,15 @@ class RoundedRecurrence:
         self._rounded: dict[int, tuple[Tensor, Tensor]] = {}
 
     def unobserved(self) -> RoundedRecurrence:
-        """The same, from which nothing is learned."""
-        return RoundedRecurrence(self.weight, self.levels, lambda _key, _group, _x: None)
+        """The same, from which nothing is learned; it knows the states and the rounded weights so far."""
+        found = RoundedRecurrence(self.weight, self.levels, lambda _key, _group, _x: None)
+        found._exact.update(self._exact)
+        found._rounded.update(self._rounded)
+        return found
+
+    def knows(self, state: Tensor) -> bool:
+        """Whether a cell has returned a state."""
+        return id(state) in self._exact
 
     def __call__(self, name: str, site: RecurrentSite, args: tuple[Any, ...]) -> Any:
         """What a function returns, of its arguments; in the weights' precision in a mixed one, too, as 16 bits need."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mcubench.cost import BitWidths
 from mcubench.errors import UserError
@@ -192,5 +193,85 @@ def test_in_mixed_precision_gates_are_rounded_in_that_of_the_weights(name: str) 
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             found.append(module(x))
     torch.testing.assert_close(found[2].float(), found[1], rtol=0.02, atol=0.02)
-    found[2].float().sum().backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        found[2].float().sum().backward()
     assert all(each.grad is not None and each.grad.dtype == torch.float32 for each in module.parameters())
+
+
+class FromLearned(nn.Module):
+    """A layer that begins with a parameter, which is 0 as most are at first."""
+
+    def __init__(self, cell: bool) -> None:
+        super().__init__()
+        self.begin, self.head = nn.Parameter(torch.zeros(1, 5)), nn.Linear(5, 2)
+        self.memory: nn.Module = nn.GRUCell(3, 5) if cell else layer(GRU)
+
+    def forward(self, x: Tensor) -> Tensor:
+        begin = self.begin.expand(len(x), 5)
+        if isinstance(self.memory, nn.GRUCell):
+            for step in x.unbind(1):
+                begin = self.memory(step, begin)
+            return self.head(begin)  # type: ignore[no-any-return]
+        return self.head(self.memory(x, begin[None].contiguous())[0][:, -1])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("phase", [Phase.FLOAT, Phase.LEARN])
+@pytest.mark.parametrize("cell", [True, False])
+def test_a_trained_initial_state_is_refused_though_it_is_0(cell: bool, phase: Phase) -> None:
+    module, x = FromLearned(cell), torch.randn(4, 6, 3)
+    quantizer = FakeQuantizer(make_plan(module, x[:1]), checked_widths(BitWidths()), "moving_average")
+    quantizer.attach(module, lambda: phase)
+    with pytest.raises(UserError, match="memory begins with a state that is trained, and its kernel with 0"):
+        module(x)
+    module.begin.requires_grad_(False)
+    module(x)
+
+
+@pytest.mark.parametrize("change", [torch.clone, lambda state: state.view(-1, 5), lambda state: state[None][0]])
+def test_a_state_that_is_not_handed_on_as_it_is_is_refused(change: Callable[[Tensor], Tensor]) -> None:
+    """What the cell goes on from would be lost, and int8 codes in its place."""
+
+    def read(cell: nn.Module, x: Tensor) -> Tensor:
+        state = x.new_zeros(len(x), 5)
+        for step in x.unbind(1):
+            state = change(cell(step, state))
+        return state
+
+    module, x = Net(nn.GRUCell(3, 5), 5, read), torch.randn(4, 6, 3)
+    quantizer = FakeQuantizer(make_plan(module, x[:1]), checked_widths(BitWidths()), "moving_average")
+    quantizer.attach(module, lambda: Phase.LEARN)
+    with pytest.raises(UserError, match="hand the state on as it is"):
+        module(x)
+
+
+def test_steps_that_are_computed_again_go_on_from_the_same_state() -> None:
+    """Gradients with a checkpoint around each pair of steps are those without."""
+
+    def read(again: bool) -> Callable[[nn.Module, Tensor], Tensor]:
+        def pair(cell: nn.Module, x: Tensor, at: int, state: Tensor) -> Tensor:
+            for step in (at, at + 1):
+                state = cell(x[:, step], state)
+            return state
+
+        def whole(cell: nn.Module, x: Tensor) -> Tensor:
+            state = x.new_zeros(len(x), 5)
+            for at in (0, 2, 4):
+                arguments = (cell, x, at, state)
+                state = checkpoint(pair, *arguments, use_reentrant=False) if again else pair(*arguments)
+            return state
+
+        return whole
+
+    found = []
+    x = torch.randn(16, 6, 3)
+    for again in (False, True):
+        torch.manual_seed(0)
+        module = Net(nn.GRUCell(3, 5), 5, read(again))
+        quantizer = FakeQuantizer(make_plan(module, x[:1]), checked_widths(BitWidths(activation=4)), "moving_average")
+        quantizer.attach(module, lambda: Phase.LEARN)
+        for _ in range(2):
+            module.zero_grad()
+            module(x).square().sum().backward()
+        found.append([each.grad.clone() for each in module.parameters() if each.grad is not None])
+        quantizer.detach()
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))

@@ -276,7 +276,7 @@ class Builder:
         """
         value = self.node.output
         only_dense = all(isinstance(reader.op, ops.Dense) for reader in self.readers[value]) and len(value.shape) == 1
-        read_as_image = only_dense and self.without_vectors and value not in self.graph.outputs
+        read_as_image = only_dense and self.without_vectors and value not in self.graph.outputs and len(shape) == 4
         return tuple(shape) != self.shape(value) and not read_as_image
 
     # --- weights ---

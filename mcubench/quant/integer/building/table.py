@@ -64,7 +64,8 @@ def build(op: Op, _at: Builder) -> None:
         raise NotInIntegersError(f"it is not understood ({op.reason})")
     if isinstance(op, ops.RecurrentCell):
         raise NotInIntegersError(
-            "cells are computed as one layer, where they step through a sequence from a state of 0 and hand on nothing "
-            "but their hidden state: this one does not"
+            "cells are computed as one layer, where they step through all elements of a sequence in order, two at "
+            "least, from a state of 0, and hand on nothing but their hidden state: this one does not. A layer (nn.GRU, "
+            "nn.LSTM) needs no loop, and flip() turns a sequence"
         )
     raise NotInIntegersError("none of the int8 kernels that are used here computes it")

@@ -30,6 +30,7 @@ class GruSteps(torch.autograd.Function):
         """
         (steps, count, _), units = given.shape, weight.shape[1]
         to = Rounding(hidden is not None, given.dtype)
+        given = to.cut(to.to(given.clone(), GATE_SCALE), GATE_SCALE) if to.rounds else given
         shown, exact = given.new_zeros(2, steps + 1, count, units).unbind()
         gates, transposed = torch.empty_like(given), weight.t()
         again = given.new_empty(steps, count, units)
@@ -51,7 +52,7 @@ class GruSteps(torch.autograd.Function):
             to.to(torch.tanh(to.cut(inner, GATE_SCALE), out=new), SHARE_SCALE)
             rest = new - to.to(kept * new, SHARE_SCALE)
             state = to.to(torch.mul(kept, state, out=after), SHARE_SCALE).add_(rest)
-            h = h_after.copy_(state if hidden is None else hidden.rounded(state))
+            h = h_after.copy_(state) if hidden is None else hidden.rounded_to(state, h_after)
         ctx.save_for_backward(weight, gates, again, shown, exact)
         ctx.hidden, ctx.has_bias = hidden, bias is not None
         unrounded = exact[1:]

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from mcubench.graph import ops
 from mcubench.quant.recurrent.gru import GruSteps
 from mcubench.quant.recurrent.lstm import LstmSteps
-from mcubench.quant.recurrent.rounding import GATE_SCALE, Levels, in_16_bits
+from mcubench.quant.recurrent.rounding import Levels
 
 __all__ = ["CellWeights", "Stepped", "biases_of_gru", "gru_layer", "lstm_layer", "results_of", "weights_of_cell"]
 
@@ -67,7 +67,7 @@ def gru_layer(x: Tensor, weights: CellWeights, hidden: Levels | None = None, bac
     """
     w_input, w_state, *_ = weights
     bias, again = biases_of_gru(weights, w_state.shape[1])
-    given = _given(x, w_input, bias, hidden is not None, backward)
+    given = _given(x, w_input, bias, backward)
     return _stepped(GruSteps.apply(given, w_state, again, hidden), backward)  # type: ignore[no-untyped-call]
 
 
@@ -85,7 +85,7 @@ def lstm_layer(
     """
     w_input, w_state, b_input, b_state = weights
     bias = b_input if b_input is None or b_state is None else b_input + b_state
-    given = _given(x, w_input, bias, hidden is not None, backward)
+    given = _given(x, w_input, bias, backward)
     return _stepped(LstmSteps.apply(given, w_state, hidden, cell), backward)  # type: ignore[no-untyped-call]
 
 
@@ -97,10 +97,9 @@ def biases_of_gru(weights: CellWeights, units: int) -> tuple[Tensor | None, Tens
     return b_input + F.pad(b_state[: 2 * units], (0, units)), b_state[2 * units :]
 
 
-def _given(x: Tensor, weight: Tensor, bias: Tensor | None, rounds: bool, backward: bool) -> Tensor:
+def _given(x: Tensor, weight: Tensor, bias: Tensor | None, backward: bool) -> Tensor:
     """What the input gives the gates, (steps, N, gates * units)."""
     given = F.linear(x.transpose(0, 1), weight, bias)
-    given = in_16_bits(given, GATE_SCALE, rounds)
     return given.flip(0) if backward else given
 
 

@@ -30,6 +30,7 @@ class LstmSteps(torch.autograd.Function):
         """
         (steps, count, _), units = given.shape, weight.shape[1]
         to, scale = Rounding(hidden is not None, given.dtype), 1.0 if cell is None else cell.grid.scale
+        given = to.cut(to.to(given.clone(), GATE_SCALE), GATE_SCALE) if to.rounds else given
         shown, exact, cells = given.new_zeros(3, steps + 1, count, units).unbind()
         gates, transposed = torch.empty_like(given), weight.t()
         bent = given.new_empty(steps, count, units)
@@ -47,7 +48,7 @@ class LstmSteps(torch.autograd.Function):
             torch.mul(kept, state, out=after)
             state = to.cut(to.to(after, scale).add_(to.to(let_in * candidate, scale)), scale)
             torch.mul(let_out, to.to(torch.tanh(state, out=bow), SHARE_SCALE), out=h_exact)
-            h = h_after.copy_(h_exact if hidden is None else hidden.rounded(h_exact))
+            h = h_after.copy_(h_exact) if hidden is None else hidden.rounded_to(h_exact, h_after)
         ctx.save_for_backward(weight, gates, bent, shown, exact, cells)
         ctx.hidden, ctx.cell = hidden, cell
         unrounded, after = exact[1:], cells[1:]

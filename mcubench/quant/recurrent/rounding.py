@@ -32,6 +32,11 @@ class Levels:
     low: int
     high: int
 
+    def rounded_to(self, x: Tensor, out: Tensor) -> Tensor:
+        """Writes nearest levels; no gradients."""
+        zero, scale = self.grid.zero_point, self.grid.scale
+        return torch.mul(x, 1 / scale, out=out).round_().clamp_(self.low - zero, self.high - zero).mul_(scale)
+
     def rounded(self, x: Tensor) -> Tensor:
         """Nearest levels."""
         return torch.fake_quantize_per_tensor_affine(x, self.grid.scale, self.grid.zero_point, self.low, self.high)
@@ -68,11 +73,11 @@ class Rounding:
 
 
 def in_full_precision(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """A backward of autograd that computes in the precision of what was saved, whatever is automatic around it."""
+    """A backward of autograd that computes in the precision of what was saved, and of which nobody sees each call."""
 
     @functools.wraps(backward)
     def wrapped(ctx: Any, wanted: Tensor, *others: Any) -> Any:
-        with torch.autocast(wanted.device.type, enabled=False):
+        with torch.autocast(wanted.device.type, enabled=False), torch._C.DisableTorchFunction():
             return backward(ctx, wanted.to(ctx.saved_tensors[0].dtype), *others)
 
     return wrapped

@@ -67,11 +67,12 @@ def calibrate(
     if observer == "minmax":
         return ranges
     histograms: dict[Value, Any] = {}
+    cells = {cell_of(node) for node in graph.nodes}  # whose 16 bits need no clipping
     for found in batches():
         for name, tensor in found.items():
             value = names[name]
-            counts = torch.histc(tensor.float(), _BINS, *ranges[value]) if tensor.is_floating_point() else None
-            if counts is not None:
+            if tensor.is_floating_point() and value not in cells:
+                counts = torch.histc(tensor.float(), _BINS, *ranges[value])
                 histograms[value] = histograms.get(value, 0) + counts.double()
     return {value: _clipped(*bounds, histograms.get(value)) for value, bounds in ranges.items()}
 

@@ -16,6 +16,8 @@ from mcubench.export.tflite import operators_of, to_tflite
 from mcubench.export.unrolled import unrolled
 from mcubench.graph import deploy, trace
 from mcubench.quant import quantize
+from mcubench.quant.fixed_point import multiplier_of, rescaled
+from mcubench.quant.grid import Grid
 from mcubench.quant.integer import IntegerGraph, IntegerNode, IntegerTensor, Stream, kernels, predict
 from mcubench.quant.integer.ir import Bias, Filter
 from mcubench.quant.integer.kernels.recurrent import GATE
@@ -99,31 +101,51 @@ def test_ten_thousand_steps_one_by_one_are_the_whole() -> None:
     assert len(whole[0, 5_000:].unique()) > 10  # it has not come to rest
 
 
-@pytest.mark.parametrize("bits", [8, 16])
-def test_the_factor_of_a_dense_layer_is_a_product_in_double_precision(bits: int) -> None:
-    """Biases alone, at which a product in single precision would round otherwise: TFLite Micro's wheel has none."""
-    from mcubench.quant.fixed_point import multiplier_of, rescaled
-    from mcubench.quant.grid import Grid
+FULL = [127] * 160 + [1]  # codes that make any sum up to 2.5 million with some weights
 
+
+def weights_for(sums: list[int]) -> torch.Tensor:
+    """Codes whose products with `FULL` have these sums, (sums, 161)."""
+    rows = []
+    for total in sums:
+        left, row = round(total / 127), []
+        for _ in FULL[:-1]:
+            row.append(max(-127, min(127, left)))
+            left -= row[-1]
+        rows.append([*row, total - 127 * round(total / 127)])
+    return torch.tensor(rows, dtype=torch.int8)
+
+
+@pytest.mark.parametrize("kind", ["dense", "dense in 16 bits", "product"])
+def test_the_factor_of_products_is_one_in_double_precision(kind: str) -> None:
+    """Sums at which a product of scales in single precision would round otherwise: TFLite Micro's wheel has none."""
+    bits = 16 if "16" in kind else 8
     generator, chosen = np.random.default_rng(0), torch.empty(0)
-    target = Grid(float(np.float32(0.0173)), 0) if bits == 8 else GATE
-    sums = torch.arange(-(10**5), 10**5)
+    sums = torch.arange(-(10**5), 10**5) if bits == 16 else torch.arange(-2_400_000, 2_400_000)
     while not len(chosen):
-        source = Grid(float(np.float32(generator.uniform(0.006, 0.01))), 0, bits)
+        source = Grid(float(np.float32(generator.uniform(0.005, 0.01))), 0, bits)
         scales = torch.tensor([generator.uniform(0.001, 0.01)], dtype=torch.float32)
+        double = source.scale * float(scales[0])
+        target = GATE if bits == 16 else Grid(float(np.float32(double * generator.uniform(22_000, 26_000))), 0)
         single = float((scales * torch.tensor(source.scale, dtype=torch.float32))[0])
-        double = float(scales[0]) * source.scale
         a, b = (rescaled(sums, *multiplier_of(each / target.scale)).clamp(*target.ends) for each in (single, double))
-        chosen = sums[a != b][:40]
-    filter_ = Filter("w", torch.zeros(len(chosen), 2, dtype=torch.int8), scales, 0, 8)
-    x = IntegerTensor("x", (1, 2), source, width=bits // 8)
-    y = IntegerTensor("y", (1, len(chosen)), target, width=bits // 8)
-    kernel = kernels.FullyConnected(filter_, Bias("b", chosen.int(), scales * source.scale))
-    graph = IntegerGraph((IntegerNode("dense", "dense", kernel, (x,), y),), (x,), (y,), (0,), (0,))
-    zeros = torch.zeros(1, 2, dtype=source.dtype)
-    (theirs,) = run_tflm(to_tflite(graph), zeros.numpy())
-    assert np.array_equal(predict(graph, zeros)[0].numpy(), theirs)
-    assert theirs[0].tolist() == b[a != b][:40].tolist()
+        chosen, expected = sums[a != b][:40], b[a != b][:40]
+    weights, count = weights_for(chosen.tolist()), len(chosen)
+    assert torch.equal(weights.long() @ torch.tensor(FULL), chosen)
+    x = IntegerTensor("x", (1, 1, len(FULL)), source, width=bits // 8)
+    y = IntegerTensor("y", (1, 1, count), target, width=bits // 8)
+    codes = [torch.tensor(FULL, dtype=source.dtype)[None, None]]
+    if kind == "product":
+        other = IntegerTensor("other", (1, len(FULL), count), Grid(float(scales[0]), 0))
+        kernel: kernels.BatchMatmul | kernels.FullyConnected = kernels.BatchMatmul()
+        inputs, codes = (x, other), [*codes, weights.T[None].contiguous()]
+    else:
+        bias = Bias("b", torch.zeros(count, dtype=torch.int32), scales * source.scale) if bits == 16 else None
+        kernel, inputs = kernels.FullyConnected(Filter("w", weights, scales, 0, 8), bias), (x,)  # type: ignore[assignment]
+    graph = IntegerGraph((IntegerNode("n", "n", kernel, inputs, y),), inputs, (y,), (0,) * len(inputs), (0,))
+    (theirs,) = run_tflm(to_tflite(graph), *(each.numpy() for each in codes))
+    assert theirs.ravel().tolist() == expected.tolist()
+    assert torch.equal(predict(graph, *codes)[0].flatten().long(), expected)
 
 
 def test_a_state_that_is_not_reset_is_another_result() -> None:

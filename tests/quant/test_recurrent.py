@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mcubench.export.interpreters import run_tflm
+from mcubench.graph import deploy, trace
+from mcubench.quant.calibration import calibrate
 from mcubench.quant.integer import plan_arena, predict
 from mcubench.quant.integer.sigmoid_16 import SIGMOID_16, sigmoid_16, tanh_16
+from mcubench.quant.sharing import cell_of
 from mcubench.readers.tflite import read_tflite
 from tests.quant import witness
 from tests.readers.tflite_builder import Builder
@@ -138,3 +141,22 @@ def test_whole_nets(
     """Bytes and arena are TFLite Micro's, outputs those of the float graph with rounded values."""
     torch.manual_seed(0)
     witness.check(Net(kind(3, 5, batch_first=True, **options), read, width), witness.seeded(12, 7, 3), bits)
+
+
+def test_cells_are_not_clipped_for_the_least_error_of_8_bits() -> None:
+    """The largest cell of all steps, from torch's own cell, is held whichever way ranges are observed."""
+    torch.manual_seed(0)
+    layer, x = nn.LSTM(3, 5, batch_first=True), 3 * witness.seeded(64, 9, 3)
+    with torch.no_grad():
+        layer.weight_ih_l0.mul_(4)
+    net = Net(layer, lambda sequence, _: sequence[:, -1], 5).eval()
+    state, largest = None, 0.0
+    with torch.no_grad():
+        for step in x.split(1, 1):
+            _, state = layer(step, state)
+            largest = max(largest, float(state[1].abs().max()))
+    graph = deploy(trace(net, x[:1]))
+    for observer in ("minmax", "mse"):
+        ranges = calibrate(graph, x, observer=observer)  # type: ignore[arg-type]
+        (cell,) = (cell_of(node) for node in graph.nodes if cell_of(node) is not None)
+        assert max(map(abs, ranges[cell])) == pytest.approx(largest, rel=1e-5)  # type: ignore[index]

@@ -34,7 +34,7 @@ _BODY = """
 @EMITTERS.register("BatchMatmul")
 def products(step: Step, unit: Unit) -> Function:
     """Each element by itself; steps from term to term and from line to line say what is turned."""
-    from mcubench.quant.integer.kernels.products import matrix_factor
+    from mcubench.quant.integer.kernels.elementwise import product_factor
 
     unit.use("rescaled", "clamped")
     kernel: BatchMatmul = step.kernel  # type: ignore[assignment]
@@ -43,7 +43,7 @@ def products(step: Step, unit: Unit) -> Function:
     *lead, rows, columns = step.output.shape
     *_, above, across = step.x.shape
     terms = above if kernel.left_turned else across
-    multiplier, exponent = matrix_factor(first, second, target)
+    multiplier, exponent = product_factor(first, second, target)
     values = {
         **{"count": math.prod(lead), "rows": rows, "columns": columns, "terms": terms},
         **{"left": left, "right": right, "left_zero": first.zero_point, "right_zero": second.zero_point},

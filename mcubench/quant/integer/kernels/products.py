@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor
 
-from mcubench.quant.fixed_point import multiplier_of, rescaled
-from mcubench.quant.grid import Grid
+from mcubench.quant.fixed_point import rescaled
 from mcubench.quant.integer.ir import IntegerNode, Kernel
 from mcubench.quant.integer.kernels.common import centred, clamped, exact_type
+from mcubench.quant.integer.kernels.elementwise import product_factor
 
-__all__ = ["BatchMatmul", "matrix_factor"]
+__all__ = ["BatchMatmul"]
 
 _LARGEST = 255  # code, less its zero point
 
@@ -34,9 +33,4 @@ class BatchMatmul(Kernel):
         first, second, target = node.inputs[0].grid, node.inputs[1].grid, node.output.grid
         exact = exact_type(left.shape[-1], _LARGEST)
         sums = (centred(left, first).to(exact) @ centred(right, second).to(exact)).long()
-        return clamped(rescaled(sums, *matrix_factor(first, second, target)) + target.zero_point, target)
-
-
-def matrix_factor(first: Grid, second: Grid, target: Grid) -> tuple[int, int]:
-    """What sums of products are multiplied with: the product of scales is one in single precision."""
-    return multiplier_of(float(np.float32(first.scale) * np.float32(second.scale)) / target.scale)
+        return clamped(rescaled(sums, *product_factor(first, second, target)) + target.zero_point, target)

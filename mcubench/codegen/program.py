@@ -135,8 +135,7 @@ def _joined(before: Step, step: Step, pooled: bool) -> Step | None:
     if step.kind in _CONVOLUTIONS and before.kind == "Pad":
         return _padded(before, step)
     if _is_recurrent(before.kernel) and step.kind == "StridedSlice":
-        chosen, end = step.kernel, before.output.shape[1]
-        is_last = (chosen.axis, chosen.start, chosen.stop) == (1, end - 1, end)  # type: ignore[attr-defined]
+        is_last = step.kernel.is_last_of(1, before.output.shape[1])  # type: ignore[attr-defined]
         return replace(before, output=step.output, last=True) if is_last else None
     if pooled and step.kind == "MaxPool" and before.kind in _CONVOLUTIONS and before.pool is None:
         pool = step.kernel

@@ -115,25 +115,28 @@ def generate(
     Raises:
         UserError: If a kernel has no C, or can't be fed step by step; it names the layer.
     """
-    facts, prefix = facts or Facts(), text.identifier(name)
-    source = write_source(program_of(_of_one_step(graph) if stream else graph, kept=stream), dialect)
-    return _Writer(graph, source, prefix, dialect, facts, stream).project()
-
-
-def _of_one_step(graph: IntegerGraph) -> IntegerGraph:
     from mcubench.quant.integer.streaming import streamed
 
-    return streamed(graph)
+    facts, prefix = facts or Facts(), text.identifier(name)
+    called = streamed(graph) if stream else graph
+    source = write_source(program_of(called, kept=stream), dialect)
+    return _Writer(graph, called, source, prefix, dialect, facts, stream).project()
 
 
 class _Writer:
-    """The files of one model."""
+    """The files of one model, and of the graph that a call computes: the whole, or one step of it."""
 
     def __init__(
-        self, graph: IntegerGraph, source: Source, name: str, dialect: str, facts: Facts, stream: bool
+        self,
+        whole: IntegerGraph,
+        graph: IntegerGraph,
+        source: Source,
+        name: str,
+        dialect: str,
+        facts: Facts,
+        stream: bool,
     ) -> None:
-        self.whole, self.source, self.facts, self.stream = graph, source, facts, stream
-        self.graph = graph = _of_one_step(graph) if stream else graph
+        self.whole, self.graph, self.source, self.facts, self.stream = whole, graph, source, facts, stream
         self.entry = f"{name}_{'step' if stream else 'run'}"
         self.lent = "void *state, void *arena" if stream else "void *arena"
         self.name, self.upper, self.dialect = name, name.upper(), dialect

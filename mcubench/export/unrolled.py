@@ -26,8 +26,6 @@ from mcubench.quant.integer.memory import plan_arena
 
 __all__ = ["planned_arena", "unrolled"]
 
-_PARTS = 10  # that CONCATENATION of TFLite Micro takes
-
 
 def unrolled(graph: IntegerGraph) -> IntegerGraph:
     """The same graph, every GRU replaced by the operators of its steps.
@@ -52,8 +50,8 @@ def _last_alone(node: IntegerNode, graph: IntegerGraph) -> IntegerNode | None:
     readers = [each for each in graph.nodes if node.output in each.inputs]
     if len(readers) != 1 or node.output in graph.outputs:
         return None
-    kernel, steps = readers[0].kernel, node.output.shape[1]
-    is_last = isinstance(kernel, kernels.StridedSlice) and (kernel.axis, kernel.start) == (1, steps - 1)
+    kernel = readers[0].kernel
+    is_last = isinstance(kernel, kernels.StridedSlice) and kernel.is_last_of(1, node.output.shape[1])
     return readers[0] if is_last else None
 
 
@@ -129,9 +127,10 @@ class _Unroller:
     def _join(self, parts: list[IntegerTensor]) -> None:
         """Puts codes one behind the other in the node's output, ten parts at a time."""
         level = 0
-        while len(parts) > _PARTS:
+        most = kernels.Concatenate.MOST
+        while len(parts) > most:
             level += 1
-            chunks = [parts[at : at + _PARTS] for at in range(0, len(parts), _PARTS)]
+            chunks = [parts[at : at + most] for at in range(0, len(parts), most)]
             parts = []
             for self.step, chunk in enumerate(chunks):
                 shape = (1, sum(each.shape[1] for each in chunk), self.kernel.units)

@@ -148,8 +148,7 @@ class _Streaming:
         elif len(axes) > 1 or (axis := axes.pop()) is None:
             raise self._refused(node, "it brings steps and what has none together")
         elif isinstance(kernel, kernels.StridedSlice) and kernel.axis == axis:
-            steps = node.inputs[0].shape[axis]
-            if (kernel.start, kernel.stop) != (steps - 1, steps):
+            if not kernel.is_last_of(axis, node.inputs[0].shape[axis]):
                 raise self._refused(node, "it reads another step than the last")
             kernel = kernels.Reshape()
             self.made[node.output] = node.output

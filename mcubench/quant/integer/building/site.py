@@ -25,7 +25,6 @@ _MOVED = (
     ops.MatMul,
 )
 _SEQUENCE_RANK = 2  # steps, channels
-_PARTS = 10  # that CONCATENATION of TFLite Micro takes
 _LARGEST_BIAS = 2.0**29  # leaves the sum of products room in 32 bits
 
 
@@ -176,9 +175,8 @@ class Builder:
         return made
 
     def hold(self, value: Value, kernel: Kernel, source: IntegerTensor) -> None:
-        """Adds a call that makes one of the node's values, if it is read."""
-        if self.is_read(value):
-            self._tensors[value] = self.emit(kernel, [source], self.new(value))
+        """Adds a call that makes one of the node's values."""
+        self._tensors[value] = self.emit(kernel, [source], self.new(value))
 
     def regridded(self, tensor: IntegerTensor, grid: Grid) -> IntegerTensor:
         """The tensor on a grid, for a kernel whose inputs all have one."""
@@ -228,14 +226,14 @@ class Builder:
 
     def joined(self, parts: Sequence[Operand], axis: int, name: str) -> IntegerTensor:
         """Parts on one grid, one after the other; the kernel takes ten at a time."""
-        left = list(parts)
+        left, most = list(parts), kernels.Concatenate.MOST
         while len(left) > 1:
-            now = left[:_PARTS]
+            now = left[:most]
             shape = list(now[0].shape)
             shape[axis] = sum(each.shape[axis] for each in now)
-            last = len(left) <= _PARTS
+            last = len(left) <= most
             made = IntegerTensor(name if last else f"{name}.first_{shape[axis]}", tuple(shape), now[0].grid)
-            left[:_PARTS] = [self.emit(kernels.Concatenate(axis), now, made)]
+            left[:most] = [self.emit(kernels.Concatenate(axis), now, made)]
         (found,) = left
         assert isinstance(found, IntegerTensor)
         return found

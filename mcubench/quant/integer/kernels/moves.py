@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ __all__ = ["Concatenate", "Gather", "Pad", "Reshape", "StridedSlice", "Transpose
 @dataclass(frozen=True, eq=False)
 class Concatenate(Kernel):
     """CONCATENATION along an axis; all have one grid."""
+
+    MOST: ClassVar[int] = 10  # parts that TFLite Micro takes
 
     axis: int
 
@@ -79,6 +82,10 @@ class StridedSlice(Kernel):
     start: int
     stop: int
     step: int = 1
+
+    def is_last_of(self, axis: int, size: int) -> bool:
+        """Whether it takes the last element alone of an axis of a size."""
+        return (self.axis, self.start, self.stop) == (axis, size - 1, size)
 
     def run(self, node: IntegerNode, inputs: Sequence[Tensor]) -> Tensor:
         """Some of the codes."""

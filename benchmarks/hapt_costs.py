@@ -23,12 +23,16 @@ FORMULAS: tuple[tuple[str, str, Step, Step | None, dict[str, str]], ...] = (
         {"macs": "20*s", "multiplications": "5*s"},
     ),
     (
-        "low-pass 0.3 Hz, a channel", "a second- and a first-order section", Step("gravity", "acc", "X"), None,
-        {"macs": "6*s", "multiplications": "2*s"},
+        "low-pass 0.3 Hz, a channel", "a first- and a second-order section as integrators, the latter in two floats",
+        Step("gravity", "acc", "X"), None, {"macs": "4*s", "multiplications": "2*s", "additions": "12*s"},
     ),
     (
-        "low-pass 0.1 Hz, a channel", "a second-order section", Step("drift", "gyro", "X"), None,
-        {"macs": "4*s", "multiplications": "s"},
+        "low-pass 0.1 Hz, a channel", "a second-order section as integrators", Step("drift", "gyro", "X"), None,
+        {"macs": "3*s", "multiplications": "2*s", "additions": "3*s"},
+    ),
+    (
+        "remainder, a channel", "what gravity lacks as a float, in a byte", Step("remainder", "acc", "X"), None,
+        {"macs": "s", "comparisons": "2*s"},
     ),
     ("body, a channel", "a difference", Step("signal", "tBodyAcc", "X"), None, {"additions": "s"}),
     ("jerk, a channel", "a difference", Step("signal", "tBodyAccJerk", "X"), None, {"additions": "s"}),
@@ -37,8 +41,8 @@ FORMULAS: tuple[tuple[str, str, Step, Step | None, dict[str, str]], ...] = (
         "spectrum, a channel", "radix-2 transform of n/2 complex points, unpacked; magnitudes",
         Step("spectrum", "fBodyAcc", "X"), None,
         {
-            "macs": "(p-1)*n/2 + 5*(n/2-1)", "multiplications": "(p-1)*n/2 + 2*(n/2-1) + 1",
-            "additions": "(p-1)*n + 4*(n/2-1) + 1", "comparisons": "1", "roots": "n/2-1",
+            "macs": "(p-1)*n/2 + n", "multiplications": "(p-1)*n/2 + 3*n/2 + 1",
+            "additions": "(p-1)*n + 2*n + 1", "comparisons": "1", "roots": "n/2",
         },
     ),
     ("sum", "", Step("sum", "tBodyAcc", "X"), Step("sum", "fBodyAcc", "X"), {"additions": "n"}),
@@ -75,7 +79,17 @@ FORMULAS: tuple[tuple[str, str, Step, Step | None, dict[str, str]], ...] = (
     ),
     (
         "arCoeff, all four", "Burg", Step("arCoeff", "tBodyAcc", "X"), None,
-        {"macs": "18*n - 42", "multiplications": "4", "divisions": "4"},
+        {
+            "macs": "14*n - 26", "multiplications": "4", "additions": "11*n - 18", "comparisons": "4",
+            "divisions": "4",
+        },
+    ),
+    (
+        "arCoeff of gravity, all four", "with remainders", Step("arCoeff", "tGravityAcc", "X"), None,
+        {
+            "macs": "16*n - 28", "multiplications": "4", "additions": "13*n - 20", "comparisons": "4",
+            "divisions": "4",
+        },
     ),
     (
         "correlation, a pair", "of mean and squares", Step("correlation", "tBodyAcc", "XY"), None,

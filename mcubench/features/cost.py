@@ -22,6 +22,7 @@ _STAGES = {
     "median": "median of 3",
     "noise": "low-pass 20 Hz",
     "gravity": "low-pass 0.3 Hz",
+    "remainder": "low-pass 0.3 Hz",
     "drift": "low-pass 0.1 Hz",
     "signal": "body, jerk, magnitudes",
     "spectrum": "spectra",
@@ -29,7 +30,9 @@ _STAGES = {
     "squares": "std",
     "length": "angle",
 }
-_BEFORE = ("median", "noise", "gravity", "drift", "signal", "spectrum", "sum", "squares")
+_BUFFERS = ("buffer", "remainder")
+_COUNT_BYTES = 4  # of samples
+_BEFORE = ("median", "noise", "gravity", "remainder", "drift", "signal", "spectrum", "sum", "squares")
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class FeatureMemory:
     """RAM in bytes.
 
     Attributes:
-        state: What filters, median and jerk keep from one sample to the next.
-        buffers: The last 128 values of every time signal that a window's statistics read.
+        state: What filters, median and jerk keep from one sample to the next, and the count of samples.
+        buffers: The last 128 values of every time signal that a window's statistics read, and what those of gravity
+            lack as floats, where its autoregression reads them.
         scratch: The most that one step needs beside them, with the spectrum that it reads.
         features: The row of features.
     """
@@ -146,8 +150,8 @@ def _memory(rules: dict[Step, Rule], features: int) -> FeatureMemory:
         for step, rule in rules.items()
     )
     return FeatureMemory(
-        state=sum(rule.kept for step, rule in rules.items() if step.kind != "buffer"),
-        buffers=sum(rule.kept for step, rule in rules.items() if step.kind == "buffer"),
+        state=_COUNT_BYTES + sum(rule.kept for step, rule in rules.items() if step.kind not in _BUFFERS),
+        buffers=sum(rule.kept for step, rule in rules.items() if step.kind in _BUFFERS),
         scratch=max(scratch, default=0),
         features=features * VALUE_BYTES,
     )

@@ -2,11 +2,15 @@
 
 The counts hold for the plain algorithms that are named here, with float32 values; docs/hapt.md has them in a table:
 
-- a Butterworth filter as second-order sections in transposed direct form II;
+- a Butterworth filter as second-order sections in transposed direct form II; those of 0.3 and 0.1 Hz as integrators,
+  gravity's in two floats, as the plain form rounds it too coarsely;
 - the spectrum by a radix-2 transform of 64 complex points that hold 128 real ones, unpacked to bins 1 to 64;
 - quartiles by Batcher's odd-even merge sort, whose comparisons do not depend on the data (D. E. Knuth, The Art of
   Computer Programming 3, 5.3.4);
+- Burg's recursion by squares of sums and differences, which tell reflections near 1 apart;
 - entropy from a histogram and a table of c log2 c; all else as it is written down, sums starting from zero.
+
+`mcubench.codegen.features` writes them in C.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from mcubench.features.operations import Operations
 __all__ = ["VALUE_BYTES", "Rule", "Step", "closure", "step_of"]
 
 VALUE_BYTES = 4  # a float32
-_COUNTER_BYTES = 2  # of a bin of a histogram
+_COUNTER_BYTES = 1  # of a level of a histogram
 _LEVELS = 256
 _BINS = WINDOW // 2
 
@@ -91,17 +95,36 @@ def _filter(order: int, behind: str) -> Callable[[Step], Rule]:
     return lambda step: _each_sample(operations, [step._replace(kind=behind)], kept=order)
 
 
+def _slow_filter(order: int, fine: bool = False) -> Callable[[Step], Rule]:
+    """A section of second order has 3 MACs, 2 multiplications, 3 additions, one of first order a MAC, 2 additions.
+
+    A fine section of second order, whose state and result are sums of two floats, has 7 additions more, and 2 values.
+    """
+    pairs, single = divmod(order, 2)
+    additions = (10 if fine else 3) * pairs + 2 * single
+    operations = Operations(macs=3 * pairs + single, multiplications=2 * pairs, additions=additions)
+    kept = order + 2 * pairs if fine else order
+    return lambda step: _each_sample(operations, [step._replace(kind="noise")], kept=kept)
+
+
+def _remainder(step: Step) -> Rule:
+    """What 128 values of gravity lack as floats, in a byte each."""
+    operations = Operations(macs=1, comparisons=2) * STEP
+    return Rule(operations, (step._replace(kind="gravity"),), kept=WINDOW)
+
+
 def _time_signal(step: Step) -> Rule:
     name, axis = step.signal, step.part
     if name.endswith("Mag"):
         axes = [Step("signal", name.removesuffix("Mag"), each) for each in "XYZ"]
         return _each_sample(Operations(macs=3, roots=1), axes)
     if name.endswith("Jerk"):
-        return _each_sample(Operations(additions=1), [Step("signal", name.removesuffix("Jerk"), axis)], kept=1)
+        return _each_sample(Operations(additions=1), [Step("signal", name.removesuffix("Jerk"), axis)])
+    # The value waits for the next one, as the jerk at a sample is known then: all windows are complete at once.
     if name == "tGravityAcc":
-        return _each_sample(Operations(), [Step("gravity", "acc", axis)])
+        return _each_sample(Operations(), [Step("gravity", "acc", axis)], kept=1)
     sensor, slow = ("acc", "gravity") if name == "tBodyAcc" else ("gyro", "drift")
-    return _each_sample(Operations(additions=1), [Step("noise", sensor, axis), Step(slow, sensor, axis)])
+    return _each_sample(Operations(additions=1), [Step("noise", sensor, axis), Step(slow, sensor, axis)], kept=1)
 
 
 # Once a window, of a signal's buffer or of its spectrum.
@@ -115,10 +138,11 @@ def _spectrum(step: Step) -> Rule:
     """Butterflies of 64 points, unpacking to 128, magnitudes; the bin at half the rate is real."""
     stages, pairs = _BINS.bit_length() - 1, _BINS // 2
     butterflies = Operations(macs=2, multiplications=2, additions=4) * (stages * pairs)
-    bins = Operations(macs=4, additions=4) + Operations(macs=1, multiplications=2, roots=1)
+    # Bins k and 64 - k together; the middle one is both.
+    unpacked = Operations(macs=2, multiplications=2, additions=8) + Operations(macs=1, multiplications=2, roots=1) * 2
     last = Operations(additions=1, comparisons=1, multiplications=1)
     source = Step("buffer", SPECTRA[step.signal], step.part)
-    return Rule(butterflies + bins * (_BINS - 1) + last, (source,), scratch=WINDOW * VALUE_BYTES)
+    return Rule(butterflies + unpacked * pairs + last, (source,), scratch=WINDOW * VALUE_BYTES)
 
 
 def _length(step: Step) -> int:
@@ -174,14 +198,20 @@ def _entropy(step: Step) -> Rule:
 
 
 def _autoregression(step: Step) -> Rule:
-    """Burg: three sums of products over n - m values, the new coefficients, and both errors, one value shorter."""
+    """Burg: of n - m pairs of errors the squared differences and sums, the new coefficients, and both new errors.
+
+    Of gravity, the differences of its values are with those of their remainders.
+    """
     n = WINDOW
     orders = range(1, AR_ORDER + 1)
-    sums = sum(3 * (n - order) for order in orders)
-    coefficients = sum(order - 1 for order in orders)
-    errors = sum(2 * (n - order - 1) for order in orders[:-1])
-    operations = Operations(macs=sums + coefficients + errors, multiplications=AR_ORDER, divisions=AR_ORDER)
-    return Rule(operations, _values(step, [step.part]), scratch=2 * n * VALUE_BYTES)
+    pairs, renewed = sum(n - order for order in orders), sum(n - order for order in orders[:-1])
+    operations = Operations(macs=2 * pairs + 2 * renewed, additions=2 * pairs + renewed)
+    operations += Operations(additions=2, comparisons=1, multiplications=1, divisions=1) * AR_ORDER
+    operations += Operations(macs=sum(order - 1 for order in orders))
+    lacking = [Step("remainder", "acc", step.part)] if step.signal == "tGravityAcc" else []
+    if lacking:
+        operations += Operations(macs=1, additions=1) * (2 * (n - 1))
+    return Rule(operations, (*_values(step, [step.part]), *lacking), scratch=2 * n * VALUE_BYTES)
 
 
 def _correlation(step: Step) -> Rule:
@@ -213,8 +243,9 @@ def _squared_length(step: Step) -> Rule:
 _RULES: dict[str, Callable[[Step], Rule]] = {
     "median": lambda _: _each_sample(Operations(comparisons=3), kept=2),
     "noise": _filter(NOISE.order, behind="median"),
-    "gravity": _filter(GRAVITY.order, behind="noise"),
-    "drift": _filter(DRIFT.order, behind="noise"),
+    "gravity": _slow_filter(GRAVITY.order, fine=True),
+    "drift": _slow_filter(DRIFT.order),
+    "remainder": _remainder,
     "signal": _time_signal,
     "buffer": _buffer,
     "spectrum": _spectrum,

@@ -3,10 +3,12 @@
 Sources: Cortex-M4 Technical Reference Manual (Arm 100166, r0p1), table 3-1: loads and stores of one register take 2
 cycles, a load or store behind a load pipelines with it and takes 1, a store whose successor does not need the bus 1;
 LDM, STM, PUSH and POP 1 and one a register; a taken branch 1 and 1 to 3 that refill the pipeline; divisions 2 to 12; an
-IT may be folded into its neighbour. Cortex-M0 (Arm DDI 0432C), table 3-1, and Cortex-M0+ (Arm DDI 0484C), table 3-1:
-loads and stores 2, LDM and the like 1 and one a register; a taken branch 3 and 2, a call 4 and 3, a return by BX 3 and
-2; a MULS takes 1 or 32 cycles, by the choice of the chip's maker. None is published for Cortex-M7 and Cortex-M33, which
-issue or overlap several instructions.
+IT may be folded into its neighbour. Its unit for floats (table 7-1): 1, products that are added 3, divisions and roots
+14, or 1 where no instruction of the unit follows while they run; one more where the next instruction needs the result;
+loads and stores as of integers, and one more of a double. Cortex-M0 (Arm DDI 0432C), table 3-1, and Cortex-M0+ (Arm
+DDI 0484C), table 3-1: loads and stores 2, LDM and the like 1 and one a register; a taken branch 3 and 2, a call 4 and
+3, a return by BX 3 and 2; a MULS takes 1 or 32 cycles, by the choice of the chip's maker. None is published for
+Cortex-M7 and Cortex-M33, which issue or overlap several instructions.
 """
 
 from __future__ import annotations
@@ -32,21 +34,31 @@ class Instruction:
 
 _LOADS = ("ldr", "ldrb", "ldrh", "ldrsb", "ldrsh")
 _STORES = ("str", "strb", "strh")
-_SEVERAL = ("ldm", "stm", "push", "pop", "vldm", "vstm")
+_SEVERAL = ("ldm", "stm", "push", "pop", "vldm", "vstm", "vpush", "vpop")
 _CONDITIONS = ["eq", "ne", "cs", "hs", "cc", "lo", "mi", "pl", "vs", "vc", "hi", "ls", "ge", "lt", "gt", "le"]
 _M4 = {**dict.fromkeys(_STORES, (1, 2)), "ldrd": (3, 3), "strd": (3, 3), "sdiv": (2, 12), "udiv": (2, 12)}
+_FLOATS = {
+    **dict.fromkeys(("vmla", "vmls", "vnmla", "vnmls", "vfma", "vfms", "vfnma", "vfnms"), (3, 4)),
+    **dict.fromkeys(("vdiv", "vsqrt"), (1, 15)),
+    **dict.fromkeys(("vadd", "vsub", "vmul", "vnmul", "vabs", "vneg", "vcvt", "vcvtr", "vcvtb", "vcvtt"), (1, 2)),
+    **dict.fromkeys(("vcmp", "vcmpe", "vmrs", "vmsr"), (1, 1)),
+    **dict.fromkeys(("vmov", "vldr", "vstr"), (1, 2)),  # a vmov between floats, 1, is not told from others
+}
 _CALLS = {"cortex-m0": {"bl": 4, "bx": 3, "blx": 3}, "cortex-m0+": {"bl": 3, "bx": 2, "blx": 2}}
 _REFILL = {"cortex-m0": 2, "cortex-m0+": 1}  # what a taken branch takes more than one that is not
 
 
 def block_cycles(core: Core, block: Sequence[Instruction]) -> Range | None:
-    """Cycles of a block, but for the jump at its end; ``None`` for a core whose maker publishes none."""
+    """Cycles of a block, but for the jump at its end; ``None`` where the core's maker publishes none."""
     if core.key in _CALLS:
-        each = [_small(core.key, instruction) for instruction in block]
-    elif core.key == "cortex-m4":
+        each: list[Range] = [_small(core.key, instruction) for instruction in block]
+    elif core.key in ("cortex-m4", "cortex-m4f"):
         each, behind = [], False
         for instruction in block:
-            each.append(_m4(instruction, behind))
+            found = _m4(instruction, behind)
+            if found is None:
+                return None
+            each.append(found)
             behind = _plain(instruction.mnemonic) in _LOADS
     else:
         return None
@@ -65,18 +77,20 @@ def jump_cycles(core: Core, last: Instruction) -> Range:
 def _plain(mnemonic: str) -> str:
     """A mnemonic without its width, and without a condition."""
     name = mnemonic.partition(".")[0]
-    for stem in (*_LOADS, *_STORES, "pop", "bx", "bl", "blx"):
+    for stem in (*_LOADS, *_STORES, *_FLOATS, "vpush", "vpop", "pop", "bx", "bl", "blx"):
         if name.startswith(stem) and name.removeprefix(stem) in _CONDITIONS:
             return stem
     return name
 
 
 def _registers(operands: str) -> int:
+    """How many words' worth are listed."""
     listed = re.search(r"\{(.*)\}", operands)
-    return len(listed[1].split(",")) if listed else 1
+    names = [each.strip() for each in listed[1].split(",")] if listed else [""]
+    return sum(2 if re.fullmatch(r"d\d+", each) else 1 for each in names)
 
 
-def _m4(instruction: Instruction, behind_a_load: bool) -> Range:
+def _m4(instruction: Instruction, behind_a_load: bool) -> Range | None:
     name, operands = _plain(instruction.mnemonic), instruction.operands
     if name.startswith(_SEVERAL):
         return 1 + _registers(operands), 1 + _registers(operands)
@@ -84,6 +98,9 @@ def _m4(instruction: Instruction, behind_a_load: bool) -> Range:
         return 0, 1
     if name in _LOADS:
         return (1 if behind_a_load and not operands.startswith("pc") else 2), 2
+    if name.startswith("v"):
+        more = 1 if name in ("vldr", "vstr") and operands.startswith("d") else 0
+        return (_FLOATS[name][0] + more, _FLOATS[name][1] + more) if name in _FLOATS else None
     return _M4.get(name, (1, 1))
 
 

@@ -77,15 +77,17 @@ def compile_for(
 def _zig(core: Core, runtime: Path) -> tuple[list[str], list[str]]:
     """What the command begins and ends with."""
     load("ziglang")
-    target = ["-target", _TRIPLES[core.family], f"-mcpu={core.cpu}", "-fno-sanitize=all"]
+    triple = _TRIPLES[core.family] + ("hf" if core.floats else "")
+    target = ["-target", triple, f"-mcpu={core.cpu}", "-fno-sanitize=all"]
     return [sys.executable, "-m", "ziglang", "cc", *target], [str(runtime)]
 
 
 def _gcc(core: Core) -> tuple[list[str], list[str]]:
     if core.family != "arm" or shutil.which(_GCC) is None:
         raise UserError(f"there is no {_GCC} for {core.name}; Debian's package is gcc-arm-none-eabi")
-    cpu = core.cpu.replace("_", "-").removesuffix("+dsp")
-    return [_GCC, f"-mcpu={cpu}", "-mthumb", "-mfloat-abi=soft", "-nostartfiles"], ["-lc", "-lgcc"]
+    cpu = core.cpu.replace("_", "-").partition("+")[0]
+    floats = ["-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"] if core.floats else ["-mfloat-abi=soft"]
+    return [_GCC, f"-mcpu={cpu}", "-mthumb", *floats, "-nostartfiles"], ["-lc", "-lgcc"]
 
 
 def _environment() -> dict[str, str]:

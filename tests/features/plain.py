@@ -8,9 +8,7 @@ each quantity once.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any
 
@@ -18,96 +16,10 @@ from scipy.signal import butter
 
 from mcubench.features.catalogue import Column
 from mcubench.features.operations import Operations
+from tests.features.counting import Counted, Tally, settle, sqrt
 
 WINDOW, STEP, BINS = 128, 64, 64
 AXES = ("X", "Y", "Z")
-
-
-class Tally:
-    """How often each operation was done, by stage."""
-
-    def __init__(self) -> None:
-        self.stages: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self.running: Counter[str] = self.stages["nothing"]
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Counts for a stage, until it ends or another one begins within."""
-        outer, self.running = self.running, self.stages[name]
-        yield
-        self.running = outer
-
-
-class Counted:
-    """A number; a product that is the very next thing added or subtracted becomes one MAC with that."""
-
-    __slots__ = ("fresh", "tally", "value")
-
-    def __init__(self, value: float, tally: Tally, fresh: bool = False) -> None:
-        self.value, self.tally, self.fresh = value, tally, fresh
-
-    def _done(self, operation: str, value: float, fresh: bool = False) -> Counted:
-        self.tally.running[operation] += 1
-        return Counted(value, self.tally, fresh)
-
-    def _added(self, other: Any, value: float) -> Counted:
-        for each in (self, other):
-            if isinstance(each, Counted) and each.fresh:
-                each.fresh = False
-                self.tally.running["multiplications"] -= 1
-                return self._done("macs", value)
-        return self._done("additions", value)
-
-    def __add__(self, other: Any) -> Counted:
-        return self._added(other, self.value + float(other))
-
-    def __radd__(self, other: float) -> Counted:
-        return self._added(other, other + self.value)
-
-    def __sub__(self, other: Any) -> Counted:
-        return self._added(other, self.value - float(other))
-
-    def __rsub__(self, other: float) -> Counted:
-        return self._added(other, other - self.value)
-
-    def __mul__(self, other: Any) -> Counted:
-        return self._done("multiplications", self.value * float(other), fresh=True)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Counted:
-        return self._done("divisions", self.value / float(other))
-
-    def __lt__(self, other: Any) -> bool:
-        return bool(self._done("comparisons", self.value < float(other)).value)
-
-    def __gt__(self, other: Any) -> bool:
-        return bool(self._done("comparisons", self.value > float(other)).value)
-
-    def __abs__(self) -> Counted:
-        return self._done("comparisons", abs(self.value))
-
-    def __float__(self) -> float:
-        return self.value
-
-    def sqrt(self) -> Counted:
-        return self._done("roots", math.sqrt(self.value))
-
-    def acos(self) -> Counted:
-        return self._done("arccosines", math.acos(self.value))
-
-
-def sqrt(x: Any) -> Any:
-    """The square root, of what is counted and of what is not."""
-    return x.sqrt() if isinstance(x, Counted) else math.sqrt(x)
-
-
-def settle(found: Any) -> Any:
-    """What is stored is no fresh product any more, wherever it is added later."""
-    for each in found if isinstance(found, list) else [found]:
-        if isinstance(each, Counted):
-            each.fresh = False
-    return found
 
 
 def stage(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -162,6 +74,60 @@ class LowPass:
                 state[1] = b2 * x - a2 * y
             x = y
         return x
+
+
+class Integrators:
+    """A low-pass far below the rate as integrators by the trapezoidal rule, a section of first order before the others.
+
+    Args:
+        order: Its order.
+        hertz: Its corner.
+        fine: Whether state and result of a section of second order are sums of two numbers; `rest` is what the latest
+            result lacks.
+    """
+
+    def __init__(self, order: int, hertz: float, fine: bool = False) -> None:
+        warped = math.tan(math.pi * hertz / 50.0)
+        # Poles of Butterworth's lie on a circle, a real one among them where the order is odd.
+        self.dampings = [2 * math.sin(math.pi * (2 * k + 1) / (2 * order)) for k in range(order // 2)]
+        self.single = [0.0] if order % 2 else []
+        self.states: list[list[Any]] = [[0.0, 0.0, 0.0] for _ in self.dampings]
+        self.warped, self.fine, self.rest = warped, fine, 0.0
+
+    def __call__(self, x: Any) -> Any:
+        for index, state in enumerate(self.single):
+            step = self.warped / (1 + self.warped) * (x - state)
+            x = state + step
+            self.single[index] = x + step
+        for damping, state in zip(self.dampings, self.states, strict=True):
+            x = (self.exactly if self.fine else self.plainly)(damping, state, x)
+        return x
+
+    def steps(self, damping: float, band: Any, ahead: Any) -> tuple[Any, Any]:
+        """Of the band's state, which moves by twice that, and of the result."""
+        a = self.warped
+        if isinstance(ahead, Counted):  # the state may be from before counting began
+            band = Counted(float(band), ahead.tally)
+        one, first, second = (power / (1 + damping * a + a * a) for power in (1.0, a, a * a))
+        return one * band + first * ahead, first * band + second * ahead
+
+    def plainly(self, damping: float, state: list[Any], x: Any) -> Any:
+        band, low, _ = state
+        rise, step = self.steps(damping, band, x - low)
+        y = low + step
+        state[:] = 2.0 * rise - band, y + step, 0.0
+        return y
+
+    def exactly(self, damping: float, state: list[Any], x: Any) -> Any:
+        band, low, lower = state
+        rise, step = self.steps(damping, band, x - low - lower)
+        first = lower + step
+        y = low + first
+        self.rest = first - (y - low)
+        second = self.rest + step
+        whole = y + second
+        state[:] = 2.0 * rise - band, whole, second - (whole - y)
+        return y
 
 
 def batcher(n: int) -> Iterator[tuple[int, int]]:
@@ -266,11 +232,23 @@ class Plain:
 
     @stage("low-pass 0.3 Hz")
     def gravity(self, axis: str) -> list[float]:
-        return self.each(LowPass(3, 0.3), self.noiseless("acc", axis))
+        return self.each(Integrators(3, 0.3, fine=True), self.noiseless("acc", axis))
+
+    @stage("low-pass 0.3 Hz")
+    def remainder(self, axis: str) -> list[float]:
+        """What is left of gravity behind a float, in 2^-31, from -127 to 127."""
+
+        def kept(rest: Any) -> Any:
+            steps = rest * 2.0**31
+            if steps > 127.0:
+                return 127.0
+            return -127.0 if steps < -127.0 else float(math.floor(float(steps + 128.5))) - 128.0
+
+        return self.each(kept, [0.0 for _ in self.gravity(axis)])  # there is nothing left of these numbers
 
     @stage("low-pass 0.1 Hz")
     def drift(self, axis: str) -> list[float]:
-        return self.each(LowPass(2, 0.1), self.noiseless("gyro", axis))
+        return self.each(Integrators(2, 0.1), self.noiseless("gyro", axis))
 
     @stage("body, jerk, magnitudes")
     def stream(self, signal: str, axis: str) -> list[float]:
@@ -301,14 +279,17 @@ class Plain:
     def spectrum(self, signal: str, axis: str) -> list[Counted]:
         re, im = transform(self.values(f"t{signal[1:]}", axis))
         half = 0.5 * 2 / WINDOW  # each bin's sum of even and odd samples is twice itself
-        bins = []
-        for k in range(1, BINS):
+        bins: list[Counted] = [self.number(0.0)] * (BINS - 1)
+        for k in range(1, BINS // 2 + 1):
             even_re, even_im = re[k] + re[BINS - k], im[k] - im[BINS - k]
             odd_re, odd_im = im[k] + im[BINS - k], re[BINS - k] - re[k]
             c, s = math.cos(math.pi * k / BINS), -math.sin(math.pi * k / BINS)
-            real = even_re + c * odd_re - s * odd_im
-            imaginary = even_im + c * odd_im + s * odd_re
-            bins.append((real * real + imaginary * imaginary).sqrt() * half)
+            turned_re, turned_im = c * odd_re - s * odd_im, c * odd_im + s * odd_re
+            for place, real, imaginary in (
+                (k, even_re + turned_re, even_im + turned_im),
+                (BINS - k, even_re - turned_re, even_im - turned_im),
+            ):
+                bins[place - 1] = (real * real + imaginary * imaginary).sqrt() * half
         return [*bins, abs(re[0] - im[0]) * (2 / WINDOW)]
 
     def clip(self, x: Counted, low: float, high: float) -> Counted:
@@ -387,16 +368,37 @@ class Plain:
     def burg(self, signal: str, axis: str) -> list[Counted]:
         x = self.values(signal, axis)
         forward, backward = x[1:], x[:-1]
+        lacking: list[Counted] | None = None
+        if signal == "tGravityAcc":
+            lacking = [self.number(value) for value in self.remainder(axis)[-WINDOW - 1 : -1]]
         a: list[Counted] = []
         for order in range(1, 5):
-            both = list(zip(forward, backward, strict=True))
-            product = self.sum_of(f * b for f, b in both)
-            power = self.sum_of(term for f, b in both for term in (f * f, b * b))
-            k = -2.0 * product / power
+            difference = partial(self.difference, forward, backward, lacking)
+            differences = self.sum_of(d * d for d in map(difference, range(len(forward))))
+            sums = self.sum_of(s * s for s in (f + b for f, b in zip(forward, backward, strict=True)))
+            alike = differences < sums
+            q = 2.0 * (differences if alike else sums) / (sums + differences)
+            k = q - 1.0 if alike else 1.0 - q
             a = [*(one + k * other for one, other in zip(a, a[::-1], strict=True)), k]
             if order < 4:
-                forward, backward = [f + k * b for f, b in both[1:]], [b + k * f for f, b in both[:-1]]
+                renewed = []
+                for i, (f, b) in enumerate(zip(forward, backward, strict=True)):
+                    if alike:
+                        d = difference(i)
+                        renewed.append((d + q * b, q * f - d))
+                    else:
+                        s = f + b
+                        renewed.append((s - q * b, s - q * f))
+                forward, backward = [f for f, _ in renewed[1:]], [b for _, b in renewed[:-1]]
+            lacking = None
         return a
+
+    def difference(
+        self, forward: list[Counted], backward: list[Counted], lacking: list[Counted] | None, i: int
+    ) -> Counted:
+        """Of two errors, and at first of what they lack."""
+        d = forward[i] - backward[i]
+        return d if lacking is None else d + (lacking[i + 1] - lacking[i]) * 2.0**-31
 
     @stage("correlation")
     def correlation(self, signal: str, one: str, other: str) -> Counted:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from mcubench.errors import UserError
 from mcubench.features import Column, Operations, columns, feature_cost, recording_features, select, steps
 from mcubench.features.steps import Rule, Step
-from tests.features.plain import Counted, LowPass, Plain, Tally, batcher, median_of_3, sqrt, stage, transform
+from tests.features.counting import Counted, Tally, sqrt
+from tests.features.plain import Integrators, LowPass, Plain, batcher, median_of_3, stage, transform
 from tests.features.recordings import read_archive, recording
 
 # The first window of a random recording: a sample behind it for the jerk, another for the median.
@@ -199,29 +200,31 @@ class TestCounts:
 
 class TestHandCounts:
     def test_a_mean(self) -> None:
-        # 64 samples through the median, 5 sections of second order, one of second and one of first order; 128 added.
+        # 64 samples through the median and 5 sections of second order; gravity's of first order: a difference, a share
+        # of it added, added again; of second order: a difference of three, two sums of two products, two numbers added
+        # with their remainders (3 additions for each remainder), twice a number less another. 128 added.
         assert stated(select(["tGravityAcc-mean-X"])) == {
             "median of 3": Operations(comparisons=64 * 3),
             "low-pass 20 Hz": Operations(macs=64 * 5 * 4, multiplications=64 * 5),
-            "low-pass 0.3 Hz": Operations(macs=64 * (4 + 2), multiplications=64 * 2),
+            "low-pass 0.3 Hz": Operations(macs=64 * (1 + 3), multiplications=64 * 2, additions=64 * (2 + 2 + 2 * 4)),
             "mean": Operations(additions=128, multiplications=1),
             "scaling": Operations(additions=1, multiplications=1),
         }
 
     def test_an_energy_of_a_spectrum(self) -> None:
-        # 6 stages of 32 butterflies: a complex product (2 MACs, 2 multiplications), 2 complex sums. 63 bins unpacked:
-        # 4 sums, 4 MACs; their magnitudes: a product, a MAC, a root, a scale. The last bin: a difference, its absolute
-        # value, a scale.
+        # 6 stages of 32 butterflies: a complex product (2 MACs, 2 multiplications), 2 complex sums. 32 pairs of bins
+        # unpacked: 4 complex sums, a complex product; their magnitudes: a product, a MAC, a root, a scale. The last
+        # bin: a difference, its absolute value, a scale.
         found = stated(select(["fBodyGyro-energy-Y"]))
         assert found["spectra"] == Operations(
-            macs=192 * 2 + 63 * 5,
-            multiplications=192 * 2 + 63 * 2 + 1,
-            additions=192 * 4 + 63 * 4 + 1,
+            macs=192 * 2 + 32 * (2 + 2),
+            multiplications=192 * 2 + 32 * (2 + 2 * 2) + 1,
+            additions=192 * 4 + 32 * 8 + 1,
             comparisons=1,
-            roots=63,
+            roots=64,
         )
         assert found["energy"] == Operations(macs=64, multiplications=1)
-        assert found["low-pass 0.1 Hz"] == Operations(macs=64 * 4, multiplications=64)
+        assert found["low-pass 0.1 Hz"] == Operations(macs=64 * 3, multiplications=64 * 2, additions=64 * 3)
         assert found["body, jerk, magnitudes"] == Operations(additions=64)
 
     def test_nothing_is_an_error(self) -> None:
@@ -238,24 +241,24 @@ class TestMemory:
     @pytest.mark.parametrize(
         ("terms", "state", "buffers", "scratch", "features"),
         [
-            # 6 channels of 2 for the median and 10 for 20 Hz, 3 of 3 for gravity, 3 of 2 for drift, 6 of 1 for the
-            # jerk: 72 + 9 + 6 + 6 = 93. 5 signals of 3 axes and 4 magnitudes, as gravity's is a copy: 19 of 128.
-            # Burg's forward and backward errors: 256.
-            (None, 4 * 93, 4 * 19 * 128, 4 * 256, 4 * 561),
-            # 2 + 10 + 3; its own 128; nothing.
-            (["tGravityAcc-mean-X"], 4 * 15, 4 * 128, 0, 4),
-            # 2 + 10 + 3; body acceleration; the transform's 64 complex points.
-            (["fBodyAcc-energy-X"], 4 * 15, 4 * 128, 4 * 128, 4),
-            # 2 + 10 + 2; angular velocity; sorting 64 beside the 64 bins is 128, as the transform; 256 counters of 2 B
-            # beside the bins are 192.
-            (["fBodyGyro-iqr-Z"], 4 * 14, 4 * 128, 4 * 128, 4),
-            (["fBodyGyro-entropy-Z"], 4 * 14, 4 * 128, 4 * 192, 4),
-            # 3 channels of 2 + 10 + 2 + 1; one magnitude; sorting 128.
-            (["tBodyGyroJerkMag-iqr"], 4 * 45, 4 * 128, 4 * 128, 4),
-            # Angle of jerk and gravity: 3 of 2 + 10 + 3 + 1; jerk and gravity, three axes each.
-            (["tBodyAccJerk-angle"], 4 * 48, 4 * 6 * 128, 0, 4),
-            # The copy and what it copies: 3 of 2 + 10 + 3, one buffer, two features.
-            (["tBodyAccMag-mean", "tGravityAccMag-mean"], 4 * 45, 4 * 128, 0, 8),
+            # 6 channels of 2 for the median and 10 for 20 Hz, 3 of 1 + 4 for gravity, 3 of 2 for drift, 9 of 1 that
+            # wait for the jerk, the count: 72 + 15 + 6 + 9 + 1 = 103. 5 signals of 3 axes and 4 magnitudes, as that of
+            # gravity is a copy: 19 of 128, and 3 of 128 bytes of gravity. Burg's forward and backward errors: 256.
+            (None, 4 * 103, 4 * 19 * 128 + 3 * 128, 4 * 256, 4 * 561),
+            # 2 + 10 + 5 + 1 and the count; its own 128; nothing.
+            (["tGravityAcc-mean-X"], 4 * 19, 4 * 128, 0, 4),
+            # 2 + 10 + 5 + 1 and the count; body acceleration; the transform's 64 complex points.
+            (["fBodyAcc-energy-X"], 4 * 19, 4 * 128, 4 * 128, 4),
+            # 2 + 10 + 2 + 1 and the count; angular velocity; sorting 64 beside the 64 bins is 128, as the transform;
+            # 256 counters of 1 B beside the bins are 128 too.
+            (["fBodyGyro-iqr-Z"], 4 * 16, 4 * 128, 4 * 128, 4),
+            (["fBodyGyro-entropy-Z"], 4 * 16, 4 * 128, 4 * 128, 4),
+            # 3 channels of 2 + 10 + 2 + 1, and the count; one magnitude; sorting 128.
+            (["tBodyGyroJerkMag-iqr"], 4 * 46, 4 * 128, 4 * 128, 4),
+            # Angle of jerk and gravity: 3 of 2 + 10 + 5 + 2, and the count; jerk and gravity, three axes each.
+            (["tBodyAccJerk-angle"], 4 * 58, 4 * 6 * 128, 0, 4),
+            # The copy and what it copies: 3 of 2 + 10 + 5 + 1, and the count; one buffer, two features.
+            (["tBodyAccMag-mean", "tGravityAccMag-mean"], 4 * 55, 4 * 128, 0, 8),
         ],
     )
     def test_by_hand(self, terms: list[str] | None, state: int, buffers: int, scratch: int, features: int) -> None:
@@ -264,15 +267,18 @@ class TestMemory:
         assert memory.total == state + buffers + scratch + features
 
     def test_of_all_in_bytes(self) -> None:
-        assert feature_cost().memory.total == 372 + 9728 + 1024 + 2244 == 13368
+        assert feature_cost().memory.total == 412 + 10112 + 1024 + 2244 == 13792
 
     def test_filters_hold_what_is_stated(self) -> None:
         # States of the plain filters that are ever other than zero.
-        for order, hertz in ((10, 20.0), (3, 0.3), (2, 0.1)):
-            low_pass = LowPass(order, hertz)
-            for value in SAMPLES[:, 0]:
-                low_pass(float(value))
-            assert sum(each != 0 for state in low_pass.states for each in state) == order
+        low_pass, gravity, drift = LowPass(10, 20.0), Integrators(3, 0.3, fine=True), Integrators(2, 0.1)
+        for value in np.float32(SAMPLES[:, 0]):
+            for each in (low_pass, gravity, drift):
+                each(np.float32(value))
+        assert sum(each != 0 for state in low_pass.states for each in state) == 10
+        assert sum(each != 0 for state in (gravity.single, *gravity.states) for each in state) + 1 == 5  # and the rest
+        assert gravity.rest != 0
+        assert sum(each != 0 for state in drift.states for each in state) == 2
 
 
 class TestRecord:
@@ -283,7 +289,7 @@ class TestRecord:
         assert len(found["copies"]) == 21  # test_catalogue.py has which
         assert found["copies"]["tGravityAccMag-arCoeff-3"] == "tBodyAccMag-arCoeff-3"
         assert found["copies"]["tGravityAccMag-sma"] == "tBodyAccMag-mean"
-        assert found["ram_bytes"] == sum(found["ram"].values()) == 13368
+        assert found["ram_bytes"] == sum(found["ram"].values()) == 13792
         assert found["operations"] == asdict(cost.operations)
         for operation, total in found["operations"].items():
             assert sum(each[operation] for each in found["stages"]) == total

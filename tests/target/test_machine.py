@@ -145,6 +145,35 @@ def test_cycles_are_those_of_arms_tables(
         assert block_cycles(CORES["cortex-m0+"], block) == m0plus
 
 
+# Cortex-M4, table 7-1, and its notes on results that the next instruction needs.
+FLOATS = [
+    ("vadd.f32", "s0, s1, s2", (1, 2)),
+    ("vmovgt.f32", "s0, s1", (1, 2)),
+    ("vfma.f32", "s0, s1, s2", (3, 4)),
+    ("vsqrt.f32", "s0, s1", (1, 15)),
+    ("vcmp.f32", "s0, #0", (1, 1)),
+    ("vldr", "s0, [r0]", (1, 2)),
+    ("vldr", "d0, [r0]", (2, 3)),
+    ("vpush", "{d8, d9}", (5, 5)),
+    ("vldm", "r0, {s0, s1, s2}", (4, 4)),
+    ("vsel.f32", "s0, s1, s2", None),  # of a later core
+]
+
+
+@pytest.mark.parametrize(("name", "operands", "cycles"), FLOATS)
+def test_cycles_of_floats(name: str, operands: str, cycles: tuple[int, int] | None) -> None:
+    assert block_cycles(CORES["cortex-m4f"], [Instruction(name, operands)]) == cycles
+
+
+@pytest.mark.parametrize(("core", "calls"), [("cortex-m4f", False), ("cortex-m4", True)])
+def test_floats_in_a_unit_and_in_a_library(core: str, calls: bool, tmp_path: Path) -> None:
+    """2 * 9.0 + 1.5; without the unit the compiler calls functions of its own."""
+    source = "int go(int n) { volatile float x = 9.0f; return (int)((float)n * x + 1.5f); }"
+    found = machine(core, source, tmp_path)
+    assert found.call("go", 2) == 19
+    assert any("mul" in name for _, name in found.image.functions) == calls
+
+
 def test_loads_behind_each_other_overlap() -> None:
     load = Instruction("ldr", "r0, [r1]")
     assert block_cycles(M4, [load, load, load]) == (4, 6)

@@ -69,8 +69,8 @@ FORMULAS: tuple[tuple[str, str, Step, Step | None, dict[str, str]], ...] = (
         {"macs": "n", "multiplications": "1"},
     ),
     (
-        "iqr", "Batcher's odd-even merge sort", Step("iqr", "tBodyAcc", "X"), Step("iqr", "fBodyAcc", "X"),
-        {"comparisons": "(p**2-p+4)*2**(p-2) - 1", "additions": "3", "multiplications": "1"},
+        "iqr", "sorted runs, merged from both ends", Step("iqr", "tBodyAcc", "X"), Step("iqr", "fBodyAcc", "X"),
+        {"comparisons": "(p-1)*n + 2", "additions": "3", "multiplications": "1"},
     ),
     (
         "entropy", "histogram of 256 levels, table of c log2 c",

@@ -5,8 +5,7 @@ The counts hold for the plain algorithms that are named here, with float32 value
 - a Butterworth filter as second-order sections in transposed direct form II; those of 0.3 and 0.1 Hz as integrators,
   gravity's in two floats, as the plain form rounds it too coarsely;
 - the spectrum by a radix-2 transform of 64 complex points that hold 128 real ones, unpacked to bins 1 to 64;
-- quartiles by Batcher's odd-even merge sort, whose comparisons do not depend on the data (D. E. Knuth, The Art of
-  Computer Programming 3, 5.3.4);
+- quartiles by merging sorted runs from both ends, whose comparisons do not depend on the data;
 - Burg's recursion by squares of sums and differences, which tell reflections near 1 apart;
 - entropy from a histogram and a table of c log2 c; all else as it is written down, sums starting from zero.
 
@@ -181,12 +180,12 @@ def _area(step: Step) -> Rule:
 
 
 def _quartiles(step: Step) -> Rule:
-    """Batcher's network sorts n = 2^p values by (p^2 - p + 4) 2^(p-2) - 1 comparisons."""
+    """Of n = 2^p values n/2 pairs are ordered, runs merged by a comparison a value, the last two up to the quartiles."""
     n = _length(step)
     p = n.bit_length() - 1
-    comparisons = (p * p - p + 4) * 2 ** (p - 2) - 1
+    comparisons = n // 2 + (p - 2) * n + 2 * (n // 4 + 1)
     operations = Operations(comparisons=comparisons, additions=3, multiplications=1)
-    return Rule(operations, _values(step, [step.part]), scratch=n * VALUE_BYTES)
+    return Rule(operations, _values(step, [step.part]), scratch=2 * n * VALUE_BYTES)
 
 
 def _entropy(step: Step) -> Rule:

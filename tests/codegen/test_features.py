@@ -111,7 +111,7 @@ MISTAKES = [
     ("kept->signal_tBodyAcc_X[0] - signal_tBodyAcc_X", "signal_tBodyAcc_X - kept->signal_tBodyAcc_X[0]"),
     ("remainders[x] - remainders[y]", "remainders[y] - remainders[x]"),
     ("kept->count == 130 ? 0 : 64", "0"),  # every other window turned by half
-    ("keys[i].i = a < b ? a : b;", "keys[i].i = a < b ? b : a;"),
+    ("to[i].i = first ? b : a;", "to[i].i = first ? a : b;"),
     ("255.0f * clipped + 0.5f", "255.0f * clipped"),
 ]
 

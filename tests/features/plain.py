@@ -130,25 +130,32 @@ class Integrators:
         return y
 
 
-def batcher(n: int) -> Iterator[tuple[int, int]]:
-    """The comparisons of odd-even merge sort, as Batcher drew it: two halves sorted, then merged."""
+def merged_ends(low: Sequence[Any], high: Sequence[Any], count: int) -> tuple[list[Any], list[Any]]:
+    """The first and the last numbers of two sorted runs of equal length together, a comparison each.
 
-    def merge(first: int, length: int, apart: int) -> Iterator[tuple[int, int]]:
-        twice = 2 * apart
-        if twice < length:
-            yield from merge(first, length, twice)
-            yield from merge(first + apart, length, twice)
-            yield from ((i, i + apart) for i in range(first + apart, first + length - apart, twice))
-        else:
-            yield first, first + apart
+    No run ends before the comparisons do, so that their number does not depend on the data.
+    """
+    i = j = 0
+    first, last = [], []
+    for _ in range(count):
+        later = high[j] < low[i]
+        first.append(high[j] if later else low[i])
+        i, j = i + (not later), j + later
+    i, j = len(low) - 1, len(high) - 1
+    for _ in range(count):
+        earlier = high[j] < low[i]
+        last.append(low[i] if earlier else high[j])
+        i, j = i - earlier, j - (not earlier)
+    return first, last[::-1]
 
-    def sort(first: int, length: int) -> Iterator[tuple[int, int]]:
-        if length > 1:
-            yield from sort(first, length // 2)
-            yield from sort(first + length // 2, length // 2)
-            yield from merge(first, length, 1)
 
-    return sort(0, n)
+def quartile_ends(x: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """The sorted numbers up to the first one above the lower quartile, and from the last one below the upper."""
+    runs = [[b, a] if b < a else [a, b] for a, b in zip(x[::2], x[1::2], strict=True)]
+    while len(runs) > 2:
+        pairs = zip(runs[::2], runs[1::2], strict=True)
+        runs = [[*first, *last] for first, last in (merged_ends(low, high, len(low)) for low, high in pairs)]
+    return merged_ends(*runs, len(x) // 4 + 1)
 
 
 def transform(x: Sequence[Any]) -> tuple[list[Any], list[Any]]:
@@ -347,12 +354,8 @@ class Plain:
 
     @stage("iqr")
     def iqr(self, signal: str, axis: str) -> Counted:
-        x = list(self.values(signal, axis))
-        for i, j in batcher(len(x)):
-            if x[j] < x[i]:
-                x[i], x[j] = x[j], x[i]
-        quarter = len(x) // 4
-        return ((x[-quarter - 1] + x[-quarter]) - (x[quarter - 1] + x[quarter])) * 0.5
+        lower, upper = quartile_ends(self.values(signal, axis))
+        return ((upper[0] + upper[1]) - (lower[-2] + lower[-1])) * 0.5
 
     @stage("entropy")
     def entropy(self, signal: str, axis: str) -> Counted:

@@ -18,7 +18,7 @@ from mcubench.errors import UserError
 from mcubench.features import Column, Operations, columns, feature_cost, recording_features, select, steps
 from mcubench.features.steps import Rule, Step
 from tests.features.counting import Counted, Tally, sqrt
-from tests.features.plain import Integrators, LowPass, Plain, batcher, median_of_3, stage, transform
+from tests.features.plain import Integrators, LowPass, Plain, median_of_3, quartile_ends, stage, transform
 from tests.features.recordings import read_archive, recording
 
 # The first window of a random recording: a sample behind it for the jerk, another for the median.
@@ -93,17 +93,16 @@ class TestCounting:
         assert float(median_of_3(*(Counted(value, tally) for value in values))) == sorted(values)[1]
         assert self.done(tally) == Operations(comparisons=3)
 
-    @pytest.mark.parametrize(("n", "comparators"), [(2, 1), (4, 5), (8, 19), (16, 63), (64, 543), (128, 1471)])
-    def test_batcher(self, n: int, comparators: int) -> None:
-        # Knuth 5.3.4: 63 for 16, then 191, 543 and 1471. The 0-1 principle: a network that sorts all zeros and ones
-        # sorts everything; of 64 and more, random ones.
-        network = list(batcher(n))
-        assert len(network) == comparators
-        random = np.random.default_rng(0)
-        rows = np.array([[i >> k & 1 for k in range(n)] for i in range(2**n)]) if n <= 16 else random.random((500, n))
-        for i, j in network:
-            rows[:, i], rows[:, j] = np.minimum(rows[:, i], rows[:, j]), np.maximum(rows[:, i], rows[:, j])
-        assert (np.diff(rows, axis=1) >= 0).all()
+    @pytest.mark.parametrize(("n", "comparisons"), [(8, 18), (64, 322), (128, 770)])
+    def test_quartiles(self, n: int, comparisons: int) -> None:
+        """Of 8: four pairs, eight to merge them, and three from each end of the runs of four."""
+        for seed in range(20):
+            x = np.random.default_rng(seed).integers(-9, 9, n).astype(float).tolist()
+            tally = Tally()
+            lower, upper = quartile_ends([Counted(value, tally) for value in x])
+            assert [float(each) for each in lower] == sorted(x)[: n // 4 + 1]
+            assert [float(each) for each in upper] == sorted(x)[-n // 4 - 1 :]
+            assert self.done(tally) == Operations(comparisons=comparisons)
 
     def test_transform(self) -> None:
         x = np.random.default_rng(0).normal(size=128)
@@ -249,12 +248,12 @@ class TestMemory:
             (["tGravityAcc-mean-X"], 4 * 19, 4 * 128, 0, 4),
             # 2 + 10 + 5 + 1 and the count; body acceleration; the transform's 64 complex points.
             (["fBodyAcc-energy-X"], 4 * 19, 4 * 128, 4 * 128, 4),
-            # 2 + 10 + 2 + 1 and the count; angular velocity; sorting 64 beside the 64 bins is 128, as the transform;
-            # 256 counters of 1 B beside the bins are 128 too.
-            (["fBodyGyro-iqr-Z"], 4 * 16, 4 * 128, 4 * 128, 4),
+            # 2 + 10 + 2 + 1 and the count; angular velocity; runs of 64 to and fro beside the 64 bins; 256 counters of
+            # 1 B beside them are 128, as the transform.
+            (["fBodyGyro-iqr-Z"], 4 * 16, 4 * 128, 4 * 192, 4),
             (["fBodyGyro-entropy-Z"], 4 * 16, 4 * 128, 4 * 128, 4),
-            # 3 channels of 2 + 10 + 2 + 1, and the count; one magnitude; sorting 128.
-            (["tBodyGyroJerkMag-iqr"], 4 * 46, 4 * 128, 4 * 128, 4),
+            # 3 channels of 2 + 10 + 2 + 1, and the count; one magnitude; runs of 128 to and fro.
+            (["tBodyGyroJerkMag-iqr"], 4 * 46, 4 * 128, 4 * 256, 4),
             # Angle of jerk and gravity: 3 of 2 + 10 + 5 + 2, and the count; jerk and gravity, three axes each.
             (["tBodyAccJerk-angle"], 4 * 58, 4 * 6 * 128, 0, 4),
             # The copy and what it copies: 3 of 2 + 10 + 5 + 1, and the count; one buffer, two features.

@@ -34,6 +34,7 @@ from mcubench.datamodules import HAPT
 from mcubench.datamodules.hapt_archive import find_or_fetch
 from mcubench.datamodules.hapt_features import load_features
 from mcubench.datamodules.hapt_windows import Walk, each_recording, part_labels
+from mcubench.datamodules.roots import data_root
 from mcubench.datamodules.scaling import MinMax
 from mcubench.features import STEP, WINDOW, Column, columns, feature_cost, select
 from mcubench.target import CORES, Core
@@ -41,7 +42,7 @@ from mcubench.target.counting import Disassembler
 from mcubench.target.image import read_image
 from mcubench.target.machine import INPUT, OUTPUT, Machine
 from mcubench.target.toolchain import compile_for
-from tests.codegen.feature_host import build, rows
+from tests.codegen.feature_host import build, windows
 
 Rows = NDArray[np.float64]
 JUMPING = ("entropy", "maxInds")  # of levels and of bins: another one is far off, however near the values were
@@ -94,28 +95,22 @@ def measured(project: FeatureProject, core: Core, samples: NDArray[np.float32]) 
     )
 
 
-def in_c(root: Path | None) -> tuple[Rows, Rows]:
+def in_c(root: Path) -> tuple[Rows, Rows]:
     """All features of the training and the test windows by C."""
     archive = find_or_fetch(root)
     walk, project = Walk.of(archive), generate_features(**UNITS)
     found = np.empty((len(walk.starts), len(columns())))
     with tempfile.TemporaryDirectory() as name:
-        program = build([project], Path(name))
+        program = build([project], Path(name), optimise="-O2")
         for recording in each_recording(archive, walk, "features in C"):
-            samples = recording.samples.astype(np.float32)
-            # Windows begin at multiples of 64; zeros before a recording move them.
-            for phase in np.unique(recording.starts % STEP).tolist():
-                here = recording.starts % STEP == phase
-                before = -phase % STEP
-                made = rows(program, project, samples[: recording.starts[here].max() + WINDOW + 2], before=before)
-                found[recording.rows[here]] = made[(recording.starts[here] + before) // STEP]
+            found[recording.rows] = windows(program, project, recording.samples.astype(np.float32), recording.starts)
     subjects = (part_labels(archive, part)[1] for part in ("Train", "Test"))
     train, test = (found[np.isin(walk.subjects, each)] for each in subjects)
     return train, test
 
 
-def subsets(root: Path | None) -> dict[str, tuple[Column, ...]]:
-    best = {f"{k} best": HAPT(root=None if root is None else str(root), inputs="features", k_best=k) for k in (40, 20)}
+def subsets(root: Path) -> dict[str, tuple[Column, ...]]:
+    best = {f"{k} best": HAPT(root=str(root), inputs="features", k_best=k) for k in (40, 20)}
     return {
         "all 561": columns(),
         "time signals only": select(["t*"]),
@@ -136,7 +131,9 @@ def costs(chosen: dict[str, tuple[Column, ...]], samples: NDArray[np.float32]) -
         counts = (cost.operations.macs + cost.operations.other, with_unit.instructions, without.instructions)
         sizes = (with_unit.code, with_unit.constants, project.state_bytes, project.scratch_bytes, with_unit.stack, ram)
         operations, *instructions = (f"{each / 1000:,.0f}" for each in counts)
-        lines.append([name, len(wanted), operations, *instructions, f"{low} to {high}", *(f"{each:,}" for each in sizes)])
+        lines.append(
+            [name, len(wanted), operations, *instructions, f"{low} to {high}", *(f"{each:,}" for each in sizes)]
+        )
     heads = ("operations [k]:", "instructions [k]:", "without unit [k]:", "cycles [k]:", "code [B]:", "constants [B]:")
     rest = ("state [B]:", "scratch [B]:", "stack [B]:", "RAM as priced [B]:")
     return table(" | ".join(("features", "number:", *heads, *rest)), lines)
@@ -166,13 +163,14 @@ CLASSIFIERS = {
 
 def run(options: argparse.Namespace) -> int:
     warnings.filterwarnings("ignore")
-    archive = find_or_fetch(options.root)
+    root = data_root(options.root)
+    archive = find_or_fetch(root)
     train, test = load_features(archive)
-    chosen = subsets(options.root)
+    chosen = subsets(root)
     recording = next(each_recording(archive, Walk.of(archive), "samples"))
     start = int(recording.starts[0])
     found = {"feature c": costs(chosen, recording.samples[start : start + 200].astype(np.float32))}
-    of_train, of_test = in_c(options.root)
+    of_train, of_test = in_c(root)
     largest = differences(np.concatenate([of_train, of_test]), np.concatenate([train.x, test.x]), train.x)
     lines = []
     for name, wanted in track(chosen.items(), "classifiers"):

@@ -231,10 +231,19 @@ def test_the_prices_on_the_hapt_page_are_those_of_today() -> None:
         assert f"<!-- {name} -->\n{table}\n<!-- end -->" in text, name
 
 
-def test_the_example_of_the_hapt_page_runs() -> None:
+def test_the_examples_of_the_hapt_page_run() -> None:
     text = (REPOSITORY / "docs" / "hapt.md").read_text("utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    exec(code, {})  # it asserts that both forms agree
+    batch_and_stream, in_c = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(batch_and_stream, {})  # it asserts that both forms agree
+    exec(in_c, names := {})
+    assert "int motion_push(" in names["header"]
+
+
+@pytest.mark.parametrize("table", ["feature c", "feature c classes", "feature c statistics"])
+def test_tables_of_features_in_c_are_there(table: str) -> None:
+    text = (REPOSITORY / "docs" / "hapt.md").read_text("utf-8")
+    (block,) = re.findall(rf"<!-- {table} -->\n(.*?)<!-- end -->", text, re.DOTALL)
+    assert block.strip(), "run python -m benchmarks.feature_c --write docs/hapt.md"
 
 
 def test_own_module_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,7 +180,7 @@ def _area(step: Step) -> Rule:
 
 
 def _quartiles(step: Step) -> Rule:
-    """Of n = 2^p values n/2 pairs are ordered, runs merged by a comparison a value, the last two up to the quartiles."""
+    """Of 2^p values pairs are ordered, then runs merged by a comparison a value, the last two up to the quartiles."""
     n = _length(step)
     p = n.bit_length() - 1
     comparisons = n // 2 + (p - 2) * n + 2 * (n // 4 + 1)

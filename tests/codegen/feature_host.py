@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcubench.codegen.features import FeatureProject
+from mcubench.features import STEP, WINDOW
 from tests.codegen.host import WARNINGS, ZIG
 
-__all__ = ["build", "rows"]
+__all__ = ["COMPILER", "build", "rows", "windows"]
+
+COMPILER = ["gcc"] if shutil.which("gcc") else ZIG
 
 
-def build(projects: Sequence[FeatureProject], folder: Path, command: Sequence[str] = ZIG, optimise: str = "-O2") -> Path:
+def build(
+    projects: Sequence[FeatureProject], folder: Path, command: Sequence[str] = COMPILER, optimise: str = "-O1"
+) -> Path:
     """A program of features, all warnings errors."""
     includes, lines = ["#include <stdint.h>"], []
     for project in projects:
@@ -53,3 +59,18 @@ def rows(
     done = subprocess.run([str(program)], input=words, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[:4000]
     return np.frombuffer(done.stdout, np.float32).reshape(-1, project.count)
+
+
+def windows(
+    program: Path, project: FeatureProject, samples: NDArray[np.float32], starts: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The rows of windows that begin anywhere in a recording, of the first of a program's features.
+
+    A stream has windows at multiples of 64 samples; zeros before the recording move them.
+    """
+    found = np.empty((len(starts), project.count), np.float32)
+    for phase in np.unique(starts % STEP).tolist():
+        here, before = starts % STEP == phase, -phase % STEP
+        made = rows(program, project, samples[: starts[here].max() + WINDOW + 2], before=before)
+        found[here] = made[(starts[here] + before) // STEP]
+    return found

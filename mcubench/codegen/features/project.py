@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcubench.codegen import text
 from mcubench.codegen.features import relations, samples, spectra, statistics, texts
@@ -13,6 +14,7 @@ from mcubench.codegen.features.order import each_sample, each_window
 from mcubench.codegen.features.table import EMITTERS, Sheet, floats, literal, name_of
 from mcubench.errors import UserError
 from mcubench.features import Column, feature_cost, original, originals, select
+from mcubench.features.catalogue import AR_ORDER
 from mcubench.features.selection import Terms
 from mcubench.features.steps import Rule, Step, closure, step_of
 
@@ -81,12 +83,13 @@ def generate_features(
     ends = None if scaling is None else _ends(scaling, len(columns))
     memory, sheet = feature_cost(columns).memory, Sheet()
     rules = closure(map(step_of, originals(columns)))
+    lent = ["state", "scratch"] if memory.scratch else ["state"]
     sheet.unit.use("compiler")
     values = {
         "name": prefix,
         "upper": prefix.upper(),
         "title": f"{len(columns)} of HAPT's features",
-        "lent": f"refused(scratch, {prefix.upper()}_ALIGN)" if memory.scratch else "features == NULL",
+        "memory": " || ".join(f"refused({each}, {prefix.upper()}_ALIGN)" for each in lent),
         "samples": "\n".join(_statement(step, sheet) for step in each_sample(rules)),
         "row": "\n".join(_row(columns, rules, sheet)),
         "scaled": "" if ends is None else "    scale_row(features);",
@@ -94,8 +97,8 @@ def generate_features(
         "state": memory.state + memory.buffers,
         "scratch": memory.scratch,
         "count": len(columns),
-        "accelerometer": literal(accelerometer_unit),
-        "gyroscope": literal(gyroscope_unit),
+        "accelerometer": f"{literal(accelerometer_unit)} /* {accelerometer_unit:.9g} */",
+        "gyroscope": f"{literal(gyroscope_unit)} /* {gyroscope_unit:.9g} */",
         "names": "\n".join(f"   {index:3} {column.name}" for index, column in enumerate(columns)),
     }
     values |= {
@@ -126,7 +129,7 @@ def _row(columns: Sequence[Column], rules: Mapping[Step, Rule], sheet: Sheet) ->
     written: dict[Step, list[str]] = {}
     for column in first.values():
         step = step_of(original(column))
-        value = name_of(step) + (f"[{column.slot % 4}]" if column.statistic == "arCoeff" else "")
+        value = name_of(step) + (f"[{column.slot % AR_ORDER}]" if column.statistic == "arCoeff" else "")
         written.setdefault(step, []).append(f"    features[{places[column]}] = {value};")
     lines = []
     for step in each_window(rules):
@@ -135,14 +138,14 @@ def _row(columns: Sequence[Column], rules: Mapping[Step, Rule], sheet: Sheet) ->
     return lines + [f"    features[{to}] = features[{of}];" for to, of in copies if to != of]
 
 
-def _ends(scaling: Mapping[str, Sequence[float]], count: int) -> tuple[np.ndarray, np.ndarray]:
+def _ends(scaling: Mapping[str, Sequence[float]], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     low, high = (np.asarray(scaling.get(end, ()), np.float64) for end in ("minimum", "maximum"))
     if low.shape != (count,) or high.shape != (count,) or not np.isfinite([low, high]).all():
         raise UserError(f"scaling must have minimum and maximum of {count} features, in their order")
     return low, high
 
 
-def _scale(low: np.ndarray, high: np.ndarray, prefix: str, sheet: Sheet) -> str:
+def _scale(low: NDArray[np.float64], high: NDArray[np.float64], prefix: str, sheet: Sheet) -> str:
     width = np.where(high > low, high - low, 1)
     lows, factors = (sheet.unit.constant(floats(each), hint) for each, hint in ((low, "lows"), (2 / width, "factors")))
     return text.fill(texts.SCALE, lows=lows, factors=factors, upper=prefix.upper())

@@ -39,7 +39,8 @@ def noise(step: Step, sheet: Sheet) -> str:
 def gravity(step: Step, sheet: Sheet) -> str:
     """Integrators for state, the last one in two floats.
 
-    With poles so near 1 direct forms add small numbers to large ones in every sample.
+    With poles so near 1 a direct form adds small numbers to large ones in every sample. In float32 it is off by 3e-5 of
+    the range of gravity's mean and by 3 ranges of its autoregression, where this is by 1e-6 and by 3e-3.
     """
     return _slow(step, sheet, GRAVITY, "fine_pair", 4)
 

@@ -105,18 +105,18 @@ static int refused(const void *memory, size_t alignment)
 
 int ${name}_reset(void *state)
 {
-    uint32_t *const words = (uint32_t *)state;
+    uint8_t *const bytes = (uint8_t *)state;
     size_t i;
     if (refused(state, ${upper}_ALIGN))
         return -1;
-    for (i = 0; i < ${upper}_STATE_BYTES / 4; i++)
-        words[i] = 0; /* the bits of 0.0f */
+    for (i = 0; i < ${upper}_STATE_BYTES; i++)
+        bytes[i] = 0; /* as those of 0.0f are */
     return 0;
 }
 
 int ${name}_push_f32(void *state, void *scratch, const float *sample, float *features)
 {
-    if (refused(state, ${upper}_ALIGN) || $lent || refused(sample, 4) || refused(features, 4))
+    if ($memory || refused(sample, 4) || refused(features, 4))
         return -1;
     return take((struct kept *)state, scratch, sample, features);
 }
@@ -125,7 +125,7 @@ int ${name}_push(void *state, void *scratch, const int16_t *sample, float *featu
 {
     float values[6];
     int32_t i;
-    if (refused(state, ${upper}_ALIGN) || $lent || refused(sample, 2) || refused(features, 4))
+    if ($memory || refused(sample, 2) || refused(features, 4))
         return -1;
     for (i = 0; i < 6; i++)
         values[i] = (float)sample[i] * (i < 3 ? ${upper}_ACCELEROMETER_UNIT : ${upper}_GYROSCOPE_UNIT);

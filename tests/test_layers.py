@@ -85,9 +85,11 @@ def test_costs_import_costs_the_graph_and_what_has_no_subject(path: Path) -> Non
 
 @pytest.mark.parametrize("path", each("quant"))
 def test_quantisation_imports_itself_the_graph_and_of_costs_widths_and_plans(path: Path) -> None:
+    """And for classical models, which have no graph, what their estimators compute."""
     assert parts_of(path) <= {"quant", "graph", "errors", "files", "cost"}
     costs = {name for name in imports_of(path) if name.startswith("mcubench.cost")}
-    assert all(name.startswith(("mcubench.cost.size.", "mcubench.cost.memory.")) for name in costs)
+    stages = ("mcubench.cost.estimators.",) if "classical" in path.parts else ()
+    assert all(name.startswith(("mcubench.cost.size.", "mcubench.cost.memory.", *stages)) for name in costs)
 
 
 @pytest.mark.parametrize("path", each("export"))

@@ -362,11 +362,13 @@ def _rounded(estimator: Any, state: dict[str, Any]) -> RoundedEstimator:
     if "form" not in state:
         return round_estimator(estimator, "float32", np.zeros((1, estimator.n_features_in_), np.float32))
     form, stages = state["form"], priced(classifying, estimator)
+    if form not in FORMS:
+        raise UserError(f"the saved estimator is damaged: it can't be computed as {form!r}")
     try:
-        grids = grids_from_numbers(state.get("grids"))
+        grids = grids_from_numbers(state.get("grids"), form)
     except ValueError as error:
         raise UserError(f"the saved estimator is damaged: {error}") from None
-    if form not in FORMS or len(grids) != len(stages) + 1 or (form != "float32" and obstacle(stages)):
+    if len(grids) != len(stages) + 1 or (form != "float32" and obstacle(stages)):
         raise UserError(f"the saved estimator is damaged: it can't be computed as {form!r}")
     return RoundedEstimator(estimator, form, grids, stages)
 

@@ -1,26 +1,30 @@
 """Estimators with their numbers rounded as a device stores them: int8, int16 or float32.
 
-The stages that `mcubench.cost.estimators` prices are computed with what they store on integer grids, and with every
-value that a stage leaves in RAM on one, too. Sums, biases and rescaling between are exact, as in
-`mcubench.quant.fake.interpret_fake`; what a function gives (an exponential, a root) is rounded once.
+Where a device's kernels are known for all stages that `mcubench.cost.estimators` prices, they compute the classes
+(`mcubench.quant.classical`), bit by bit as generated C does. Of others, what they store and every value that a stage
+leaves in RAM lies on a grid, and all between is exact.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from mcubench.cost import BitWidths
 from mcubench.cost.estimators import STEP, Numbers, Stages, Stored, classifying, priced
 from mcubench.errors import UserError
-from mcubench.quant.grid import Grid, weight_limit
+from mcubench.quant.classical import FORMS, Form, NotOnDeviceError, classical_graph
+from mcubench.quant.classical.stored import codes_of, float32_of
+from mcubench.quant.grid import Grid
+from mcubench.quant.integer.ir import IntegerGraph
+from mcubench.quant.integer.run import predict
 
 __all__ = [
     "FORMS",
@@ -31,14 +35,6 @@ __all__ = [
     "obstacle",
     "round_estimator",
 ]
-
-Form = Literal["int8", "int16", "float32"]
-
-FORMS: Mapping[Form, BitWidths] = {  # the narrowest first
-    "int8": BitWidths(8, 8),
-    "int16": BitWidths(16, 16, int16=True),
-    "float32": BitWidths(32, 32),
-}
 
 _ROWS = 512  # computed at a time: a kernel machine's values are thousands a sample
 _SAMPLES = 1000  # on which the ranges of values between stages are observed
@@ -64,6 +60,9 @@ class RoundedEstimator:
 
     def predict(self, x: NDArray[Any]) -> NDArray[Any]:
         """Classes of samples x (N, features), shape (N,)."""
+        if self.graph is not None:
+            codes = self.graph.encode(torch.from_numpy(np.ascontiguousarray(x, np.float32)))
+            return np.asarray(self.estimator.classes_[self.graph.indices(*predict(self.graph, *codes)).numpy()])
         if obstacle(self.stages):  # nobody said how it computes: scikit-learn does it
             return np.asarray(self.estimator.predict(x))
         decided = [self.stages[-1].decide(self._outputs(rows)) for rows in _batches(x)]
@@ -72,6 +71,22 @@ class RoundedEstimator:
     def round_inputs(self, x: NDArray[Any]) -> NDArray[np.float32]:
         """Samples x (N, features) as the device gets them."""
         return self._settled(x.astype(np.float64), self.grids[0]).astype(np.float32)
+
+    @cached_property
+    def graph(self) -> IntegerGraph | None:
+        """What a device computes; ``None`` where no kernels are known for a stage."""
+        try:
+            return self.on_device()
+        except NotOnDeviceError:
+            return None
+
+    def on_device(self) -> IntegerGraph:
+        """What a device computes.
+
+        Raises:
+            NotOnDeviceError: If no kernels are known for a stage; the message says which.
+        """
+        return classical_graph(self.estimator, self.stages, self.grids, self.form)
 
     @cached_property
     def _numbers(self) -> list[Numbers]:
@@ -92,25 +107,16 @@ class RoundedEstimator:
         """Values on their grid; as float32, if that is what they are."""
         if self.form == "float32":
             return x.astype(np.float32).astype(np.float64)
-        return x if grid is None else _nearest(x, grid, FORMS[self.form].activation)
+        return x if grid is None else grid.values(grid.codes(torch.from_numpy(x))).double().numpy()
 
     def _stored(self, stored: Stored, grid: Grid | None) -> NDArray[Any]:
         """What a stage stores, rounded; `grid` is that of its input."""
-        values, bits = np.asarray(stored.values, np.float64), FORMS[self.form].weight
+        values = np.asarray(stored.values, np.float64)
         if self.form == "float32":
-            return _float32(values, below=stored.rounding == "threshold")
-        if stored.role != "weight" or stored.rounding == "exact" or not values.size:
+            return float32_of(values, below=stored.rounding == "threshold").astype(np.float64)
+        if stored.role != "weight" or stored.rounding == "exact":
             return values
-        if stored.rounding in ("input", "threshold"):
-            below = stored.rounding == "threshold"
-            return values if grid is None else (_below if below else _nearest)(values, grid, bits)
-        limit = weight_limit(bits)
-        if stored.rounding == "unit":
-            largest: Any = 1.0
-        else:
-            largest = np.abs(values).max(axis=None if stored.rounding == "tensor" else -1, keepdims=True)
-        scale = np.where(largest > 0, largest, 1) / limit
-        return np.asarray(np.rint(values / scale) * scale)
+        return codes_of(stored, grid, FORMS[self.form].weight).values
 
 
 def round_estimator(
@@ -176,46 +182,21 @@ def _batches(x: NDArray[Any]) -> Iterator[NDArray[Any]]:
     return (x[start : start + _ROWS] for start in range(0, len(x), _ROWS))
 
 
-def _nearest(x: NDArray[Any], grid: Grid, bits: int) -> NDArray[Any]:
-    """The nearest value of a grid; its ends for what lies beyond."""
-    return _steps(np.rint(x / grid.scale), grid, bits) * grid.scale
-
-
-def _below(x: NDArray[Any], grid: Grid, bits: int) -> NDArray[Any]:
-    """The next value of a grid at or below x."""
-    steps = np.floor(x / grid.scale)
-    steps += (steps + 1) * grid.scale <= x  # the quotient may have been rounded down past a whole number
-    return _steps(steps, grid, bits) * grid.scale
-
-
-def _steps(steps: NDArray[Any], grid: Grid, bits: int) -> NDArray[Any]:
-    """Steps from 0, as far as there are codes for them."""
-    lowest = -(2 ** (bits - 1)) - grid.zero_point
-    return steps.clip(lowest, lowest + 2**bits - 1)
-
-
-def _float32(values: NDArray[Any], below: bool) -> NDArray[Any]:
-    """The nearest float32, or the next at or below: for every x in float32, x <= threshold stays as it is."""
-    found = values.astype(np.float32)
-    if below:
-        found = np.where(found > values, np.nextafter(found, np.float32(-math.inf)), found)
-    return found.astype(np.float64)
-
-
 def grids_as_numbers(grids: Sequence[Grid | None]) -> list[list[float] | None]:
     """Grids as a checkpoint holds them: scale and zero point of each."""
     return [None if grid is None else [grid.scale, grid.zero_point] for grid in grids]
 
 
-def grids_from_numbers(rows: Any) -> Grids:
-    """What `grids_as_numbers` gave.
+def grids_from_numbers(rows: Any, form: Form) -> Grids:
+    """What `grids_as_numbers` gave, for the form that they are of.
 
     Raises:
         ValueError: If it is something else.
     """
     if not isinstance(rows, list):
         raise ValueError("its grids are no pairs of scale and zero point")
-    return tuple(None if row is None else _grid(row) for row in rows)
+    bits = FORMS[form].activation
+    return tuple(None if row is None else replace(_grid(row), bits=bits) for row in rows)
 
 
 def _grid(row: Any) -> Grid:

@@ -84,7 +84,7 @@ def plan(program: Program, functions: Sequence[Function]) -> Arena:
             free = over is not None and over.last == number and read[number].count(x) == 1  # type: ignore[arg-type]
             before = (over, function.lead) if free else None
             end = last.get(step.output, number)
-            tensors[step.output] = _Block(step.output.size, number, end, before)  # type: ignore[arg-type]
+            tensors[step.output] = _Block(step.output.bytes, number, end, before)  # type: ignore[arg-type]
     blocks = [*tensors.values(), *working.values()]
     orders = (
         blocks,

@@ -8,8 +8,10 @@ __all__ = [
     "CMAKE_TEST",
     "FED_AT_ONCE",
     "FED_BY_STEPS",
+    "LARGEST",
     "RESET",
     "SELFTEST",
+    "SENSED",
     "STEPS",
 ]
 
@@ -22,9 +24,10 @@ add_test(NAME selftest COMMAND ${name}_selftest)
 
 AT_ONCE = """
 static int32_t arena[(${upper}_ARENA_BYTES + 3) / 4 + 1];
-int8_t input[${upper}_INPUT_SIZE], output[${upper}_OUTPUT_SIZE];
+${input_type} input[${upper}_INPUT_SIZE];
+${output_type} output[${upper}_OUTPUT_SIZE];
 
-${name}_run(arena, input, output); /* codes in, codes out; value = SCALE * (code - ZERO_POINT) */
+${name}_run(arena, input, output); /* ${meaning} */
 """
 
 STEPS = """
@@ -34,6 +37,23 @@ int8_t input[${upper}_INPUT_SIZE], output[${upper}_OUTPUT_SIZE];
 ${name}_reset(state); /* a sequence begins; what is kept lies in `state` alone */
 for (;;) /* one step each: codes in, codes of all steps so far out; value = SCALE * (code - ZERO_POINT) */
     ${name}_step(state, arena, input, output);
+"""
+
+SENSED = """
+
+From the sensor, its samples go through features into the model:
+
+```c
+#include "${name}_sensor.h"
+
+static int32_t state[${upper}_SENSOR_STATE_BYTES / 4], memory[${upper}_SENSOR_MEMORY_BYTES / 4 + 1];
+int found;
+
+${name}_sensor_reset(state);
+for (;;) /* 50 times a second: int16_t sample[6], acceleration and angular velocity */
+    if (${name}_sensor_push(state, memory, sample, &found) == 1)
+        act(found); /* the class of a window, every 64 samples */
+```
 """
 
 RESET = """
@@ -50,19 +70,25 @@ $begin
 CLASSIFY = """
 $signature
 {
-    int8_t *const codes = (int8_t *)arena + $codes;
-    int8_t *const output = (int8_t *)arena + $output;
-    int32_t best = 0, i;
+    $input_type *const codes = ($input_type *)(void *)((int8_t *)arena + $codes);
+    $output_type *const output = ($output_type *)(void *)((int8_t *)arena + $output);
+    int32_t best = 0;
     if (arena == NULL || raw == NULL)
         return -1;
     $encode(raw, codes);
     if ($run($lent, codes, output) != 0)
         return -1;
-    for (i = 1; i < $classes; i++)
-        if (output[i] > output[best])
-            best = i;
-    return (int)best;
+$decided
 }
+"""
+
+LARGEST = """
+    {
+        int32_t i;
+        for (i = 1; i < $classes; i++)
+            if (output[i] > output[best])
+                best = i;
+    }
 """
 
 FED_AT_ONCE = """
@@ -79,16 +105,16 @@ FED_BY_STEPS = """
 
 SELFTEST = """
 #ifdef $macro
-static const int8_t test_inputs[$count * $input_size] = {
+static const $input_type test_inputs[$count * $input_size] = {
 $inputs
 };
-static const int8_t test_outputs[$count * $output_size] = {
+static const $output_type test_outputs[$count * $output_size] = {
 $outputs
 };
 
 int $selftest(void *arena)
 {
-    int8_t output[$output_size];
+    $output_type output[$output_size];
     int32_t $counters, i;
     for (sample = 0; sample < $count; sample++) {
 $fed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,14 @@ from mcubench.codegen.unit import Unit
 
 if TYPE_CHECKING:
     from mcubench.quant.grid import Grid
+    from mcubench.quant.integer.ir import IntegerTensor
 
 __all__ = ["Encoder", "Encoders", "encoders"]
 
 _KINDS = ("none", "range", "standardise")  # of scaling; another one is not known well enough
 
 _TABLES = """
-void $name_encode_u8(const uint8_t *raw, int8_t *codes)
+void $name_encode_u8(const uint8_t *raw, $ctype *codes)
 {
     int32_t i;
     for (i = 0; i < $size; i++)
@@ -28,36 +29,45 @@ void $name_encode_u8(const uint8_t *raw, int8_t *codes)
 }
 """
 _ONE_TABLE = """
-void $name_encode_u8(const uint8_t *raw, int8_t *codes)
+void $name_encode_u8(const uint8_t *raw, $ctype *codes)
 {
     int32_t i;
     for (i = 0; i < $size; i++)
         codes[i] = $table[raw[i]];
 }
 """
-_FLOATS = """
+_REAL = """
+$constants
+static float code_of(float value, int32_t channel)
+{
+    (void)channel;
+    return $scaled;
+}
+"""
+_CODES = """
 $constants
 /* The nearest code of a value, of two as near the even one; the sum with 1.5 * 2^52 has no digits behind the point. */
-static int8_t code_of(float value, int32_t channel)
+static $ctype code_of(float value, int32_t channel)
 {
     const float scaled = $scaled;
     const double code = (double)scaled / $scale;
     (void)channel;
     if (!(code > $low))
-        return -128;
+        return $lowest;
     if (code > $high)
-        return 127;
-    return (int8_t)((int32_t)((code + 6755399441055744.0) - 6755399441055744.0) + $zero_point);
+        return $highest;
+    return ($ctype)((int32_t)((code + 6755399441055744.0) - 6755399441055744.0) + $zero_point);
 }
-
-void $name_encode_f32(const float *raw, int8_t *codes)
+"""
+_FLOATS = """
+void $name_encode_f32(const float *raw, $ctype *codes)
 {
     int32_t i;
     for (i = 0; i < $size; i++)
         codes[i] = code_of(raw[i], i % $channels);
 }
 
-void $name_encode_i16(const int16_t *raw, float unit, int8_t *codes)
+void $name_encode_i16(const int16_t *raw, float unit, $ctype *codes)
 {
     int32_t i;
     for (i = 0; i < $size; i++)
@@ -96,20 +106,19 @@ class Encoders:
     text: str
 
 
-def encoders(sample: Mapping[str, Any], shape: Sequence[int], grid: Grid, name: str, unit: Unit) -> Encoders | None:
-    """C that encodes a raw sample, exactly as the data module and the grid do; ``None`` where that is not known.
+def encoders(sample: Mapping[str, Any], tensor: IntegerTensor, name: str, unit: Unit) -> Encoders | None:
+    """C that makes an input of a raw sample, exactly as data module and grid do; ``None`` where that is unknown.
 
     Args:
         sample: ``sample`` of ``model.json``: how raw numbers are scaled, and their ``dtype``.
-        shape: Of the input, with the batch, channels last.
-        grid: Of the input.
+        tensor: The input, channels last.
         name: What names begin with.
         unit: Where tables are written.
     """
     scaling = sample["scaling"]
     if scaling["kind"] not in _KINDS:
         return None
-    size, channels = int(np.prod(shape)), shape[-1]
+    grid, size, channels, ctype = tensor.grid, tensor.size, tensor.shape[-1], tensor.ctype
     constants = _constants(scaling, channels)
     if constants is None:
         return None
@@ -122,20 +131,29 @@ def encoders(sample: Mapping[str, Any], shape: Sequence[int], grid: Grid, name: 
             size=size,
             channels=channels,
             channel256=256,
-            table=unit.array("int8_t", tables[0] if one else tables, "codes"),
+            ctype=ctype,
+            table=unit.array(ctype, tables[0] if one else tables, "codes"),
         )
         return Encoders((Encoder("u8", "uint8_t", "bytes, as the sensor gives them"),), text)
     values = {
         "constants": _float_constants(constants),
         "scaled": _expression(constants),
         "scale": hex_float(grid.scale),
-        "low": f"{-128 - grid.zero_point}.0",
-        "high": f"{127 - grid.zero_point}.0",
+        "low": f"{grid.ends[0] - grid.zero_point}.0",
+        "high": f"{grid.ends[1] - grid.zero_point}.0",
+        "lowest": grid.ends[0],
+        "highest": grid.ends[1],
+        "ctype": ctype,
         "zero_point": grid.zero_point,
         "size": size,
         "channels": channels,
     }
-    text = fill(_FLOATS, **values, name_encode_f32=f"{name}_encode_f32", name_encode_i16=f"{name}_encode_i16")
+    text = fill(
+        (_REAL if tensor.real else _CODES) + _FLOATS,
+        **values,
+        name_encode_f32=f"{name}_encode_f32",
+        name_encode_i16=f"{name}_encode_i16",
+    )
     return Encoders(
         (
             Encoder("f32", "float", "numbers in the units of the training data"),
@@ -166,8 +184,8 @@ def _constants(scaling: Mapping[str, Any], channels: int) -> _Constants | None:
     return constants if len(constants.shift) in (1, channels) else None
 
 
-def _tables(constants: _Constants, grid: Grid) -> NDArray[np.int64]:
-    """The code of each byte, for each channel."""
+def _tables(constants: _Constants, grid: Grid) -> NDArray[Any]:
+    """What an input holds for each byte, for each channel."""
     import torch
 
     raw = np.arange(256)[None]
@@ -176,7 +194,8 @@ def _tables(constants: _Constants, grid: Grid) -> NDArray[np.int64]:
         scaled = (2 * (raw - shift) / width - 1).astype(np.float32)
     else:
         scaled = np.subtract(raw, shift, dtype=np.float32) / width
-    return grid.codes(torch.from_numpy(scaled)).numpy().astype(np.int64)
+    codes: NDArray[Any] = grid.codes(torch.from_numpy(scaled)).numpy()
+    return codes
 
 
 def _float_constants(constants: _Constants) -> str:

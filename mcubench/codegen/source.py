@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mcubench.codegen import armv6m, armv7em, c99
+from mcubench.codegen import armv6m, armv7em, c99, classical  # noqa: F401 - which enters what it writes
 from mcubench.codegen.arena import Arena, plan
 from mcubench.codegen.operands import parameters
 from mcubench.codegen.program import Program, Step
@@ -117,6 +117,8 @@ def _calls(
     places: dict[Operand, str] = {program.bases[each]: name for each, name in _outside(program).items()}
     places |= {tensor: f"bytes + {offset}" for tensor, offset in arena.offsets.items()}
     calls = []
+    for kind, tensors in (("const ", program.inputs), ("", program.outputs)):
+        places.update({each: f"({kind}int8_t *){places[each]}" for each in tensors if each.ctype != "int8_t"})
     for number, (step, layer, function) in enumerate(zip(program.steps, layers, functions, strict=True)):
         read = [places[program.bases[each]] for each in step.inputs if each in program.bases]
         working = [f"(int32_t *)(void *)(bytes + {arena.scratch[number]})"] if function.scratch else []

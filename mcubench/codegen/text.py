@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import Template
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["array", "comment", "fill", "hex_float", "identifier", "integers", "string"]
+__all__ = ["array", "comment", "fill", "hex_float", "identifier", "numbers", "string"]
 
 _WIDTH = 110  # of lines of numbers
 
@@ -48,22 +48,28 @@ def hex_float(number: float, suffix: str = "") -> str:
     return f"{number.hex()}{suffix}"
 
 
-def array(name: str, ctype: str, numbers: NDArray[Any]) -> str:
-    """The definition of a constant array of integers; one of no elements has a zero, as C has no empty ones."""
-    stored = numbers if numbers.size else np.zeros(1, numbers.dtype)
-    return f"static const {ctype} {name}[{stored.size}] = {{\n{integers(stored, ctype)}\n}};\n"
+def array(name: str, ctype: str, values: NDArray[Any]) -> str:
+    """The definition of a constant array; one of no elements has a zero, as C has no empty ones."""
+    stored = values if values.size else np.zeros(1, values.dtype)
+    return f"static const {ctype} {name}[{stored.size}] = {{\n{numbers(stored, ctype)}\n}};\n"
 
 
-def integers(numbers: NDArray[Any], ctype: str) -> str:
-    """Integers in lines, in hexadecimal where they are words."""
-    flat = numbers.ravel().tolist()
-    words = [f"0x{number:08x}u" for number in flat] if ctype == "uint32_t" else [_literal(number) for number in flat]
-    return "\n".join(_lines(words))
+def numbers(values: NDArray[Any], ctype: str) -> str:
+    """Numbers in lines: words and floats in hexadecimal, which is exact."""
+    literal = _LITERALS.get(ctype, _literal)
+    return "\n".join(_lines([literal(each) for each in values.ravel().tolist()]))
 
 
 def _literal(number: int) -> str:
     # There are no negative literals in C: -2147483648 is the negation of a number that has a wider type.
     return "(-2147483647 - 1)" if number == np.iinfo(np.int32).min else str(number)
+
+
+_LITERALS: Mapping[str, Callable[[Any], str]] = {
+    "uint32_t": lambda number: f"0x{number:08x}u",
+    "int64_t": lambda number: f"{number}LL",
+    "float": lambda number: hex_float(number, "f"),
+}
 
 
 def _lines(words: Sequence[str]) -> Iterable[str]:

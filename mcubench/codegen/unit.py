@@ -61,11 +61,11 @@ class Unit:
 
         Args:
             ctype: Type of the elements, such as ``int8_t``.
-            numbers: Integers that it can hold.
+            numbers: Numbers that it can hold.
             hint: What its name begins with.
         """
         stored = np.ascontiguousarray(numbers).astype(_DTYPES[ctype])
-        if not np.array_equal(stored.astype(np.int64), np.asarray(numbers).astype(np.int64)):
+        if not np.array_equal(stored, np.asarray(numbers)):
             raise ValueError(f"{hint}: {ctype} does not hold all of its numbers")
         key = ctype, stored.tobytes()
         if key not in self._arrays:
@@ -111,6 +111,8 @@ _DTYPES = {
     "uint16_t": np.uint16,
     "int32_t": np.int32,
     "uint32_t": np.uint32,
+    "int64_t": np.int64,
+    "float": np.float32,
 }
 
 Emitter = Callable[[Step, Unit], Function]

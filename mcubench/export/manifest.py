@@ -20,11 +20,11 @@ __all__ = [
     "Source",
     "file_entry",
     "float_tensors",
-    "int8_tensors",
     "keeps_state",
     "quantization",
     "save_manifest",
     "state_in_file",
+    "stored_tensors",
 ]
 
 SCHEMA_VERSION = 1
@@ -92,18 +92,20 @@ def keeps_state(graph: IntegerGraph) -> bool:
     return any(isinstance(node.kernel, Lstm) for node in graph.nodes)
 
 
-def int8_tensors(graph: IntegerGraph) -> dict[str, Any]:
-    """Inputs and outputs of an integer graph: ``value = scale * (code - zero_point)``."""
+def stored_tensors(graph: IntegerGraph) -> dict[str, Any]:
+    """Inputs and outputs of an integer graph: ``value = scale * (code - zero_point)``; of float32 the values."""
     read = [
-        {**_int8(each), "permutation": _channels_last(moved)}
+        {**_described(each), "permutation": _channels_last(moved)}
         for each, moved in zip(graph.inputs, graph.input_axes_moved, strict=True)
     ]
-    return {**_side("input", read), **_side("output", [_int8(each) for each in graph.outputs])}
+    return {**_side("input", read), **_side("output", [_described(each) for each in graph.outputs])}
 
 
-def _int8(tensor: IntegerTensor) -> dict[str, Any]:
-    grid = tensor.grid
-    return {"dtype": "int8", "shape": list(tensor.shape), "scale": grid.scale, "zero_point": grid.zero_point}
+def _described(tensor: IntegerTensor) -> dict[str, Any]:
+    described = {"dtype": str(tensor.dtype).removeprefix("torch."), "shape": list(tensor.shape)}
+    if tensor.real:
+        return described
+    return {**described, "scale": tensor.grid.scale, "zero_point": tensor.grid.zero_point}
 
 
 def _side(name: str, tensors: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 __all__ = [
     "ACTIVATION_MAX",
     "ACTIVATION_MIN",
+    "FLOAT32",
     "WEIGHT_BITS",
     "Grid",
     "by_channel",
@@ -38,7 +39,7 @@ class Grid:
     Attributes:
         scale: Distance of two values, a float32.
         zero_point: The code of 0.
-        bits: Of a code, 8 or 16: int8 or int16.
+        bits: Of a code, 8 or 16: int8 or int16; 32 where there are no codes, but the values themselves in float32.
     """
 
     scale: float
@@ -48,7 +49,7 @@ class Grid:
     @property
     def dtype(self) -> torch.dtype:
         """Of codes."""
-        return torch.int8 if self.bits == 8 else torch.int16
+        return {8: torch.int8, 32: torch.float32}.get(self.bits, torch.int16)
 
     @property
     def ends(self) -> tuple[int, int]:
@@ -76,7 +77,7 @@ class Grid:
         scale = float(np.float32((high - low) / steps))
         lowest = -(2 ** (bits - 1))
         zero_point = lowest + round(-low / scale)
-        return cls(scale, min(max(zero_point, lowest), lowest + steps))
+        return cls(scale, min(max(zero_point, lowest), lowest + steps), bits)
 
     @classmethod
     def of_cells(cls, minimum: float, maximum: float) -> Grid:
@@ -90,12 +91,17 @@ class Grid:
 
     def codes(self, x: Tensor) -> Tensor:
         """Nearest codes of values; values out of range get the nearest end."""
+        if self.bits == 32:
+            return x.float()
         codes = torch.round(x.double() / self.scale) + self.zero_point
         return codes.clamp(*self.ends).to(self.dtype)
 
     def values(self, codes: Tensor) -> Tensor:
         """What codes stand for, float32."""
         return ((codes.double() - self.zero_point) * self.scale).float()
+
+
+FLOAT32 = Grid(1.0, 0, bits=32)
 
 
 def weight_limit(bits: int) -> int:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,6 @@ __all__ = ["LayerCount", "OnCore", "measure"]
 _COUNTED = 3  # samples whose instructions are counted, at most
 _REST = "(between layers)"
 
-Codes = NDArray[np.int8]
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
 
@@ -56,8 +55,8 @@ class OnCore:
         core: Which one.
         dialect: Which C.
         samples: How many were run.
-        different: Bytes of their outputs that are not those of the integer graph.
-        outputs: Codes, int8, shape (samples, outputs).
+        different: Numbers among their outputs that are not those of the integer graph.
+        outputs: What they hold, shape (samples, outputs): codes, sums or float32.
         counted: How many of them were counted.
         layers: By layer.
         code_bytes: Flash that instructions take.
@@ -71,7 +70,7 @@ class OnCore:
     dialect: str
     samples: int
     different: int
-    outputs: Codes
+    outputs: NDArray[Any]
     counted: int
     layers: tuple[LayerCount, ...]
     code_bytes: int
@@ -97,8 +96,8 @@ class OnCore:
 def measure(
     project: Project,
     core: Core,
-    inputs: Codes,
-    expected: Codes,
+    inputs: NDArray[Any],
+    expected: NDArray[Any],
     progress: Progress = iter,
     flags: Sequence[str] = (),
 ) -> OnCore:
@@ -107,8 +106,8 @@ def measure(
     Args:
         project: The model in C, with one input and one output; one that is fed step by step gets those of each sample.
         core: The core.
-        inputs: Codes, int8, shape (N, ...), as the model reads them.
-        expected: What the integer graph makes of them, int8, shape (N, ...).
+        inputs: What inputs hold, shape (N, ...): codes, int8 or int16, or float32.
+        expected: What the integer graph makes of them, shape (N, ...), of the output's type.
         progress: Wraps the loop over samples.
         flags: More for the compiler.
 
@@ -133,7 +132,8 @@ def measure(
     state = machine.lend(behind + project.arena)
     memory = [state + behind] if project.state is None else [state, state + behind]
     steps = inputs.reshape(len(inputs), -1, project.input_size)
-    machine.map_buffers(project.input_size, expected.shape[1])
+    width = expected.dtype.itemsize
+    machine.map_buffers(project.input_size * inputs.dtype.itemsize, expected.shape[1] * width)
     outputs = np.empty_like(expected)
 
     def call(function: str, *arguments: int) -> None:
@@ -146,7 +146,7 @@ def measure(
         for step in steps[index]:
             machine.write(INPUT, step.tobytes())
             call(entry, *memory, INPUT, OUTPUT)
-        outputs[index] = np.frombuffer(machine.read(OUTPUT, expected.shape[1]), np.int8)
+        outputs[index] = np.frombuffer(machine.read(OUTPUT, expected.shape[1] * width), expected.dtype)
 
     for index in progress(range(len(inputs))):
         run(index)

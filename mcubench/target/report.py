@@ -12,10 +12,11 @@ from mcubench.cost.devices import Device
 from mcubench.files import atomic_path
 from mcubench.target.measure import LayerCount, OnCore
 
-__all__ = ["DeviceReport", "macs_by_layer"]
+__all__ = ["DeviceReport", "macs_by_layer", "macs_in_order"]
 
 # Kernels that sum up products; others of the same module don't share its multiply-accumulates.
 _PRODUCTS = {"Convolve", "DepthwiseConvolve", "FullyConnected", "TransposeConvolve", "BatchMatmul", "Lstm", "Gru"}
+_PRODUCTS |= {"DenseWide", "DenseFloat", "GaussianScores", "Neighbours", "PairDecisions", "UnitLength", "VectorKernel"}
 
 
 def macs_by_layer(
@@ -30,7 +31,12 @@ def macs_by_layer(
             recurrent layer, have equal shares.
     """
     names = [name for kind, name in kernels if kind in _PRODUCTS]
-    counts = iter([macs.get(name, 0) // names.count(name) for name in names])
+    return macs_in_order(layers, [macs.get(name, 0) // names.count(name) for name in names])
+
+
+def macs_in_order(layers: Iterable[LayerCount], macs: Iterable[int]) -> tuple[int, ...]:
+    """Multiply-accumulates of each layer, from those of the layers that have some, in their order."""
+    counts = iter(macs)
     return tuple(next(counts) if layer.kind in _PRODUCTS else 0 for layer in layers)
 
 
@@ -48,7 +54,8 @@ class DeviceReport:
         input_bytes: What the caller lends for the input.
         output_bytes: The same for the output.
         flash_estimate: What ``profile`` says that weights take.
-        ram_planned: The arena that was planned for TFLite Micro's kernels, input and output included.
+        ram_planned: The arena that was planned, input and output included; ``None`` where that is not known.
+        ram_origin: Where that figure comes from.
         limits: Bytes that ``flash`` and ``ram`` may take, of those that are limited.
     """
 
@@ -61,8 +68,9 @@ class DeviceReport:
     input_bytes: int
     output_bytes: int
     flash_estimate: int | None
-    ram_planned: int
+    ram_planned: int | None
     limits: Mapping[str, int]
+    ram_origin: str = "planned for TFLite Micro"
 
     @property
     def total_macs(self) -> int:

@@ -67,8 +67,8 @@ def _print_totals(report: DeviceReport, console: Console) -> None:
     say(
         console,
         f"RAM {bytes_text(report.ram_bytes)}: arena {found.arena_bytes:,} B{_state(found)} + stack "
-        f"{found.stack_bytes:,} B + input {report.input_bytes:,} B + output {report.output_bytes:,} B "
-        f"(planned for TFLite Micro: {report.ram_planned:,} B)",
+        f"{found.stack_bytes:,} B + input {report.input_bytes:,} B + output {report.output_bytes:,} B"
+        f"{_planned(report)}",
     )
     if report.device is not None:
         _print_device(report, report.device, console)
@@ -77,6 +77,10 @@ def _print_totals(report: DeviceReport, console: Console) -> None:
     each = "" if found.state_bytes is None else "; all figures are of one step, fed by itself"
     say(console, f"instructions: exact, mean of {found.counted} samples{each}", style="dim")
     say(console, _cycles_note(report), style="dim")
+
+
+def _planned(report: DeviceReport) -> str:
+    return "" if report.ram_planned is None else f" ({report.ram_origin}: {report.ram_planned:,} B)"
 
 
 def _state(found: OnCore) -> str:

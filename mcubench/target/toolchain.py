@@ -87,7 +87,7 @@ def _gcc(core: Core) -> tuple[list[str], list[str]]:
         raise UserError(f"there is no {_GCC} for {core.name}; Debian's package is gcc-arm-none-eabi")
     cpu = core.cpu.replace("_", "-").partition("+")[0]
     floats = ["-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"] if core.floats else ["-mfloat-abi=soft"]
-    return [_GCC, f"-mcpu={cpu}", "-mthumb", *floats, "-nostartfiles"], ["-lc", "-lgcc"]
+    return [_GCC, f"-mcpu={cpu}", "-mthumb", *floats, "-nostartfiles"], ["-lm", "-lc", "-lgcc"]
 
 
 def _environment() -> dict[str, str]:

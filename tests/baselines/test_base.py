@@ -297,6 +297,11 @@ class TestScores:
             shares = plain.predict_proba(x)
             rows, places = np.arange(len(x)), np.searchsorted(plain.classes_, found)
             expected = np.where(shares[rows, places] > shares.max(1) - 1e-9, found, expected)
+        if case.model == "KNN":  # the last that counts and the next may be as far, but for roundings
+            third, fourth = plain.kneighbors(x, 4)[0][:, 2:].T
+            either = fourth - third < 1e-6 * fourth
+            assert either.mean() < 0.01
+            expected = np.where(either, found, expected)
         assert np.array_equal(found, expected)
 
     def test_forward_before_fit(self, case: Case) -> None:

@@ -31,9 +31,13 @@ from mcubench.baselines.rounded import (
     grids_from_numbers,
     round_estimator,
 )
-from mcubench.cost.estimators import Stage, classifying
+from mcubench.cost.estimators import Stage, classifying, kept
 from mcubench.errors import UserError
 from mcubench.graph import deploy, trace
+from mcubench.quant.classical import stored
+from mcubench.quant.classical.kernels import Neighbours
+from mcubench.quant.classical.kernels.base import squared_distances
+from mcubench.quant.classical.stored import codes_of
 from mcubench.quant.grid import Grid
 from mcubench.quant.integer.run import predict
 from mcubench.quant.quantize import quantize
@@ -214,23 +218,27 @@ def test_below_keeps_every_comparison(threshold: float, scale: float, zero_point
     """For all x on the grid, ``x <= threshold`` is what it was, unless the threshold is below all of them."""
     grid = Grid(float(np.float32(scale)), zero_point)
     steps = np.arange(-128, 128) - zero_point
-    rounded = module._below(np.array([threshold]), grid, 8)[0]
+    (code,) = codes_of(kept("t", [threshold], rounding="threshold"), grid, 8).codes
+    rounded = (code - zero_point) * grid.scale
     if threshold >= (steps * grid.scale)[0]:
         assert np.array_equal(steps * grid.scale <= rounded, steps * grid.scale <= threshold)
     on_it = (step - 128 - zero_point) * grid.scale
-    assert module._below(np.array([on_it]), grid, 8)[0] == on_it
+    assert codes_of(kept("t", [on_it], rounding="threshold"), grid, 8).codes.tolist() == [step - 128]
 
 
 def test_a_threshold_rounded_to_the_nearest_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_below", module._nearest)
+    monkeypatch.setattr(stored, "_below", lambda x, scale: np.rint(x / scale))
     with pytest.raises(AssertionError):
         TestInCodes().test_a_tree()
 
 
 def test_any_of_several_equal_neighbours_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mcubench.cost.estimators import neighbours
+    def last_of_them(self: Neighbours, x: Array) -> tuple[Array, Array]:
+        distances = squared_distances(x, self.samples)[:, ::-1]
+        order = np.argsort(distances, kind="stable")[:, : self.k]
+        return np.take_along_axis(distances, order, axis=1), len(self.samples) - 1 - order
 
-    monkeypatch.setattr(neighbours, "_nearest", lambda distances, k: np.argsort(distances[:, ::-1])[:, :k])
+    monkeypatch.setattr(Neighbours, "nearest", last_of_them)
     with pytest.raises(AssertionError):
         TestInCodes().test_neighbours("uniform")
 
@@ -264,14 +272,16 @@ def test_an_unknown_form_is_named() -> None:
 
 def test_grids_are_written_and_read() -> None:
     grids = (Grid(0.25, -3), None)
-    assert grids_from_numbers(grids_as_numbers(grids)) == grids
+    assert grids_from_numbers(grids_as_numbers(grids), "int8") == grids
     for damaged in (None, [3], [[1.0]], [["a", 1]], [[0.0, 1]], [[math.nan, 1]]):
         with pytest.raises(ValueError, match="its grids are no pairs"):
-            grids_from_numbers(damaged)
+            grids_from_numbers(damaged, "int8")
 
 
 def test_a_rounded_estimator_is_the_same_again_from_its_numbers() -> None:
     train, asked, y = noisy()
     first = round_estimator(LogisticRegression(C=0.01, max_iter=500).fit(train, y), "int8", train)
-    again = RoundedEstimator(first.estimator, "int8", grids_from_numbers(grids_as_numbers(first.grids)), first.stages)
+    again = RoundedEstimator(
+        first.estimator, "int8", grids_from_numbers(grids_as_numbers(first.grids), "int8"), first.stages
+    )
     assert np.array_equal(first.predict(asked), again.predict(asked))

@@ -337,10 +337,12 @@ def test_an_untrained_model_is_refused(workplace: Path, capsys: pytest.CaptureFi
     assert "there is no run" in failure(capsys, "export", "--ckpt_path", "best")
 
 
-def test_a_classical_model_is_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_classical_model_is_refused_by_formats_of_networks(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = trained(Path("runs"), "--model", "GaussianNB", "--data.size", "8")
     line = failure(capsys, "export", "--ckpt_path", str(run))
-    assert "GaussianNB is a classical model, and export takes networks" in line
+    assert "GaussianNB is a classical model, and tflite holds networks: use --format c" in line
 
 
 def test_a_recurrent_layer_without_a_kernel_is_named(my_file: str, capsys: pytest.CaptureFixture[str]) -> None:

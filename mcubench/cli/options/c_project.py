@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
 
 import lightning.pytorch as pl
 import numpy as np
@@ -13,11 +15,22 @@ from numpy.typing import NDArray
 from mcubench.cli.options.samples import labelled_test_samples
 from mcubench.codegen import DIALECTS, Facts, Layout, Project, generate
 from mcubench.errors import UserError
-from mcubench.export.manifest import int8_tensors, state_in_file
+from mcubench.export.manifest import state_in_file, stored_tensors
 from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.quant.integer.streaming import streamed
 
-__all__ = ["add_c_options", "add_dialect_option", "add_stream_option", "c_project", "in_manifest"]
+if TYPE_CHECKING:
+    from mcubench.codegen.features import FeatureProject
+
+__all__ = [
+    "Sensor",
+    "add_c_options",
+    "add_dialect_option",
+    "add_stream_option",
+    "c_project",
+    "in_manifest",
+    "sensor_of",
+]
 
 _VECTORS = 3  # samples that the self-test runs
 
@@ -45,16 +58,79 @@ def add_c_options(parser: ArgumentParser) -> None:
         default="cmake",
         help="of the folder of C: for CMake, or as a library for Arduino and PlatformIO",
     )
+    parser.add_argument(
+        "--accelerometer",
+        type=float | None,
+        metavar="G",
+        help="in front of a model of HAPT's features: full scale of the int16 accelerometer in g; not set, 4",
+    )
+    parser.add_argument(
+        "--gyroscope",
+        type=float | None,
+        metavar="DEGREES",
+        help="and of the gyroscope in degrees a second; not set, 500",
+    )
     add_stream_option(parser)
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """The full scales of a sensor whose samples are int16.
+
+    Attributes:
+        accelerometer: In g.
+        gyroscope: In degrees a second.
+    """
+
+    accelerometer: float = 4.0
+    gyroscope: float = 500.0
+
+    def features(self, sample: Mapping[str, Any], name: str) -> FeatureProject | None:
+        """C that computes a model's inputs, if they are features that are known how to compute.
+
+        Args:
+            sample: As `mcubench.export.sample.describe_sample` says it.
+            name: What names of the model begin with.
+        """
+        if sample.get("source") != "recomputed":
+            return None
+        from mcubench.codegen.features import generate_features  # which needs scipy
+
+        made = generate_features(
+            sample["features"],
+            f"{name}_features",
+            accelerometer_unit=self.accelerometer / 2**15,
+            gyroscope_unit=math.radians(self.gyroscope) / 2**15,
+        )
+        assert [column.name for column in made.columns] == list(sample["features"]), (
+            "rows have the order of features.txt"
+        )
+        return made
+
+
+def sensor_of(accelerometer: float | None, gyroscope: float | None, sample: Mapping[str, Any]) -> Sensor:
+    """The sensor that options describe.
+
+    Raises:
+        UserError: If they are for features and the model reads none, or are not positive.
+    """
+    both = {"accelerometer": accelerometer, "gyroscope": gyroscope}
+    given = {name: each for name, each in both.items() if each is not None}
+    for name, each in given.items():
+        if sample.get("source") != "recomputed":
+            raise UserError(f"--{name} is for models that read HAPT's features, computed from a sensor's samples")
+        if not (math.isfinite(each) and each > 0):
+            raise UserError(f"--{name} must be the sensor's full scale, above 0; got {each}")
+    return Sensor(**given)
 
 
 def in_manifest(project: Project, graph: IntegerGraph) -> dict[str, Any]:
     """What ``model.json`` says of a model in C: what it takes and gives, and whether it goes on from a state."""
     if project.state is not None:
         kept = {"kept_between_calls": True, "reset": f"{project.name}_reset", "bytes": project.state}
-        return {"header": project.header, **int8_tensors(streamed(graph)), "state": kept}
+        return {"header": project.header, **stored_tensors(streamed(graph)), "state": kept}
     state = {"state": {"kept_between_calls": False, "reset": None}} if state_in_file(graph) else {}
-    return {"header": project.header, **int8_tensors(graph), **state}
+    return {"header": project.header, **stored_tensors(graph), **state}
 
 
 def add_stream_option(parser: ArgumentParser) -> None:
@@ -76,6 +152,7 @@ def c_project(
     dialect: str,
     layout: Layout = "cmake",
     stream: bool = False,
+    sensor: Sensor | None = None,
 ) -> Project:
     """Writes a model in C, with the functions that its data needs, and samples to test it with.
 
@@ -89,6 +166,7 @@ def c_project(
         dialect: What it is written for.
         layout: Of the folder.
         stream: Whether it is fed step by step.
+        sensor: Whose samples its features are computed from; not given, these are not written.
 
     Raises:
         UserError: If there is no such dialect, a kernel has no C, or one can't be fed step by step.
@@ -98,7 +176,8 @@ def c_project(
     vectors = None
     if len(graph.inputs) == len(graph.outputs) == 1:
         vectors = _vectors(graph, data)
-    facts = Facts(title=title, sample=sample, class_names=class_names, vectors=vectors, layout=layout)
+    features = None if sensor is None else sensor.features(sample, name)
+    facts = Facts(title, sample, class_names, vectors, features, layout)
     try:
         return generate(graph, name, dialect, facts, stream=stream)
     except NotImplementedError as error:

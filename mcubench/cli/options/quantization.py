@@ -29,7 +29,6 @@ __all__ = [
     "check_one_input",
     "check_quantization",
     "quantized",
-    "refuse_classical",
 ]
 
 QUANTIZATION_OPTIONS = ("weight_bits", "bits_per_layer", "calibration_samples", "observer")
@@ -86,27 +85,13 @@ def check_quantization(config: Namespace) -> None:
         raise UserError(f"--calibration_samples must be at least 1; got {config.calibration_samples}")
 
 
-def refuse_classical(verb: str, model: nn.Module) -> None:
-    """Refuses a model that is no network, where only networks can be dealt with.
-
-    Raises:
-        UserError: If it is one of scikit-learn's.
-    """
-    from mcubench.baselines import Baseline
-
-    if isinstance(model, Baseline):
-        raise UserError(
-            f"{type(model).__name__} is a classical model, and {verb} takes networks; quantize and profile measure it"
-        )
-
-
-def check_one_input(verb: str, found: Quantized) -> None:
+def check_one_input(verb: str, graph: IntegerGraph) -> None:
     """Refuses a model that takes or gives several tensors.
 
     Raises:
         UserError: If it does.
     """
-    counts = len(found.integer.inputs), len(found.integer.outputs)
+    counts = len(graph.inputs), len(graph.outputs)
     if counts != (1, 1):
         raise UserError(f"{verb} takes models with one input and one output; this one has {counts[0]} and {counts[1]}")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
+import torch
 from jsonargparse import ArgumentParser
 from numpy.typing import NDArray
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.progress import track
 from torch import Tensor
 
 from mcubench.cli.options.c_project import add_dialect_option, add_stream_option, c_project
+from mcubench.cli.options.classical import Classical, classical
 from mcubench.cli.options.core import core_of
 from mcubench.cli.options.measured_budget import add_budget_options, measured_limits
 from mcubench.cli.options.quantization import (
@@ -22,7 +24,6 @@ from mcubench.cli.options.quantization import (
     check_one_input,
     check_quantization,
     quantized,
-    refuse_classical,
 )
 from mcubench.cli.options.samples import labelled_test_samples
 from mcubench.cli.options.subject import read_subject
@@ -33,6 +34,7 @@ from mcubench.cost.macs import count_macs
 from mcubench.errors import UserError
 from mcubench.export.sample import describe_sample
 from mcubench.export.unrolled import planned_arena
+from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.quant.integer.run import predict
 from mcubench.quant.integer.streaming import streamed
 from mcubench.results.result import add_measured
@@ -40,7 +42,7 @@ from mcubench.results.run_folder import shown
 from mcubench.target import CORES, CompileError, EmulationError
 from mcubench.target.measure import OnCore, measure
 from mcubench.target.packages import PACKAGES, load
-from mcubench.target.report import DeviceReport, macs_by_layer
+from mcubench.target.report import DeviceReport, macs_by_layer, macs_in_order
 from mcubench.target.table import print_device
 
 __all__ = ["run_emulate"]
@@ -72,11 +74,11 @@ def run_emulate(args: Sequence[str]) -> int:
         load(package)  # now, not after the work
     pl.seed_everything(config.seed_everything or 0, verbose=False)
     model, data = subject.instantiate()
-    refuse_classical("emulate", model)
+    fitted = classical("emulate", model, config)
     if data is None:
         raise UserError("emulate runs test samples: name the data with --data")
-    found = quantized(subject, model, data)
-    check_one_input("emulate", found)
+    found = fitted or quantized(subject, model, data)
+    check_one_input("emulate", found.integer)
     samples, classes = labelled_test_samples(data, count)
     name, source = type(model).__name__, type(data).__name__
     project = c_project(
@@ -104,13 +106,11 @@ def run_emulate(args: Sequence[str]) -> int:
         model=name,
         data=source,
         found=on_core,
-        accuracy=_accuracy(on_core.outputs, classes),
+        accuracy=_accuracy(found.integer, on_core.outputs, classes),
         device=device,
-        macs=_macs(found, on_core),
-        input_bytes=project.input_size,
-        output_bytes=found.integer.outputs[0].size,
-        flash_estimate=profile_graph(found.graph, name, found.widths).flash_bytes,
-        ram_planned=planned_arena(found.integer).peak,
+        input_bytes=project.input_size * codes.element_size(),
+        output_bytes=found.integer.outputs[0].bytes,
+        **_estimates(name, found, on_core),
         limits=limits,
     )
     print_device(report, console)
@@ -144,8 +144,24 @@ def _count(given: str | None) -> int | None:
     return int(given)
 
 
-def _accuracy(outputs: NDArray[np.int8], classes: Tensor) -> float:
-    return float((outputs.argmax(1) == classes.numpy()).mean())
+def _accuracy(graph: IntegerGraph, outputs: NDArray[Any], classes: Tensor) -> float:
+    return float((graph.classes(torch.from_numpy(outputs)) == classes).float().mean())
+
+
+def _estimates(name: str, found: Quantized | Classical, on_core: OnCore) -> dict[str, Any]:
+    """What was known of a model before it ran: its multiply-accumulates by layer, and bytes of memories."""
+    if isinstance(found, Classical):
+        return {
+            "macs": macs_in_order(on_core.layers, found.macs),
+            "flash_estimate": found.flash_estimate,
+            "ram_planned": found.ram_estimate,
+            "ram_origin": "estimated by formula",
+        }
+    return {
+        "macs": _macs(found, on_core),
+        "flash_estimate": profile_graph(found.graph, name, found.widths).flash_bytes,
+        "ram_planned": planned_arena(found.integer).peak,
+    }
 
 
 def _macs(found: Quantized, on_core: OnCore) -> tuple[int, ...]:

@@ -15,7 +15,8 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from mcubench.cli.options.c_project import add_c_options, c_project, in_manifest
+from mcubench.cli.options.c_project import Sensor, add_c_options, c_project, in_manifest, sensor_of
+from mcubench.cli.options.classical import Classical, classical
 from mcubench.cli.options.destination import Format, Target, target_of
 from mcubench.cli.options.quantization import (
     QUANTIZATION_OPTIONS,
@@ -23,7 +24,6 @@ from mcubench.cli.options.quantization import (
     add_quantization_options,
     check_quantization,
     quantized,
-    refuse_classical,
 )
 from mcubench.cli.options.samples import example_for
 from mcubench.cli.options.subject import Subject, read_subject
@@ -40,11 +40,11 @@ from mcubench.export.manifest import (
     Source,
     file_entry,
     float_tensors,
-    int8_tensors,
     keeps_state,
     quantization,
     save_manifest,
     state_in_file,
+    stored_tensors,
 )
 from mcubench.export.opsets import LOWEST, OPSET, check_opset
 from mcubench.export.qdq import shapes_of, to_onnx
@@ -94,13 +94,17 @@ def run_export(args: Sequence[str]) -> None:
         check_opset(OPSET if config.opset is None else config.opset)
     pl.seed_everything(config.seed_everything or 0, verbose=False)
     model, data = subject.instantiate()
-    refuse_classical("export", model)
+    fitted = classical("export", model, config)
+    if fitted is not None and (others := [each for each in formats if each != "c"]):
+        raise UserError(f"{type(model).__name__} is a classical model, and {others[0]} holds networks: use --format c")
     source = _source(subject, model, data)
-    found = _quantized(subject, model, data) if _in_integers(config, formats) else None
-    options = FormatOptions(config.opset or OPSET, config.batch, config.dialect or "c99", config.layout, config.stream)
+    found = None if fitted else _quantized(subject, model, data) if _in_integers(config, formats) else None
+    sensor = sensor_of(config.accelerometer, config.gyroscope, source.sample)
+    c_options = (config.dialect or "c99", config.layout, config.stream, sensor)
+    options = FormatOptions(config.opset or OPSET, config.batch, *c_options)
     try:
         example = example_for(model, data, subject.shape)
-        manifest = _Export(target, source, model, example, found, data, options).write(formats)
+        manifest = _Export(target, source, model, example, found or fitted, data, options).write(formats)
     except OSError as error:
         raise UserError(f"{shown(target.folder)} can't be written to: {error.strerror or error}") from error
     _print(manifest, target, formats, Console())
@@ -116,6 +120,7 @@ class FormatOptions:
         dialect: What C is written for.
         layout: Of the folder of C.
         stream: Whether that C is fed step by step.
+        sensor: What its features are computed from.
     """
 
     opset: int
@@ -123,6 +128,7 @@ class FormatOptions:
     dialect: str
     layout: Layout
     stream: bool
+    sensor: Sensor
 
 
 def _in_integers(config: Namespace, formats: Sequence[Format]) -> bool:
@@ -168,7 +174,8 @@ def _check_together(config: Namespace, formats: Sequence[Format]) -> None:
     for name in ("float", "opset", "batch"):
         if config[name] and "onnx" not in formats:
             raise UserError(f"--{name} is for --format onnx, asked for is {asked}")
-    for name, given in (("dialect", config.dialect), ("layout", config.layout != "cmake"), ("stream", config.stream)):
+    of_c = {name: config[name] for name in ("dialect", "stream", "accelerometer", "gyroscope")}
+    for name, given in {**of_c, "layout": config.layout != "cmake"}.items():
         if given and "c" not in formats:
             raise UserError(f"--{name} is for --format c, asked for is {asked}")
     if config.float and (others := [each for each in formats if each in ("tflite", "tflm", "c")]):
@@ -229,15 +236,17 @@ class _Export:
         source: Source,
         model: nn.Module,
         example: Any,
-        found: Quantized | None,
+        found: Quantized | Classical | None,
         data: pl.LightningDataModule | None,
         options: FormatOptions,
     ) -> None:
         self.target, self.source, self.model, self.found = target, source, model, found
         self.example, self.data, self.options = example, data, options
         self.facts = source.as_dict()
-        if found is not None:
+        if isinstance(found, Quantized):
             self.facts["quantization"] = quantization(found.ranges, found.widths)
+        elif found is not None:
+            self.facts["classical"] = {"estimator": found.estimator, "form": found.form}
 
     def write(self, formats: Sequence[Format]) -> dict[str, Any]:
         """Writes them, and what belongs into the manifest beside them, which is returned."""
@@ -256,7 +265,7 @@ class _Export:
 
     @property
     def quantized(self) -> Quantized:
-        assert self.found is not None
+        assert isinstance(self.found, Quantized)
         return self.found
 
     def costs(self) -> dict[str, Any]:
@@ -282,7 +291,7 @@ class _Export:
         path = self.target.file(".tflite")
         _write(path, self.content)
         integer = self.quantized.integer
-        return file_entry(path, {**int8_tensors(integer), **state_in_file(integer)})
+        return file_entry(path, {**stored_tensors(integer), **state_in_file(integer)})
 
     def tflm(self) -> dict[str, Any]:
         integer = self.quantized.integer
@@ -301,11 +310,13 @@ class _Export:
         )
         _write(header, text.header().encode())
         _write(source, text.source(header.name).encode())
-        return file_entry(source, {"header": header.name, **int8_tensors(integer), **state_in_file(integer)})
+        return file_entry(source, {"header": header.name, **stored_tensors(integer), **state_in_file(integer)})
 
     def c(self) -> dict[str, Any]:
-        integer, folder = self.quantized.integer, self.target.c_folder
-        title = f"{self.source.model} on {self.source.data}, int8, from {self.source.checkpoint}"
+        assert self.found is not None
+        integer, folder = self.found.integer, self.target.c_folder
+        form = self.found.form if isinstance(self.found, Classical) else "int8"
+        title = f"{self.source.model} on {self.source.data}, {form}, from {self.source.checkpoint}"
         described, options = self.source, self.options
         project = c_project(
             integer,
@@ -317,6 +328,7 @@ class _Export:
             options.dialect,
             options.layout,
             options.stream,
+            options.sensor,
         )
         for name, text in project.files.items():
             _write(folder / name, text.encode())
@@ -325,7 +337,7 @@ class _Export:
 
     def onnx(self) -> dict[str, Any]:
         path, options = self.target.file(".onnx"), self.options
-        if self.found is None:
+        if not isinstance(self.found, Quantized):
             written = to_float_onnx(self.model, self.example, self.facts, opset=options.opset, batch=options.batch)
             content = written.content
             tensors: dict[str, Any] = {"note": _FLOAT, **written.described()}
@@ -373,6 +385,9 @@ def _print(manifest: dict[str, Any], target: Target, formats: Sequence[Format], 
             note = ", the float model" if "note" in manifest["files"][each] else ""
             say(console, f"wrote {shown(path)} ({size}{note})", style="none")
     say(console, f"wrote {shown(target.file('.json'))}: how to feed it", style="none")
+    if "classical" in manifest:
+        described = manifest["classical"]
+        say(console, f"{described['estimator']} in {described['form']}, as the run is scored", style="none")
     if "quantization" in manifest:
         described = manifest["quantization"]
         others = "".join(f", {path}: {bits}" for path, bits in described["bits_per_layer"].items())

@@ -59,7 +59,7 @@ def run_quantize(args: Sequence[str]) -> None:
         _run_classical(model, data, config)
         return
     found = quantized(subject, model, data)
-    check_one_input("quantize", found)
+    check_one_input("quantize", found.integer)
     console = Console()
 
     def progress(steps: Iterable[int], what: str) -> Iterable[int]:

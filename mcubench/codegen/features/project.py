@@ -84,7 +84,7 @@ def generate_features(
     memory, sheet = feature_cost(columns).memory, Sheet()
     rules = closure(map(step_of, originals(columns)))
     lent = ["state", "scratch"] if memory.scratch else ["state"]
-    sheet.unit.use("compiler")
+    sheet.unit.use("compiler", "floats")
     values = {
         "name": prefix,
         "upper": prefix.upper(),

@@ -55,11 +55,6 @@ SOURCE = """
 
 #include <stddef.h>
 
-/* A product and a sum are rounded one by one, so that all cores give the same bits. */
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#endif
-
 $helpers
 $constants
 struct kept {

@@ -7,7 +7,7 @@ counts and bits are a dense layer of log probabilities.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,28 @@ from numpy.typing import NDArray
 from sklearn.naive_bayes import BernoulliNB, GaussianNB, MultinomialNB
 
 from mcubench.cost.estimators.stages import (
+    Affine,
     Numbers,
     Stage,
     Stages,
     Stored,
-    affine,
     argmax,
     classifying,
     dense,
     kept,
 )
 
-__all__: list[str] = []
+__all__ = ["Gaussian"]
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """The sum over features of f (x - m)^2, and a constant, for each class."""
+
+    def __call__(self, x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        """Scores (N, classes) of x (N, features)."""
+        rows = zip(numbers["means"], numbers["factors"], strict=True)
+        return np.stack([np.square(x - mean) @ factor for mean, factor in rows], axis=1) + numbers["bias"]
 
 
 @classifying.register
@@ -40,10 +50,6 @@ def _gaussian(estimator: GaussianNB) -> Stages:
         Stored("requantisation", "requantisation", classes),
     )
 
-    def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-        rows = zip(numbers["means"], numbers["factors"], strict=True)
-        return np.stack([np.square(x - mean) @ factor for mean, factor in rows], axis=1) + numbers["bias"]
-
     return (
         Stage(
             "GaussianNB",
@@ -53,7 +59,7 @@ def _gaussian(estimator: GaussianNB) -> Stages:
             products=classes * features,  # the squares
             bias_adds=classes,
             stored=stored,
-            compute=compute,
+            compute=Gaussian(),
         ),
     )
 
@@ -72,7 +78,7 @@ def _bernoulli(estimator: BernoulliNB) -> Stages:
     threshold = estimator.binarize
 
     def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-        return affine(x if threshold is None else (x > threshold).astype(x.dtype), numbers)
+        return Affine()(x if threshold is None else (x > threshold).astype(x.dtype), numbers)
 
     comparisons = argmax(classes) + (0 if threshold is None else features)
     weight, bias = estimator.feature_log_prob_ - absent, estimator.class_log_prior_ + absent.sum(1)

@@ -7,6 +7,7 @@ them, so that the j-th sample takes min(j, k) comparisons whatever the data: n k
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,39 @@ from mcubench.cost.estimators.stages import (
     squared_distances,
 )
 
-__all__: list[str] = []
+__all__ = ["Nearest"]
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Votes of the nearest of the stored samples.
+
+    Attributes:
+        k: How many of them.
+        labels: Their classes, int, shape (samples,).
+        classes: How many there are.
+        weighted: Whether a vote counts by the inverse of the distance.
+    """
+
+    k: int
+    labels: NDArray[Any]
+    classes: int
+    weighted: bool
+
+    def __call__(self, x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        """Votes (N, classes) for x (N, features)."""
+        # In steps of the grid that both lie on, distances are whole numbers, and equal ones are equal.
+        step = numbers.get(STEP)
+        both = (x, numbers["samples"]) if step is None else (np.rint(each / step) for each in (x, numbers["samples"]))
+        distances = squared_distances(*both)
+        nearest = _nearest(distances, self.k)
+        votes = np.ones(nearest.shape)
+        if self.weighted:
+            found = np.sqrt(np.take_along_axis(distances, nearest, axis=1))
+            same = found == 0  # where there are any, only they count (sklearn.neighbors._base._get_weights)
+            votes = np.where(same.any(1, keepdims=True), same, 1 / np.where(same, 1, found))
+        chosen = self.labels[nearest]
+        return np.stack([(votes * (chosen == label)).sum(1) for label in range(self.classes)], axis=1)
 
 
 @classifying.register
@@ -42,20 +75,6 @@ def _neighbours(estimator: KNeighborsClassifier) -> Stages:
     (samples, features), k = estimator._fit_X.shape, estimator.n_neighbors
     weighted = estimator.weights == "distance"
 
-    def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-        # In steps of the grid that both lie on, distances are whole numbers, and equal ones are equal.
-        step = numbers.get(STEP)
-        both = (x, numbers["samples"]) if step is None else (np.rint(each / step) for each in (x, numbers["samples"]))
-        distances = squared_distances(*both)
-        nearest = _nearest(distances, k)
-        votes = np.ones(nearest.shape)
-        if weighted:
-            found = np.sqrt(np.take_along_axis(distances, nearest, axis=1))
-            same = found == 0  # where there are any, only they count (sklearn.neighbors._base._get_weights)
-            votes = np.where(same.any(1, keepdims=True), same, 1 / np.where(same, 1, found))
-        return np.stack([(votes * (labels[nearest] == label)).sum(1) for label in range(classes)], axis=1)
-
-    labels = estimator._y
     return (
         Stage(
             f"KNeighborsClassifier: {k} of {samples:,}",
@@ -70,7 +89,7 @@ def _neighbours(estimator: KNeighborsClassifier) -> Stages:
             output_bits=ACCUMULATOR_BITS if weighted else index_bits(k + 1),
             scratch=k * bits // 8,
             sums=k,
-            compute=compute,
+            compute=Nearest(k, estimator._y, classes, weighted),
         ),
     )
 

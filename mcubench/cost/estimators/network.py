@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 from torch import nn
 
 from mcubench.cost.estimators.stages import (
+    FUNCTIONS,
+    Affine,
+    Computation,
     NotPricedError,
     Numbers,
     Stage,
     Stages,
     Stored,
-    affine,
     argmax,
     classifying,
     kept,
@@ -28,14 +29,8 @@ from mcubench.cost.size import FlashLine, flash_size
 from mcubench.graph import Graph, deploy, ops, trace
 from mcubench.graph.ir import Op
 
-__all__ = ["perceptron_stages"]
+__all__ = ["Activation", "perceptron_stages"]
 
-_FUNCTIONS: dict[str | None, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    None: lambda z: z,
-    "relu": lambda z: np.maximum(z, 0),
-    "tanh": np.tanh,
-    "sigmoid": lambda z: 0.5 + 0.5 * np.tanh(0.5 * z),  # 1 / (1 + exp(-z)) could overflow
-}
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "logistic": nn.Sigmoid, "identity": None}
 
 
@@ -90,9 +85,17 @@ def _stored(line: FlashLine, arrays: Mapping[str, Iterator[NDArray[Any]]]) -> St
     return kept(line.role, values.T if line.role == "weight" else values, line.role)
 
 
-def _compute(op: Op) -> Callable[[NDArray[Any], Numbers], NDArray[Any]]:
+@dataclass(frozen=True)
+class Activation:
+    """A function of `FUNCTIONS`, element by element."""
+
+    function: str
+
+    def __call__(self, x: NDArray[Any], _numbers: Numbers) -> NDArray[Any]:
+        """The results (N, elements)."""
+        return FUNCTIONS[self.function](x)
+
+
+def _compute(op: Op) -> Computation:
     """A dense layer, an activation, or one with the other behind it."""
-    function = _FUNCTIONS[op.kind if isinstance(op, ops.Activation) else getattr(op, "activation", None)]
-    if isinstance(op, ops.Activation):
-        return lambda x, _: function(x)
-    return lambda x, numbers: function(affine(x, numbers))
+    return Activation(op.kind) if isinstance(op, ops.Activation) else Affine(getattr(op, "activation", None))

@@ -6,6 +6,7 @@ multiplier and shift a feature; no MACs, as all arithmetic on single elements. A
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,40 @@ from mcubench.cost.estimators.stages import (
     transforming,
 )
 
-__all__: list[str] = []
+__all__ = ["Scaling", "Selection", "UnitLength"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """(x - shift) scale of each feature, between bounds, if there are some."""
+
+    bounds: tuple[float, float] | None
+
+    def __call__(self, x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        """The features (N, features)."""
+        x = (x - numbers.get("shift", 0.0)) * numbers.get("scale", 1.0)
+        return x if self.bounds is None else x.clip(*self.bounds)
+
+
+@dataclass(frozen=True)
+class UnitLength:
+    """x / |x|; zeros as they are."""
+
+    def __call__(self, x: NDArray[Any], _numbers: Numbers) -> NDArray[Any]:
+        """The features (N, features)."""
+        lengths = np.sqrt(np.square(x).sum(1, keepdims=True))
+        return np.asarray(x / np.where(lengths == 0, 1, lengths))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Those features for which `mask`, bool, shape (features,), holds."""
+
+    mask: NDArray[Any]
+
+    def __call__(self, x: NDArray[Any], _numbers: Numbers) -> NDArray[Any]:
+        """The features (N, chosen)."""
+        return np.asarray(x[:, self.mask])
 
 
 @transforming.register
@@ -69,10 +103,6 @@ def _scaled(
     if stored:
         stored.append(Stored("requantisation", "requantisation", features))
 
-    def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-        x = (x - numbers.get("shift", 0.0)) * numbers.get("scale", 1.0)
-        return x if bounds is None else x.clip(*bounds)
-
     return (
         Stage(
             type(estimator).__name__,
@@ -81,7 +111,7 @@ def _scaled(
             products=0 if divisor is None else features,
             stored=tuple(stored),
             in_place=True,
-            compute=compute,
+            compute=Scaling(bounds),
         ),
     )
 
@@ -92,14 +122,8 @@ def _unit_length(estimator: Normalizer) -> Stages:
     if estimator.norm != "l2":
         raise NotPricedError(f"there is no formula for the norm {estimator.norm!r}")
     features = estimator.n_features_in_
-
-    def compute(x: NDArray[Any], _numbers: Numbers) -> NDArray[Any]:
-        lengths = np.sqrt(np.square(x).sum(1, keepdims=True))
-        return np.asarray(x / np.where(lengths == 0, 1, lengths))
-
-    return (
-        Stage("Normalizer", features, macs=features, functions=2, products=features, in_place=True, compute=compute),
-    )
+    options: dict[str, Any] = {"in_place": True, "compute": UnitLength()}
+    return (Stage("Normalizer", features, macs=features, functions=2, products=features, **options),)
 
 
 @transforming.register(SelectorMixin)
@@ -107,8 +131,4 @@ def _selection(estimator: Any) -> Stages:
     mask = estimator.get_support()
     chosen, width = int(mask.sum()), index_bits(len(mask))
     stored = (Stored("indices", "constant", chosen, width),)
-    return (
-        Stage(
-            type(estimator).__name__, chosen, stored=stored, in_place=True, compute=lambda x, _: x[:, mask], moves=True
-        ),
-    )
+    return (Stage(type(estimator).__name__, chosen, stored=stored, in_place=True, compute=Selection(mask), moves=True),)

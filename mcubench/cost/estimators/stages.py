@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 __all__ = [
     "ACCUMULATOR_BITS",
+    "FUNCTIONS",
     "STEP",
+    "Affine",
+    "Computation",
     "NotPricedError",
     "Numbers",
     "Rounding",
     "Stage",
     "Stored",
-    "affine",
     "argmax",
     "class_bits",
     "classifying",
@@ -30,8 +32,10 @@ __all__ = [
     "index_bits",
     "kept",
     "largest",
+    "not_negative",
     "priced",
     "squared_distances",
+    "the_class",
     "transforming",
     "within",
 ]
@@ -51,6 +55,28 @@ Rounding = Literal["row", "tensor", "unit", "input", "threshold", "exact"]
 def largest(scores: NDArray[Any]) -> NDArray[np.int64]:
     """The first of the largest of scores (N, K); of a single one, whether it is above 0."""
     return np.asarray(scores[:, 0] > 0 if scores.shape[1] == 1 else scores.argmax(1), np.int64)
+
+
+# The outputs (N, outputs) of a stage for inputs (N, inputs) and its stored numbers. Where it is a dataclass that
+# `mcubench.quant.classical` knows, a device computes it.
+Computation = Callable[[NDArray[Any], Numbers], NDArray[Any]]
+
+# Functions behind a layer, in float64.
+FUNCTIONS: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "relu": lambda z: np.maximum(z, 0),
+    "tanh": np.tanh,
+    "sigmoid": lambda z: 0.5 + 0.5 * np.tanh(0.5 * z),  # 1 / (1 + exp(-z)) could overflow
+}
+
+
+def not_negative(scores: NDArray[Any]) -> NDArray[np.int64]:
+    """Whether the only score (N, 1) is 0 or above."""
+    return np.asarray(scores[:, 0] >= 0, np.int64)
+
+
+def the_class(classes: NDArray[Any]) -> NDArray[np.int64]:
+    """The class that a single output (N, 1) is."""
+    return np.asarray(classes[:, 0], np.int64)
 
 
 class NotPricedError(Exception):
@@ -124,7 +150,7 @@ class Stage:
     path: str = ""
     notes: tuple[str, ...] = ()
     unsupported: str = ""
-    compute: Callable[[NDArray[Any], Numbers], NDArray[Any]] | None = field(default=None, repr=False, compare=False)
+    compute: Computation | None = field(default=None, repr=False, compare=False)
     moves: bool = False
     decide: Callable[[NDArray[Any]], NDArray[np.int64]] = field(default=largest, repr=False, compare=False)
 
@@ -187,13 +213,20 @@ def dense(op: str, weight: NDArray[Any], bias: NDArray[Any] | None = None, **mor
         *([kept("bias", bias, "bias")] if shifted else []),
         Stored("requantisation", "requantisation", outputs),
     )
-    options = {"compute": affine, **more}
+    options = {"compute": Affine(), **more}
     return Stage(op, outputs, outputs * inputs, bias_adds=outputs if shifted else 0, stored=stored, **options)
 
 
-def affine(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-    """What a dense layer gives: x W^T + b."""
-    return np.asarray(x @ numbers["weight"].T + numbers.get("bias", 0.0))
+@dataclass(frozen=True)
+class Affine:
+    """What a dense layer gives: x W^T + b, with a function of `FUNCTIONS` behind it, if one is named."""
+
+    function: str | None = None
+
+    def __call__(self, x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        """The outputs (N, outputs) for x (N, inputs)."""
+        sums = np.asarray(x @ numbers["weight"].T + numbers.get("bias", 0.0))
+        return sums if self.function is None else FUNCTIONS[self.function](sums)
 
 
 def squared_distances(x: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ classes, the coefficients of the support vectors of both, and the sign is a vote
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -17,12 +17,12 @@ from sklearn.kernel_approximation import Nystroem, RBFSampler
 from sklearn.svm import SVC, NuSVC
 
 from mcubench.cost.estimators.stages import (
+    Affine,
     NotPricedError,
     Numbers,
     Stage,
     Stages,
     Stored,
-    affine,
     argmax,
     class_bits,
     classifying,
@@ -32,7 +32,7 @@ from mcubench.cost.estimators.stages import (
     transforming,
 )
 
-__all__: list[str] = []
+__all__ = ["Decisions", "KernelValues", "Votes"]
 
 
 @classifying.register(SVC)
@@ -63,7 +63,7 @@ def _kernel_machine(estimator: Any) -> Stages:
             bias_adds=pairs,
             stored=stored,
             path="decision",
-            compute=partial(_decisions, ends=np.cumsum([0, *estimator.n_support_])),
+            compute=Decisions(np.cumsum([0, *estimator.n_support_])),
         )
         gamma, coef0, degree = estimator._gamma, estimator.coef0, estimator.degree
         decisions = (_kernel(name, estimator.kernel, estimator.support_vectors_, gamma, coef0, degree), decision)
@@ -75,28 +75,48 @@ def _kernel_machine(estimator: Any) -> Stages:
         comparisons=pairs + argmax(classes),
         output_bits=class_bits(estimator),
         path="votes",
-        compute=partial(_votes, classes=classes),
+        compute=Votes(classes),
     )
     return (*decisions, votes)
 
 
-def _decisions(values: NDArray[Any], numbers: Numbers, ends: NDArray[Any]) -> NDArray[Any]:
-    """For each pair of classes i < j: coefficients of the vectors of i against j and of those of j against i."""
-    coefficients = numbers["dual coefficients"]
-    weight = np.zeros((len(numbers["bias"]), values.shape[1]), coefficients.dtype)
-    for row, (i, j) in zip(weight, combinations(range(len(ends) - 1), 2), strict=True):
-        row[ends[i] : ends[i + 1]] = coefficients[j - 1, ends[i] : ends[i + 1]]
-        row[ends[j] : ends[j + 1]] = coefficients[i, ends[j] : ends[j + 1]]
-    return np.asarray(values @ weight.T + numbers["bias"])
+@dataclass(frozen=True)
+class Decisions:
+    """For each pair of classes i < j: the vectors of i by their coefficients against j, and those of j against i.
+
+    Attributes:
+        ends: Where the vectors of each class begin, and where the last one's end, int, shape (classes + 1,).
+    """
+
+    ends: NDArray[Any]
+
+    def weight(self, coefficients: NDArray[Any]) -> NDArray[Any]:
+        """Coefficients (classes - 1, vectors) as a matrix (pairs, vectors), most of which is 0."""
+        ends, pairs = self.ends, list(combinations(range(len(self.ends) - 1), 2))
+        weight = np.zeros((len(pairs), coefficients.shape[1]), coefficients.dtype)
+        for row, (i, j) in zip(weight, pairs, strict=True):
+            row[ends[i] : ends[i + 1]] = coefficients[j - 1, ends[i] : ends[i + 1]]
+            row[ends[j] : ends[j + 1]] = coefficients[i, ends[j] : ends[j + 1]]
+        return weight
+
+    def __call__(self, values: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        """Decisions (N, pairs) for the kernel's values (N, vectors)."""
+        return np.asarray(values @ self.weight(numbers["dual coefficients"]).T + numbers["bias"])
 
 
-def _votes(decisions: NDArray[Any], _numbers: Numbers, classes: int) -> NDArray[Any]:
+@dataclass(frozen=True)
+class Votes:
     """How many pairs each class wins: the first of a pair if its decision is above 0."""
-    votes = np.zeros((len(decisions), classes))
-    for decision, (i, j) in zip(decisions.T, combinations(range(classes), 2), strict=True):
-        votes[:, i] += decision > 0
-        votes[:, j] += decision <= 0
-    return votes
+
+    classes: int
+
+    def __call__(self, decisions: NDArray[Any], _numbers: Numbers) -> NDArray[Any]:
+        """Votes (N, classes) for decisions (N, pairs)."""
+        votes = np.zeros((len(decisions), self.classes))
+        for decision, (i, j) in zip(decisions.T, combinations(range(self.classes), 2), strict=True):
+            votes[:, i] += decision > 0
+            votes[:, j] += decision <= 0
+        return votes
 
 
 @transforming.register
@@ -118,9 +138,38 @@ def _random_features(estimator: RBFSampler) -> Stages:
     size = len(weight)
 
     def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-        return np.asarray(np.sqrt(2 / size) * np.cos(affine(x, numbers)))
+        return np.asarray(np.sqrt(2 / size) * np.cos(Affine()(x, numbers)))
 
     return (dense("RBFSampler", weight, bias, functions=size, products=size, compute=compute),)
+
+
+@dataclass(frozen=True)
+class KernelValues:
+    """A kernel's value for each vector that is kept.
+
+    Attributes:
+        kind: ``rbf``: exp(-gamma |x - v|^2); ``poly``: (gamma x v + coef0)^degree; ``sigmoid``: the tanh of what
+            ``poly`` has in brackets; ``linear``: x v.
+        gamma: Factor.
+        coef0: Summand.
+        degree: Exponent.
+    """
+
+    kind: str
+    gamma: float
+    coef0: float
+    degree: float
+
+    def __call__(self, x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        """Values (N, vectors) for x (N, features)."""
+        vectors = numbers["vectors"]
+        if self.kind == "rbf":
+            return np.asarray(np.exp(-self.gamma * squared_distances(x, vectors)))
+        dots = np.asarray(x @ vectors.T)
+        if self.kind == "linear":
+            return dots
+        dots = self.gamma * dots + numbers["coef0"]
+        return np.asarray(np.tanh(dots) if self.kind == "sigmoid" else dots**self.degree)
 
 
 def _kernel(name: str, kernel: Any, vectors: NDArray[Any], gamma: float, coef0: float, degree: float) -> Stage:
@@ -130,26 +179,14 @@ def _kernel(name: str, kernel: Any, vectors: NDArray[Any], gamma: float, coef0: 
     # All vectors have the input's one scale, so one multiplier takes all sums to the function's argument.
     stored: tuple[Stored, ...] = (weights, Stored("requantisation", "requantisation", 1))
     macs = count * features
+    computed = KernelValues("poly" if kernel == "polynomial" else kernel, gamma, coef0, degree)
     if kernel == "rbf":
-
-        def values(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-            return np.asarray(np.exp(-gamma * squared_distances(x, numbers["vectors"])))
-
         options: dict[str, Any] = {"functions": count, "products": count}
-    elif kernel in ("poly", "polynomial", "sigmoid"):
-
-        def values(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-            dots = gamma * (x @ numbers["vectors"].T) + numbers["coef0"]
-            return np.asarray(np.tanh(dots) if kernel == "sigmoid" else dots**degree)
-
+    elif computed.kind in ("poly", "sigmoid"):
         stored = (weights, kept("coef0", [coef0], "bias"), stored[-1])
         options = {"functions": count, "bias_adds": count}
     elif kernel == "linear":
-
-        def values(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-            return np.asarray(x @ numbers["vectors"].T)
-
         options = {}
     else:
         raise NotPricedError(f"there is no formula for the kernel {kernel!r}")
-    return Stage(op, count, macs, stored=stored, path="kernel", compute=values, **options)
+    return Stage(op, count, macs, stored=stored, path="kernel", compute=computed, **options)

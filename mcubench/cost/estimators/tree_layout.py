@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from mcubench.cost.estimators.stages import Stored, index_bits, kept
 
-__all__ = ["NODES", "THRESHOLDS", "Tree", "node_arrays", "with_thresholds"]
+__all__ = ["LEAF_VALUES", "NODES", "SHARES", "THRESHOLDS", "Tree", "node_arrays", "with_thresholds"]
 
-THRESHOLDS = "thresholds"
+# What is stored, by name.
+THRESHOLDS, SHARES, LEAF_VALUES = "thresholds", "class probabilities", "leaves' values"
 
 NODES = (
     "trees: each node has its feature (1 B up to 255 features, else 2 B) or the mark of a leaf; each split a threshold "

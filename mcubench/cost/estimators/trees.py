@@ -9,6 +9,7 @@ Greedy function approximation, 2001); the largest sum wins. Additions are no MAC
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
@@ -25,6 +26,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mcubench.cost.estimators.stages import (
     ACCUMULATOR_BITS,
+    Computation,
     NotPricedError,
     Numbers,
     Stage,
@@ -36,10 +38,89 @@ from mcubench.cost.estimators.stages import (
     index_bits,
     kept,
     largest,
+    not_negative,
+    the_class,
 )
-from mcubench.cost.estimators.tree_layout import NODES, THRESHOLDS, Tree, node_arrays, with_thresholds
+from mcubench.cost.estimators.tree_layout import (
+    LEAF_VALUES,
+    NODES,
+    SHARES,
+    THRESHOLDS,
+    Tree,
+    node_arrays,
+    with_thresholds,
+)
 
-__all__ = ["trees_of"]
+__all__ = ["ClassOfTree", "SumOfShares", "SumOfValues", "trees_of"]
+
+
+@dataclass(frozen=True)
+class ClassOfTree:
+    """The class of the leaf that a sample gets to.
+
+    Attributes:
+        tree: The tree.
+        classes: Class of each node, int, shape (nodes,).
+    """
+
+    tree: Tree
+    classes: NDArray[Any]
+
+    def __call__(self, x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        """Classes (N, 1) of x (N, features)."""
+        (tree,) = with_thresholds([self.tree], numbers[THRESHOLDS])
+        return np.asarray(self.classes[tree.leaves(x)[0]])[:, None]
+
+
+@dataclass(frozen=True)
+class SumOfShares:
+    """The sum over trees of the shares of classes in the leaves that a sample gets to.
+
+    Attributes:
+        trees: The trees.
+        leaf_numbers: For each tree what its leaves store, int, shape (nodes,): a class, or from `classes` on a row of
+            the shares that are stored.
+        classes: How many there are.
+    """
+
+    trees: Sequence[Tree]
+    leaf_numbers: Sequence[NDArray[Any]]
+    classes: int
+
+    def __call__(self, x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        """Sums (N, classes) for x (N, features)."""
+        table = np.concatenate([np.eye(self.classes), numbers[SHARES].reshape(-1, self.classes)])
+        sums = np.zeros((len(x), self.classes))
+        for tree, own in zip(with_thresholds(self.trees, numbers[THRESHOLDS]), self.leaf_numbers, strict=True):
+            sums += table[own[tree.leaves(x)[0]]]
+        return sums
+
+
+@dataclass(frozen=True)
+class SumOfValues:
+    """Scores that trees add a number each to: in turn, and beginning with a bias.
+
+    Attributes:
+        trees: The trees.
+        scores: How many scores there are.
+    """
+
+    trees: Sequence[Tree]
+    scores: int
+
+    @property
+    def leaf_numbers(self) -> list[NDArray[Any]]:
+        """For each tree where the values of its leaves stand among those of all trees, int, shape (nodes,)."""
+        starts = np.cumsum([0, *(len(tree.leaf_values) for tree in self.trees)])
+        return [start + np.cumsum(tree.left < 0) - 1 for tree, start in zip(self.trees, starts, strict=False)]
+
+    def __call__(self, x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+        """Scores (N, scores) for x (N, features)."""
+        sums = np.broadcast_to(numbers["bias"], (len(x), self.scores)).astype(np.float64)
+        trees = zip(with_thresholds(self.trees, numbers[THRESHOLDS]), self.leaf_numbers, strict=True)
+        for index, (tree, own) in enumerate(trees):
+            sums[:, index % self.scores] += numbers[LEAF_VALUES][own[tree.leaves(x)[0]]]
+        return sums
 
 
 @singledispatch
@@ -85,12 +166,6 @@ def _single(estimator: DecisionTreeClassifier) -> Stages:
     stored = (*node_arrays(trees, estimator.n_features_in_), leaves)
     notes = (NODES, f"tree: a leaf stores its class ({bits // 8} B)")
     op = f"{type(estimator).__name__}: depth {trees[0].depth}"
-    classes = trees[0].values.argmax(1)
-
-    def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-        (tree,) = with_thresholds(trees, numbers[THRESHOLDS])
-        return np.asarray(classes[tree.leaves(x)[0]])[:, None]
-
     return (
         Stage(
             op,
@@ -99,8 +174,8 @@ def _single(estimator: DecisionTreeClassifier) -> Stages:
             stored=stored,
             output_bits=bits,
             notes=notes,
-            compute=compute,
-            decide=lambda classes: np.asarray(classes[:, 0], np.int64),
+            compute=ClassOfTree(trees[0], trees[0].values.argmax(1)),
+            decide=the_class,
         ),
     )
 
@@ -116,7 +191,7 @@ def _forest(estimator: Any) -> Stages:
     bits = index_bits(classes + len(rows))
     stored = (
         Stored("leaves' numbers", "constant", len(leaves), bits),
-        kept("class probabilities", rows, rounding="unit"),
+        kept(SHARES, rows, rounding="unit"),
     )
     note = f"forest: a leaf stores a number ({bits // 8} B), its class" + (
         f" where it is pure, else that of one of {len(rows):,} rows of {classes} probabilities at the weights' width"
@@ -126,14 +201,7 @@ def _forest(estimator: Any) -> Stages:
     places = {row.tobytes(): place for place, row in enumerate(rows, classes)}
     numbers_of = [np.array([_number(row, places) for row in tree.values]) for tree in trees]
 
-    def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-        table = np.concatenate([np.eye(classes), numbers["class probabilities"].reshape(-1, classes)])
-        sums = np.zeros((len(x), classes))
-        for tree, own in zip(with_thresholds(trees, numbers[THRESHOLDS]), numbers_of, strict=True):
-            sums += table[own[tree.leaves(x)[0]]]
-        return sums
-
-    return _summed(estimator, trees, classes, stored, note, compute)
+    return _summed(estimator, trees, classes, stored, note, SumOfShares(trees, numbers_of, classes))
 
 
 def _number(row: NDArray[Any], places: Mapping[bytes, int]) -> int:
@@ -166,23 +234,12 @@ def _added(estimator: Any, start: NDArray[Any], rate: float, at_zero: int) -> St
     """Trees that give a number each, one tree a score and iteration; of one score, 0 means class `at_zero`."""
     trees, scores = trees_of(estimator), len(start)
     leaves = [rate * tree.leaf_values[:, 0] for tree in trees]
-    ends = np.cumsum([len(each) for each in leaves])[:-1]
-    values = kept("leaves' values", np.concatenate(leaves), rounding="tensor")
+    values = kept(LEAF_VALUES, np.concatenate(leaves), rounding="tensor")
     stored = (values, kept("bias", start, "bias"))
 
-    def compute(x: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
-        sums = np.broadcast_to(numbers["bias"], (len(x), scores)).astype(np.float64)
-        rounded = np.split(numbers["leaves' values"], ends)
-        for index, tree in enumerate(with_thresholds(trees, numbers[THRESHOLDS])):
-            ranks = np.cumsum(tree.left < 0) - 1  # leaves in the order of their nodes
-            sums[:, index % scores] += rounded[index][ranks[tree.leaves(x)[0]]]
-        return sums
-
-    def decide(sums: NDArray[Any]) -> NDArray[np.int64]:
-        return np.asarray(sums[:, 0] >= 0, np.int64) if scores == 1 and at_zero else largest(sums)
-
+    decide = not_negative if scores == 1 and at_zero else largest
     note = "boosting: a leaf stores its value at the weights' width"
-    return _summed(estimator, trees, scores, stored, note, compute, decide)
+    return _summed(estimator, trees, scores, stored, note, SumOfValues(trees, scores), decide)
 
 
 def _summed(
@@ -191,7 +248,7 @@ def _summed(
     scores: int,
     stored: tuple[Stored, ...],
     note: str,
-    compute: Callable[[NDArray[Any], Numbers], NDArray[Any]],
+    compute: Computation,
     decide: Callable[[NDArray[Any]], NDArray[np.int64]] = largest,
 ) -> Stages:
     return (

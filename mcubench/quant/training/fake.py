@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ def in_bits(grid: Grid, bits: int) -> Grid:
     if bits == 8:
         return grid
     low, high = ((code - grid.zero_point) * grid.scale for code in (ACTIVATION_MIN, ACTIVATION_MAX))
-    return Grid.of_range(low, high, bits)
+    return replace(Grid.of_range(low, high, bits), bits=8)  # whose codes are stored as those of any int8
 
 
 def fake_quantize(x: Tensor, grid: Grid, bits: int = 8) -> Tensor:

@@ -1,0 +1,54 @@
+"""Naive Bayes with normal distributions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcubench.codegen.c99.table import EMITTERS
+from mcubench.codegen.classical.common import pointers, rounded
+from mcubench.codegen.program import Step
+from mcubench.codegen.text import fill
+from mcubench.codegen.unit import Function, Unit
+
+__all__: list[str] = []
+
+_SCORES = """
+    const $type *mean = $means;
+    const $type *factor = $factors;
+    int32_t i, o;
+    for (o = 0; o < $classes; o++, mean += $features, factor += $features) {
+        $sum_type sum = 0;
+        for (i = 0; i < $features; i++) {
+            const $difference_type difference = $difference;
+            sum += $square * factor[i];
+        }
+        to[o] = $score;
+    }
+"""
+
+
+@EMITTERS.register("GaussianScores")
+def scores(step: Step, unit: Unit) -> Function:
+    """Squares of differences by their factors; in integers all sums have 64 bits."""
+    kernel: Any = step.kernel
+    unit.use("nearest")
+    ctype, is_float = step.x.ctype, step.x.grid.bits == 32  # type: ignore[union-attr]
+    bias = unit.array("float", kernel.bias, "bias")
+    scaled = "" if is_float else f"(float)sum * {unit.array('float', kernel.scales, 'scales')}[o] + {bias}[o]"
+    classes, features = kernel.means.shape
+    # A difference of codes of 8 bits has a square of 16, which times another code fits into 32.
+    square = "difference * difference" if ctype != "int16_t" else "(int64_t)difference * difference"
+    body = fill(
+        _SCORES,
+        type=ctype,
+        means=unit.array(ctype, kernel.means, "means"),
+        factors=unit.array(ctype, kernel.factors, "factors"),
+        classes=classes,
+        features=features,
+        sum_type="float" if is_float else "int64_t",
+        difference_type="float" if is_float else "int32_t",
+        difference="from[i] - mean[i]",
+        square=square,
+        score=f"sum + {bias}[o]" if is_float else rounded(step, scaled),
+    )
+    return Function(pointers(step) + "\n" + body)

@@ -182,19 +182,22 @@ class _Trees:
     def _walked(self, tree: str) -> str:
         found = [_Preorder(each) for each in self.trees]
         leaves = np.concatenate([own[each.leaves] for each, own in zip(found, self.numbers, strict=True)])
-        numbers = self.unit.array(_narrowest(leaves), leaves, "leaves")
+        in_order = np.array_equal(leaves, np.arange(len(leaves)))  # as values of boosted trees mostly are
+        numbers = "" if in_order else self.unit.array(_narrowest(leaves), leaves, "leaves")
         starts = np.cumsum([0, *(len(each.features) for each in found)])
         walk, splits, thresholds = self._walk(found)
         if len(found) == 1:
             given = ["from", splits, *([thresholds] if thresholds else [])]
-            return f"{numbers}[{walk}({', '.join(given)})]"
+            leaf = f"{walk}({', '.join(given)})"
+            return leaf if in_order else f"{numbers}[{leaf}]"
         first = self.unit.array("uint16_t" if starts[-1] < 1 << 16 else "int32_t", starts, "starts")
         given = ["from", f"{splits} + {first}[tree]"]
         given += [f"{thresholds} + {first}[tree]"] if thresholds else []
         leaf = f"{walk}({', '.join(given)})"
         if any(not len(each.features) for each in found):  # a tree that is one leaf has no split to begin at
             leaf = f"({first}[tree] == {first}[tree + 1] ? 0 : {leaf})"
-        return f"{numbers}[{first}[{tree}] + tree + {leaf}]"
+        place = f"{first}[{tree}] + {tree} + {leaf}"
+        return f"({place})" if in_order else f"{numbers}[{place}]"
 
     def _walk(self, found: Sequence[_Preorder]) -> tuple[str, str, str]:
         """Names of the function that walks, of the array of splits, and of that of thresholds, if these are apart."""

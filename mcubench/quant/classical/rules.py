@@ -75,8 +75,9 @@ def _(computation: SumOfValues, at: Site) -> Made:
 
 @rule.register
 def _(computation: Affine, at: Site) -> Made:
-    rectified = computation.function == "relu"
-    outputs = at.stage.outputs
+    if computation.function not in (None, "relu"):
+        raise NotOnDeviceError(f"no device arithmetic is known for {computation.function} in a dense layer")
+    rectified, outputs = computation.function == "relu", at.stage.outputs
     if at.real:
         start = np.broadcast_to(at.exact("bias").astype(np.float32), (outputs,))
         dense: Any = kernels.DenseFloat(at.floats("weight"), start, rectified)
@@ -92,10 +93,7 @@ def _(computation: Affine, at: Site) -> Made:
             dense = kernels.DenseWide(weight.codes, np.broadcast_to(bias, (outputs,)), factors, rectified)
         else:
             dense = _fully_connected(weight.codes, weight.scale[:, 0], bias, products, "relu" if rectified else None)
-    made = at.target()
-    if computation.function in (None, "relu"):
-        return [(dense, made)]
-    raise NotOnDeviceError(f"no device arithmetic is known for {computation.function} in a dense layer")
+    return [(dense, at.target())]
 
 
 def _fully_connected(codes: Any, scales: Any, bias: Any, products: Any, activation: str | None) -> FullyConnected:

@@ -48,7 +48,7 @@ def test_every_number_of_every_estimator(
 def test_a_forest_of_more_splits_than_16_bits_count(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     x, y = random.normal(size=(3000, 8)).astype(np.float32), random.integers(0, 9, 3000)
-    graph = round_estimator(RandomForestClassifier(50, random_state=0).fit(x, y), "int16", x).on_device()
+    graph = round_estimator(RandomForestClassifier(70, random_state=0).fit(x, y), "int16", x).on_device()
     assert sum(tree.splits for tree in graph.nodes[0].kernel.trees) > 1 << 16  # type: ignore[attr-defined]
     codes = encoded(graph, x[:200])
     assert (answers(build(graph, tmp_path), graph, codes) == computed(graph, codes)).all()

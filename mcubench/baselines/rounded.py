@@ -72,13 +72,10 @@ class RoundedEstimator:
         """Samples x (N, features) as the device gets them."""
         return self._settled(x.astype(np.float64), self.grids[0]).astype(np.float32)
 
-    @cached_property
+    @property
     def graph(self) -> IntegerGraph | None:
         """What a device computes; ``None`` where no kernels are known for a stage."""
-        try:
-            return self.on_device()
-        except NotOnDeviceError:
-            return None
+        return None if isinstance(self._built, NotOnDeviceError) else self._built
 
     def on_device(self) -> IntegerGraph:
         """What a device computes.
@@ -86,7 +83,16 @@ class RoundedEstimator:
         Raises:
             NotOnDeviceError: If no kernels are known for a stage; the message says which.
         """
-        return classical_graph(self.estimator, self.stages, self.grids, self.form)
+        if isinstance(self._built, NotOnDeviceError):
+            raise self._built
+        return self._built
+
+    @cached_property
+    def _built(self) -> IntegerGraph | NotOnDeviceError:
+        try:
+            return classical_graph(self.estimator, self.stages, self.grids, self.form)
+        except NotOnDeviceError as error:
+            return error
 
     @cached_property
     def _numbers(self) -> list[Numbers]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["array", "comment", "fill", "hex_float", "identifier", "numbers", "string"]
+__all__ = ["array", "comment", "fill", "float32", "hex_float", "identifier", "numbers", "string"]
 
 _WIDTH = 110  # of lines of numbers
 
@@ -48,6 +48,11 @@ def hex_float(number: float, suffix: str = "") -> str:
     return f"{number.hex()}{suffix}"
 
 
+def float32(number: Any) -> str:
+    """A literal of the nearest float32."""
+    return hex_float(float(np.float32(number)), "f")
+
+
 def array(name: str, ctype: str, values: NDArray[Any]) -> str:
     """The definition of a constant array; one of no elements has a zero, as C has no empty ones."""
     stored = values if values.size else np.zeros(1, values.dtype)
@@ -68,7 +73,7 @@ def _literal(number: int) -> str:
 _LITERALS: Mapping[str, Callable[[Any], str]] = {
     "uint32_t": lambda number: f"0x{number:08x}u",
     "int64_t": lambda number: f"{number}LL",
-    "float": lambda number: hex_float(number, "f"),
+    "float": float32,
 }
 
 

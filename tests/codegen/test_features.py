@@ -20,7 +20,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from mcubench.codegen.features import FeatureProject, generate_features
-from mcubench.codegen.features.table import EMITTERS, Sheet, floats, name_of
+from mcubench.codegen.features.table import EMITTERS, Sheet, name_of
 from mcubench.datamodules.hapt_archive import find_or_fetch
 from mcubench.datamodules.hapt_windows import Walk, each_recording
 from mcubench.datamodules.scaling import MinMax
@@ -194,7 +194,7 @@ def test_the_plain_form_of_slow_filters_is_not_enough(
 
     def plain(step: Step, sheet: Sheet) -> str:
         sections = GRAVITY.sections()
-        table = sheet.unit.constant(floats(sections[:, [0, 1, 2, 4, 5]] * [1, 1, 1, -1, -1]), "gravity")
+        table = sheet.floats(sections[:, [0, 1, 2, 4, 5]] * [1, 1, 1, -1, -1], "gravity")
         return f"low_passed({table}, 2, {sheet.keep(name_of(step), 5)}, {name_of(step._replace(kind='noise'))})"
 
     wanted = select(["tGravityAcc"])

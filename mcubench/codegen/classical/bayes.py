@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mcubench.codegen.c99.table import EMITTERS
-from mcubench.codegen.classical.common import pointers, rounded
+from mcubench.codegen.classical.common import pointers, rounded, source, squares
 from mcubench.codegen.program import Step
 from mcubench.codegen.text import fill
 from mcubench.codegen.unit import Function, Unit
@@ -32,23 +32,21 @@ def scores(step: Step, unit: Unit) -> Function:
     """Squares of differences by their factors; in integers all sums have 64 bits."""
     kernel: Any = step.kernel
     unit.use("nearest")
-    ctype, is_float = step.x.ctype, step.x.grid.bits == 32  # type: ignore[union-attr]
+    x, sums = source(step), squares(step)
     bias = unit.array("float", kernel.bias, "bias")
-    scaled = "" if is_float else f"(float)sum * {unit.array('float', kernel.scales, 'scales')}[o] + {bias}[o]"
+    scaled = "" if x.real else f"(float)sum * {unit.array('float', kernel.scales, 'scales')}[o] + {bias}[o]"
     classes, features = kernel.means.shape
-    # A difference of codes of 8 bits has a square of 16, which times another code fits into 32.
-    square = "difference * difference" if ctype != "int16_t" else "(int64_t)difference * difference"
     body = fill(
         _SCORES,
-        type=ctype,
-        means=unit.array(ctype, kernel.means, "means"),
-        factors=unit.array(ctype, kernel.factors, "factors"),
+        type=x.ctype,
+        means=unit.array(x.ctype, kernel.means, "means"),
+        factors=unit.array(x.ctype, kernel.factors, "factors"),
         classes=classes,
         features=features,
-        sum_type="float" if is_float else "int64_t",
-        difference_type="float" if is_float else "int32_t",
+        sum_type="float" if x.real else "int64_t",
+        difference_type=sums.difference_type,
         difference="from[i] - mean[i]",
-        square=square,
-        score=f"sum + {bias}[o]" if is_float else rounded(step, scaled),
+        square=sums.square,
+        score=f"sum + {bias}[o]" if x.real else rounded(step, scaled),
     )
     return Function(pointers(step) + "\n" + body)

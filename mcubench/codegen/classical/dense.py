@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from mcubench.codegen.c99.table import EMITTERS
-from mcubench.codegen.classical.common import float_literal, pointers, rounded
+from mcubench.codegen.classical.common import centred, coded, pointers, source
 from mcubench.codegen.program import Step
-from mcubench.codegen.text import fill
+from mcubench.codegen.text import fill, float32
 from mcubench.codegen.unit import Function, Unit
 
 __all__: list[str] = []
@@ -92,11 +90,8 @@ def function(step: Step, unit: Unit) -> Function:
     """In float32; codes are values before and become codes behind."""
     kernel: Any = step.kernel
     unit.use("nearest", *([f"{kernel.name}_of"] if kernel.name != "relu" else []))
-    source, target = step.x.grid, step.output.grid
-    value, result = "from[i]", _FUNCTIONS[kernel.name]
-    if not step.output.real:
-        value = f"((float)from[i] - {source.zero_point}.0f) * {float_literal(np.float32(source.scale))}"
-        steps = f"{result} * {float_literal(np.float32(1 / target.scale))} + {target.zero_point}.0f"
-        result = rounded(step, steps)
-    body = fill(_FUNCTION, size=step.output.size, value=value, result=result)
+    x, value = source(step), "from[i]"
+    if not x.real:
+        value = f"(float){centred(step, value)} * {float32(x.grid.scale)}"  # whole numbers: exact
+    body = fill(_FUNCTION, size=step.output.size, value=value, result=coded(step, _FUNCTIONS[kernel.name]))
     return Function(pointers(step) + "\n" + body, lead=0)

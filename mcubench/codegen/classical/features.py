@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from mcubench.codegen.c99.table import EMITTERS
-from mcubench.codegen.classical.common import float_literal, pointers, rounded
+from mcubench.codegen.classical.common import centred, pointers, rounded, source
 from mcubench.codegen.program import Step
-from mcubench.codegen.text import fill
+from mcubench.codegen.text import fill, float32
 from mcubench.codegen.unit import Function, Unit
 
 __all__: list[str] = []
@@ -73,7 +71,7 @@ def scale_float(step: Step, unit: Unit) -> Function:
     unit.use("floats")
     result = "value"
     if kernel.bounds is not None:
-        low, high = map(float_literal, map(np.float32, kernel.bounds))
+        low, high = map(float32, kernel.bounds)
         result = f"value < {low} ? {low} : value > {high} ? {high} : value"
     arrays = {name: unit.array("float", getattr(kernel, name), name) for name in ("shifts", "factors")}
     return Function(pointers(step) + "\n" + fill(_SCALE_FLOAT, size=step.output.size, result=result, **arrays), lead=0)
@@ -83,15 +81,15 @@ def scale_float(step: Step, unit: Unit) -> Function:
 def unit_length(step: Step, unit: Unit) -> Function:
     """A root and a quotient, by which all elements are multiplied."""
     unit.use("nearest", "root_of")
-    is_float, wide = step.x.grid.bits == 32, step.x.grid.bits == 16
-    value = "from[i]" if is_float else f"(from[i] - {step.x.grid.zero_point})".replace("- -", "+ ")
-    target = step.output.grid
+    x, target = source(step), step.output.grid
+    is_float, wide = x.real, x.grid.bits == 16
+    value = centred(step, "from[i]")
     scaled = "from[i] * factor" if is_float else f"(float){value} * factor + {target.zero_point}.0f"
     body = fill(
         _UNIT_LENGTH,
         sum_type="float" if is_float else "int64_t",
         square=f"{'(int64_t)' if wide else ''}{value} * {value}",
-        one="1.0f" if is_float else float_literal(np.float32(1 / target.scale)),
+        one="1.0f" if is_float else float32(1 / target.scale),
         size=step.output.size,
         result=rounded(step, scaled),
     )
@@ -102,6 +100,6 @@ def unit_length(step: Step, unit: Unit) -> Function:
 def select(step: Step, unit: Unit) -> Function:
     """A copy of what is chosen, in order."""
     kernel: Any = step.kernel
-    ctype = "uint8_t" if step.x.size <= 256 else "uint16_t"  # type: ignore[union-attr]
+    ctype = "uint8_t" if source(step).size <= 256 else "uint16_t"
     chosen = unit.array(ctype, kernel.chosen, "chosen")
     return Function(pointers(step) + "\n" + fill(_SELECT, size=step.output.size, chosen=chosen), lead=0)

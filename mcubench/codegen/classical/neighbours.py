@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mcubench.codegen.c99.table import EMITTERS
-from mcubench.codegen.classical.common import pointers
+from mcubench.codegen.classical.common import pointers, source, squares
 from mcubench.codegen.program import Step
 from mcubench.codegen.text import fill
 from mcubench.codegen.unit import Function, Unit
@@ -60,15 +60,14 @@ def neighbours(step: Step, unit: Unit) -> Function:
     """Those so far are kept in order; of equal distances the first sample counts."""
     kernel: Any = step.kernel
     unit.use("floats", *(["root_of"] if kernel.weighted else []))
-    ctype, is_float = step.x.ctype, step.x.grid.bits == 32  # type: ignore[union-attr]
+    ctype, sums = source(step).ctype, squares(step)
     count, features = kernel.samples.shape
-    wide = not is_float and (ctype == "int16_t" or features >= 1 << 15)  # squares of 8 bits have 16
     body = fill(
         _NEAREST,
         type=ctype,
-        sum_type="float" if is_float else "int64_t" if wide else "int32_t",
-        difference_type="float" if is_float else "int32_t",
-        square="(int64_t)difference * difference" if wide else "difference * difference",
+        sum_type=sums.sum_type,
+        difference_type=sums.difference_type,
+        square=sums.square,
         k=kernel.k,
         samples=unit.array(ctype, kernel.samples, "samples"),
         labels=unit.array("uint8_t" if kernel.labels.max() < 256 else "uint16_t", kernel.labels, "labels"),

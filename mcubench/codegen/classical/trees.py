@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcubench.codegen.c99.table import EMITTERS
-from mcubench.codegen.classical.common import float_literal, pointers
+from mcubench.codegen.classical.common import pointers, source
 from mcubench.codegen.program import Step
-from mcubench.codegen.text import fill
+from mcubench.codegen.text import fill, float32
 from mcubench.codegen.unit import Function, Unit
 from mcubench.errors import UserError
 
@@ -85,7 +85,7 @@ def tree_shares(step: Step, unit: Unit) -> Function:
     kernel: Any = step.kernel
     classes = kernel.shares.shape[1]
     found = _Trees(step, unit, kernel.leaf_numbers)
-    whole = float_literal(kernel.whole) if step.output.real else str(int(kernel.whole))
+    whole = float32(kernel.whole) if step.output.real else str(int(kernel.whole))
     start = f"    int32_t i;\n    for (i = 0; i < {classes}; i++)\n        to[i] = 0;"
     if len(kernel.shares) == classes:
         add = f"        to[leaf] += {whole};"
@@ -129,9 +129,10 @@ class _Trees:
         kernel: Any = step.kernel
         self.trees: Sequence[Tree] = kernel.trees
         self.numbers, self.unit = numbers, unit
-        self.real: bool = step.x.grid.bits == 32
+        x = source(step)
+        self.real = x.real
         # Floats are compared as integers: no core needs an FPU for it.
-        self.type = "float_bits" if self.real else step.x.ctype  # type: ignore[union-attr]
+        self.type = "float_bits" if self.real else x.ctype
         if self.real:
             unit.use("float_bits")
         few = sum(tree.splits for tree in self.trees) <= NESTED_SPLITS

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from mcubench.codegen.c99.table import EMITTERS
-from mcubench.codegen.classical.common import float_literal, pointers, rounded
+from mcubench.codegen.classical.common import centred, coded, pointers, rounded, source, squares
 from mcubench.codegen.program import Step
-from mcubench.codegen.text import fill
+from mcubench.codegen.text import fill, float32
 from mcubench.codegen.unit import Function, Unit
 
 __all__: list[str] = []
@@ -68,38 +66,29 @@ _VOTES = """
 def values(step: Step, unit: Unit) -> Function:
     """A sum for each vector, and the function of it in float32."""
     kernel: Any = step.kernel
-    ctype, is_float = step.x.ctype, step.x.grid.bits == 32  # type: ignore[union-attr]
+    ctype, sums = source(step).ctype, squares(step)
     count, features = kernel.vectors.shape
-    zero_point = 0 if is_float else step.x.grid.zero_point
-    # Squares of differences of 8 bits have 16: so many of them fit into 32, of 2^15 features at most.
-    wide = ctype == "int16_t" or features >= 1 << 15
     if kernel.kind == "rbf":
-        square = "(int64_t)difference * difference" if wide and not is_float else "difference * difference"
-        term = fill(_SQUARE, difference_type="float" if is_float else "int32_t", square=square)
+        term = fill(_SQUARE, difference_type=sums.difference_type, square=sums.square)
     else:
-        both = [f"({each}[i] - {zero_point})".replace("- -", "+ ") for each in ("from", "vector")]
-        both = ["from[i]", "vector[i]"] if is_float else both
-        term = fill(_PRODUCT, product=("(int64_t)" if wide and not is_float else "") + " * ".join(both))
+        both = [centred(step, f"{each}[i]") for each in ("from", "vector")]
+        term = fill(_PRODUCT, product=sums.widened + " * ".join(both))
     function = {"rbf": "exponential(scaled)", "sigmoid": "tanh_of(scaled)", "linear": "scaled", "poly": "power"}[
         kernel.kind
     ]
     unit.use("nearest", *{"rbf": ["exponential"], "sigmoid": ["tanh_of"]}.get(kernel.kind, []))
-    target = step.output.grid
-    steps = function
-    if not step.output.real:
-        steps = f"{function} * {float_literal(np.float32(1 / target.scale))} + {target.zero_point}.0f"
     body = fill(
         _VALUES,
         type=ctype,
         vectors=unit.array(ctype, kernel.vectors, "vectors"),
         count=count,
         features=features,
-        sum_type="float" if is_float else "int64_t" if wide else "int32_t",
+        sum_type=sums.sum_type,
         term=term.rstrip("\n"),
-        factor=float_literal(kernel.factor),
-        summand=f" + {float_literal(kernel.summand)}" if kernel.kind in ("poly", "sigmoid") else "",
+        factor=float32(kernel.factor),
+        summand=f" + {float32(kernel.summand)}" if kernel.kind in ("poly", "sigmoid") else "",
         power=fill(_POWER, degree=kernel.degree) if kernel.kind == "poly" else "",
-        result=rounded(step, steps),
+        result=coded(step, function),
     )
     return Function(pointers(step) + "\n" + body)
 
@@ -109,13 +98,13 @@ def decisions(step: Step, unit: Unit) -> Function:
     """For each pair the vectors of both classes."""
     kernel: Any = step.kernel
     unit.use("nearest")
-    ctype, is_float = step.x.ctype, step.x.grid.bits == 32  # type: ignore[union-attr]
-    zero_point = 0 if is_float else step.x.grid.zero_point
+    x = source(step)
+    ctype, is_float = x.ctype, x.real
     bias = unit.array("float" if is_float else "int64_t", kernel.bias, "bias")
     steps = f"sum + {bias}[pair]"
     if not is_float:
-        steps = f"(float)({steps}) * {float_literal(kernel.factor)} + {step.output.grid.zero_point}.0f"
-    value = "from[v]" if is_float else f"(from[v] - {zero_point})".replace("- -", "+ ")
+        steps = f"(float)({steps}) * {float32(kernel.factor)} + {step.output.grid.zero_point}.0f"
+    value = centred(step, "from[v]")
     widened = "(int64_t)" if ctype == "int16_t" else ""
     body = fill(
         _DECISIONS,
@@ -136,5 +125,6 @@ def decisions(step: Step, unit: Unit) -> Function:
 def votes(step: Step, _unit: Unit) -> Function:
     """A vote a pair."""
     kernel: Any = step.kernel
-    zero = "0.0f" if step.x.grid.bits == 32 else str(step.x.grid.zero_point)
+    x = source(step)
+    zero = "0.0f" if x.real else str(x.grid.zero_point)
     return Function(pointers(step) + "\n" + fill(_VOTES, classes=kernel.classes, zero=zero))

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mcubench.codegen import text
 from mcubench.codegen.features import relations, samples, spectra, statistics, texts
 from mcubench.codegen.features.order import each_sample, each_window
-from mcubench.codegen.features.table import EMITTERS, Sheet, floats, literal, name_of
+from mcubench.codegen.features.table import EMITTERS, Sheet, name_of
+from mcubench.codegen.text import float32
 from mcubench.errors import UserError
 from mcubench.features import Column, feature_cost, original, originals, select
 from mcubench.features.catalogue import AR_ORDER
@@ -97,8 +98,8 @@ def generate_features(
         "state": memory.state + memory.buffers,
         "scratch": memory.scratch,
         "count": len(columns),
-        "accelerometer": f"{literal(accelerometer_unit)} /* {accelerometer_unit:.9g} */",
-        "gyroscope": f"{literal(gyroscope_unit)} /* {gyroscope_unit:.9g} */",
+        "accelerometer": f"{float32(accelerometer_unit)} /* {accelerometer_unit:.9g} */",
+        "gyroscope": f"{float32(gyroscope_unit)} /* {gyroscope_unit:.9g} */",
         "names": "\n".join(f"   {index:3} {column.name}" for index, column in enumerate(columns)),
     }
     values |= {
@@ -147,5 +148,5 @@ def _ends(scaling: Mapping[str, Sequence[float]], count: int) -> tuple[NDArray[n
 
 def _scale(low: NDArray[np.float64], high: NDArray[np.float64], prefix: str, sheet: Sheet) -> str:
     width = np.where(high > low, high - low, 1)
-    lows, factors = (sheet.unit.constant(floats(each), hint) for each, hint in ((low, "lows"), (2 / width, "factors")))
+    lows, factors = (sheet.floats(each, hint) for each, hint in ((low, "lows"), (2 / width, "factors")))
     return text.fill(texts.SCALE, lows=lows, factors=factors, upper=prefix.upper())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcubench.codegen.features.table import Sheet, emits, floats, literal, name_of
+from mcubench.codegen.features.table import Sheet, emits, name_of
+from mcubench.codegen.text import float32
 from mcubench.features.conditioning import DRIFT, GRAVITY, NOISE, WINDOW, Butterworth
 from mcubench.features.steps import Step
 
@@ -30,7 +31,7 @@ def noise(step: Step, sheet: Sheet) -> str:
     """Second-order sections as they are designed."""
     sheet.unit.use("low_passed")
     sections = NOISE.sections()
-    table = sheet.unit.constant(floats(sections[:, [0, 1, 2, 4, 5]] * [1, 1, 1, -1, -1]), "noise")
+    table = sheet.floats(sections[:, [0, 1, 2, 4, 5]] * [1, 1, 1, -1, -1], "noise")
     median = name_of(step._replace(kind="median"))
     return f"low_passed({table}, {len(sections)}, {sheet.keep(name_of(step), NOISE.order)}, {median})"
 
@@ -59,12 +60,12 @@ def _slow(step: Step, sheet: Sheet, design: Butterworth, pair: str, floats_kept:
     for *_, first, second in sections:
         if second == 0:
             sheet.unit.use("slow_single")
-            expression = f"slow_single({literal((1 + first) / 2)}, {kept} + {at}, {expression})"
+            expression = f"slow_single({float32((1 + first) / 2)}, {kept} + {at}, {expression})"
         else:
             sheet.unit.use(pair)
             # With a = tan(pi f / rate) and damping d: 1, a and a^2, each over 1 + d a + a^2.
             one, squared = (1 - first + second) / 4, (1 + first + second) / 4
-            table = sheet.unit.constant(floats([one, np.sqrt(one * squared), squared]), step.kind)
+            table = sheet.floats([one, np.sqrt(one * squared), squared], step.kind)
             expression = f"{pair}({table}, {kept}, {expression})"
     return expression
 

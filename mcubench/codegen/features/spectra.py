@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcubench.codegen.features.table import Sheet, emits, floats, length, name_of, values
+from mcubench.codegen.features.table import Sheet, emits, length, name_of, values
 from mcubench.features.catalogue import SPECTRA
 from mcubench.features.conditioning import WINDOW
 from mcubench.features.steps import Step
@@ -16,7 +16,7 @@ __all__: list[str] = []
 def spectrum(step: Step, sheet: Sheet) -> str:
     """Magnitudes at the beginning of the scratch memory."""
     sheet.unit.use("spectrum_of")
-    cosines = sheet.unit.constant(floats(np.cos(2 * np.pi * np.arange(WINDOW // 2) / WINDOW)), "cosines")
+    cosines = sheet.floats(np.cos(2 * np.pi * np.arange(WINDOW // 2) / WINDOW), "cosines")
     source = values(step._replace(signal=SPECTRA[step.signal]))
     return f"spectrum_of({source}, start, {cosines}, scratch);"
 

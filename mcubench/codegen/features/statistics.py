@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcubench.codegen.features.table import Sheet, emits, floats, length, literal, name_of, scratch, values
+from mcubench.codegen.features.table import Sheet, emits, length, name_of, scratch, values
+from mcubench.codegen.text import float32
 from mcubench.features.catalogue import SIGNALS, SPECTRA
 from mcubench.features.steps import Step
 
@@ -24,7 +25,7 @@ def a_pass(step: Step, sheet: Sheet) -> str:
 @emits("mean")
 def mean(step: Step, sheet: Sheet) -> str:
     """The sum's share of one value; lengths are powers of 2."""
-    return f"{name_of(step._replace(kind='sum'))} * {literal(1 / length(step))}"
+    return f"{name_of(step._replace(kind='sum'))} * {float32(1 / length(step))}"
 
 
 @emits("squares")
@@ -38,7 +39,7 @@ def squares(step: Step, sheet: Sheet) -> str:
 def std(step: Step, sheet: Sheet) -> str:
     """Over one value less than there are."""
     sheet.unit.use("root_of")
-    return f"root_of({name_of(step._replace(kind='squares'))} * {literal(1 / (length(step) - 1))})"
+    return f"root_of({name_of(step._replace(kind='squares'))} * {float32(1 / (length(step) - 1))})"
 
 
 @emits("mad")
@@ -46,14 +47,14 @@ def mad(step: Step, sheet: Sheet) -> str:
     """Mean absolute deviation from the mean."""
     sheet.unit.use("magnitudes_about")
     n = length(step)
-    return f"magnitudes_about({values(step)}, {n}, {name_of(step._replace(kind='mean'))}) * {literal(1 / n)}"
+    return f"magnitudes_about({values(step)}, {n}, {name_of(step._replace(kind='mean'))}) * {float32(1 / n)}"
 
 
 @emits("energy")
 def energy(step: Step, sheet: Sheet) -> str:
     """Mean square."""
     sheet.unit.use("squares_of")
-    return f"squares_of({values(step)}, {length(step)}) * {literal(1 / length(step))}"
+    return f"squares_of({values(step)}, {length(step)}) * {float32(1 / length(step))}"
 
 
 @emits("sma")
@@ -65,7 +66,7 @@ def area(step: Step, sheet: Sheet) -> str:
     sheet.unit.use("magnitudes_of")
     n = length(step)
     sums = " + ".join(f"magnitudes_of({values(step, axis)}, {n})" for axis in axes)
-    return f"({sums}) * {literal(1 / n)}"
+    return f"({sums}) * {float32(1 / n)}"
 
 
 @emits("iqr")
@@ -80,6 +81,6 @@ def entropy(step: Step, sheet: Sheet) -> str:
     """From a table of c log2 c."""
     sheet.unit.use("entropy_of")
     counts = np.arange(129)
-    terms = sheet.unit.constant(floats(counts * np.log2(np.maximum(counts, 1))), "terms")
+    terms = sheet.floats(counts * np.log2(np.maximum(counts, 1)), "terms")
     bits = length(step).bit_length() - 1
     return f"entropy_of({values(step)}, {bits}, {terms}, (uint8_t *)({scratch(step)}))"

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcubench.codegen.text import hex_float
 from mcubench.codegen.unit import Unit
 from mcubench.features.catalogue import SPECTRA
 from mcubench.features.conditioning import WINDOW
 from mcubench.features.steps import Step
 
-__all__ = ["EMITTERS", "Emitter", "Sheet", "emits", "floats", "length", "literal", "name_of", "scratch", "values"]
+__all__ = ["EMITTERS", "Emitter", "Sheet", "emits", "length", "name_of", "scratch", "values"]
 
 
 @dataclass
@@ -28,6 +27,10 @@ class Sheet:
 
     unit: Unit = field(default_factory=Unit)
     kept: dict[str, str] = field(default_factory=dict)
+
+    def floats(self, numbers: ArrayLike, hint: str) -> str:
+        """The name of a constant array of the nearest float32."""
+        return self.unit.array("float", np.asarray(numbers, np.float32), hint)
 
     def keep(self, name: str, count: int, ctype: str = "float") -> str:
         """How numbers are reached that stay from call to call."""
@@ -72,15 +75,3 @@ def values(step: Step, axis: str | None = None) -> str:
 def scratch(step: Step) -> str:
     """Memory that a step may use: behind the spectrum that it reads."""
     return f"scratch + {WINDOW // 2}" if step.signal in SPECTRA else "scratch"
-
-
-def literal(number: float) -> str:
-    """A float literal, rounded to nearest."""
-    return hex_float(float(np.float32(number)), "f")
-
-
-def floats(numbers: ArrayLike) -> str:
-    """The definition of a constant array, as `Unit.constant` takes it."""
-    flat = np.asarray(numbers, np.float64).ravel().tolist()
-    rows = ["    " + ", ".join(map(literal, flat[start : start + 5])) for start in range(0, len(flat), 5)]
-    return "\n".join([f"static const float $name[{len(flat)}] = {{", ",\n".join(rows), "};\n"])

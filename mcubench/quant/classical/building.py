@@ -125,8 +125,6 @@ def classical_graph(estimator: BaseEstimator, stages: Stages, grids: Sequence[Gr
     Raises:
         NotOnDeviceError: If a stage has no kernel, or numbers do not fit into its types.
     """
-    import mcubench.quant.classical.rules  # noqa: F401 - fills the table
-
     first = FLOAT32 if grids[0] is None else grids[0]
     tensor = source = IntegerTensor("input", (1, estimator.n_features_in_), first, first.bits // 8)
     nodes: list[IntegerNode] = []

@@ -24,6 +24,7 @@ __all__ = [
     "exponential",
     "nearest",
     "sigmoid",
+    "squares_in_order",
     "sums_in_order",
     "tanh",
     "within",
@@ -76,6 +77,15 @@ def sums_in_order(x: Floats, weight: Floats) -> Floats:
     sums = np.zeros((len(x), len(weight)), np.float32)
     for column, row in zip(x.T, np.ascontiguousarray(weight.T), strict=True):
         sums += column[:, None] * row
+    return sums
+
+
+def squares_in_order(x: Floats, vectors: Floats) -> Floats:
+    """Sums of squared differences of x (N, features) and vectors (V, features), shape (N, V), feature by feature."""
+    sums = np.zeros((len(x), len(vectors)), np.float32)
+    for column, values in zip(x.T, np.ascontiguousarray(vectors.T), strict=True):
+        difference = column[:, None] - values
+        sums += difference * difference
     return sums
 
 

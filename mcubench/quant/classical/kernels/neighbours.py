@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mcubench.quant.classical.float32 import squares_in_order
 from mcubench.quant.classical.kernels.base import ArrayKernel, squared_distances
 from mcubench.quant.integer.ir import IntegerTensor
 
@@ -48,10 +49,7 @@ class Neighbours(ArrayKernel):
     def nearest(self, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Squared distances and numbers of the nearest samples, (N, k) each, in order."""
         if self.samples.dtype == np.float32:
-            distances: NDArray[Any] = np.zeros((len(x), len(self.samples)), np.float32)
-            for column, values in zip(x.T, np.ascontiguousarray(self.samples.T), strict=True):
-                difference = column[:, None] - values
-                distances += difference * difference
+            distances: NDArray[Any] = squares_in_order(x, self.samples)
         else:
             distances = squared_distances(x, self.samples)
         # A partition takes any of equal ones: whatever is no farther than the k-th is put in order.

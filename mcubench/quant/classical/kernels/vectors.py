@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcubench.quant.classical.float32 import exponential, nearest, sums_in_order, tanh
+from mcubench.quant.classical.float32 import exponential, nearest, squares_in_order, sums_in_order, tanh
 from mcubench.quant.classical.kernels.base import ArrayKernel, centred, squared_distances
 from mcubench.quant.classical.kernels.dense import step_of
 from mcubench.quant.integer.ir import IntegerTensor
@@ -45,14 +45,8 @@ class VectorKernel(ArrayKernel):
 
     def sums(self, x: NDArray[Any], source: IntegerTensor) -> NDArray[np.float32]:
         """What the function is of: integers are summed exactly, and rounded once."""
-        if source.real and self.kind != "rbf":
-            return sums_in_order(x, self.vectors)
         if source.real:
-            sums = np.zeros((len(x), len(self.vectors)), np.float32)
-            for column, values in zip(x.T, np.ascontiguousarray(self.vectors.T), strict=True):
-                difference = column[:, None] - values
-                sums += difference * difference
-            return sums
+            return (squares_in_order if self.kind == "rbf" else sums_in_order)(x, self.vectors)
         if self.kind == "rbf":
             return squared_distances(x, self.vectors).astype(np.float32)
         both = (centred(each, source).astype(np.float64) for each in (x, self.vectors))

@@ -8,7 +8,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["BudgetExceededError", "CorruptDataError", "MissingDataError", "TraceError", "UserError", "did_you_mean"]
+__all__ = [
+    "BudgetExceededError",
+    "CorruptDataError",
+    "MissingDataError",
+    "TraceError",
+    "UnreadableError",
+    "UserError",
+    "did_you_mean",
+]
 
 
 class UserError(ValueError):
@@ -21,6 +29,10 @@ class MissingDataError(UserError):
 
 class CorruptDataError(UserError):
     """A file is not what it should be: truncated, altered, or of another format."""
+
+
+class UnreadableError(UserError):
+    """A file or folder is there, and the system does not give it out: to this user, or to anybody."""
 
 
 class BudgetExceededError(UserError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from importlib import resources
@@ -13,7 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from mcubench.datamodules.hapt_tables import first_fault
 from mcubench.datamodules.roots import fetch
-from mcubench.errors import CorruptDataError, MissingDataError
+from mcubench.errors import CorruptDataError, MissingDataError, UserError
+from mcubench.reading import unreadable
 
 __all__ = ["FEATURE_BLOBS", "HaptArchive", "find_or_fetch", "manifest"]
 
@@ -62,7 +62,7 @@ class HaptArchive:
             return
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, RuntimeError) as error:
+        except Exception as error:  # zipfile has many for what it can't read
             raise CorruptDataError(f"{path} is not a whole zip file: {error}") from None
         found: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
@@ -109,17 +109,17 @@ class HaptArchive:
         return hashlib.sha256(content).hexdigest() == self.hashes[name]
 
     def _content(self, name: str) -> bytes:
-        if name not in self:
-            raise CorruptDataError(f"{self.path} lacks {name}{self._holds()}")
         try:
+            if name not in self:
+                raise CorruptDataError(f"{self.path} lacks {name}{self._holds()}")
             if self._zip is None:
                 return (self.path / name).read_bytes()
             entry = self._entries[name]
             if entry.file_size > _LARGEST_ENTRY:
                 raise CorruptDataError(f"{name} in {self.path} would unpack to more than {_LARGEST_ENTRY >> 20} MB")
             return self._zip.read(entry)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise CorruptDataError(f"{name} in {self.path} can't be unpacked: {error}") from None
+        except CorruptDataError:
+            raise
         except RuntimeError as error:  # what zipfile raises for passwords and for methods that it does not know
             raise CorruptDataError(
                 f"{name} in {self.path} can't be unpacked: {error}. Pack the files anew, by deflate and without a "
@@ -127,6 +127,8 @@ class HaptArchive:
             ) from None
         except OSError as error:
             raise CorruptDataError(f"{name} in {self.path} can't be read: {error.strerror or error}") from None
+        except Exception as error:  # every method has its own for what it can't unpack
+            raise CorruptDataError(f"{name} in {self.path} can't be unpacked: {error}") from None
 
     def _holds(self) -> str:
         """What a copy has that lacks all tables."""
@@ -189,19 +191,28 @@ def find_or_fetch(root: Path) -> HaptArchive:
     Raises:
         MissingDataError: If there is no copy and none can be downloaded.
         CorruptDataError: If the only copy can't be opened.
+        UnreadableError: If the system does not give it out.
     """
-    copies, damaged = [], []
-    for path in _places(root):
+    copies: list[tuple[int, HaptArchive]] = []
+    damaged: list[UserError] = []
+    home = root / "HAPT"
+    try:
+        places = list(_places(root))
+    except OSError as error:
+        raise unreadable(home, error) from None
+    for path in places:
         try:
-            copies.append(HaptArchive(path))
+            archive = HaptArchive(path)
+            copies.append((archive.known(), archive))
         except CorruptDataError as error:
             damaged.append(error)
-    best = max(copies, key=HaptArchive.known, default=None)  # of equal ones the first
-    if best is not None and (best.known() or best.path.is_dir()):
+        except OSError as error:
+            damaged.append(unreadable(path, error))
+    known, best = max(copies, key=lambda copy: copy[0], default=(0, None))  # of equal ones the first
+    if best is not None and (known or best.path.is_dir()):
         return best
     if damaged:
         raise damaged[0]
-    home = root / "HAPT"
     downloaded = home / "uci-341.zip"
     try:
         fetch([_UCI_URL], downloaded, _UCI_SHA256)

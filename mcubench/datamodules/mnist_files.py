@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mcubench.datamodules.idx import GZIP, announced_shape, unpacked
 from mcubench.errors import CorruptDataError, MissingDataError
+from mcubench.reading import unreadable
 
 __all__ = ["CONTENTS", "Content", "find", "is_there", "listed"]
 
@@ -73,14 +74,25 @@ def listed(home: Path) -> str:
     return f"; found: {', '.join(names[:_MOST_LISTED])}{more}" if names else ""
 
 
-def _files(home: Path) -> list[Path]:
+def _entries(home: Path) -> list[Path]:
     found = (path for folder in (home / "raw", home) for depth in ("*", "*/*") for path in sorted(folder.glob(depth)))
-    return [path for path in dict.fromkeys(found) if path.is_file()]
+    return list(dict.fromkeys(found))
+
+
+def _files(home: Path) -> list[Path]:
+    try:
+        return [path for path in _entries(home) if path.is_file()]
+    except OSError as error:
+        raise unreadable(home, error) from None
 
 
 def _called(home: Path, name: str) -> list[Path]:
-    """Files of that name: with .gz or without, and with the dot that other sites have for the second hyphen."""
-    return [path for path in _files(home) if path.name.lower().removesuffix(".gz").replace(".idx", "-idx") == name]
+    """Files of that name: with .gz or without, and with the dot that other sites have for the second hyphen.
+
+    Behind them stand folders that are called so, in which the file may lie, or in whose place it should.
+    """
+    places = [*_files(home), *(path for path in _entries(home) if path.is_dir())]
+    return [path for path in places if path.name.lower().removesuffix(".gz").replace(".idx", "-idx") == name]
 
 
 def _sized(home: Path, name: str) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from mcubench.errors import CorruptDataError, MissingDataError, UserError
 from mcubench.features import recording_features
 from tests.datamodules.test_mnist import listing
 from tests.features.recordings import recording
+from tests.unreadable import hidden_from_us
 
 Files = dict[str, bytes]
 
@@ -482,6 +483,52 @@ def test_a_broken_zip_alone_is_named(tmp_path: Path, little: Files) -> None:
     (tmp_path / "HAPT" / "broken.zip").write_bytes(b"PK")
     with pytest.raises(CorruptDataError, match=r"broken\.zip is not a whole zip file"):
         find_or_fetch(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("packed", "hidden"), [(True, "HAPT"), (True, "HAPT/some.zip"), (False, "HAPT"), (False, "HAPT/RawData")]
+)
+def test_what_we_may_not_read_is_named(tmp_path: Path, little: Files, packed: bool, hidden: str) -> None:
+    (tmp_path / "HAPT").mkdir()
+    archive(tmp_path / "HAPT", little, packed)
+    path = tmp_path / hidden
+    with hidden_from_us(path), pytest.raises(UserError, match=f"{path}.*Permission denied"):
+        find_or_fetch(tmp_path).read("RawData/labels.txt")
+
+
+def test_another_copy_is_read_where_one_is_hidden(tmp_path: Path, little: Files) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "HAPT" / name / "RawData").mkdir(parents=True)
+    with hidden_from_us(tmp_path / "HAPT" / "a" / "RawData"):
+        assert find_or_fetch(tmp_path).path.name == "b"
+
+
+@pytest.mark.parametrize(
+    ("place", "bits", "message"),
+    [
+        pytest.param(8, 0x01, "is encrypted", id="encrypted"),
+        pytest.param(10, 0x63, "method is not supported", id="method"),
+        pytest.param(42, 0x40, r"not a whole zip file|can't be unpacked", id="offset"),
+        pytest.param(24, 0x40, r"would unpack|can't be unpacked", id="size"),
+    ],
+)
+def test_zips_that_are_altered_are_named(tmp_path: Path, place: int, bits: int, message: str) -> None:
+    made = archive(tmp_path, made_files())
+    content = bytearray(made.path.read_bytes())
+    at = content.find(b"PK\x01\x02")
+    while at >= 0:
+        content[at + place] ^= bits  # of the central directory (APPNOTE 4.3.12)
+        at = content.find(b"PK\x01\x02", at + 1)
+    made.path.write_bytes(content)
+    with pytest.raises(CorruptDataError, match=message):
+        load_windows(HaptArchive(made.path, made.hashes))
+
+
+def test_a_name_in_a_zip_that_is_no_text(tmp_path: Path) -> None:
+    made = archive(tmp_path, {"\u00e9": b""})
+    made.path.write_bytes(made.path.read_bytes().replace("\u00e9".encode(), b"\xff\xff"))
+    with pytest.raises(CorruptDataError, match=r"some\.zip is not a whole zip file: .*can't decode"):
+        HaptArchive(made.path)
 
 
 def test_what_lies_there_instead_is_listed(tmp_path: Path, little: Files) -> None:

@@ -16,7 +16,8 @@ from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 from mcubench.datamodules import MNIST, mnist_files
 from mcubench.datamodules.mnist import read_idx
 from mcubench.datamodules.mnist_files import Content
-from mcubench.errors import CorruptDataError, MissingDataError
+from mcubench.errors import CorruptDataError, MissingDataError, UserError
+from tests.unreadable import hidden_from_us
 
 
 def idx(shape: tuple[int, ...], values: bytes, code: int = 8) -> bytes:
@@ -180,9 +181,27 @@ def test_a_small_file_that_unpacks_to_much_is_not_unpacked(little: Path) -> None
 
 def test_what_lies_there_instead_is_listed(little: Path) -> None:
     (little.parent / "mnist.npz").write_bytes(b"PK")
-    (little / f"{IMAGES}.gz").mkdir()
     with pytest.raises(MissingDataError, match=r"looked for train-images-idx3-ubyte, packed .*; found: mnist\.npz\."):
         MNIST(root=str(little.parents[1])).load()
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(little: Path) -> None:
+    """What is downloaded could not take its place."""
+    put(little)
+    (little / f"{IMAGES}.gz").unlink()
+    (little / f"{IMAGES}.gz").mkdir()
+    with pytest.raises(
+        CorruptDataError, match=rf"{IMAGES}\.gz is not the original .*: it can't be read: Is a directory"
+    ):
+        MNIST(root=str(little.parents[1])).load()
+
+
+@pytest.mark.parametrize("hidden", ["MNIST", "MNIST/raw", f"MNIST/raw/{IMAGES}.gz"])
+def test_what_we_may_not_read_is_named(little: Path, hidden: str) -> None:
+    put(little)
+    root = little.parents[1]
+    with hidden_from_us(root / hidden), pytest.raises(UserError, match=rf"{hidden}.*Permission denied"):
+        MNIST(root=str(root)).load()
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcubench.errors import UserError
+from mcubench.errors import CorruptDataError, UserError
 from mcubench.files import atomic_path
+from mcubench.reading import read_json
 from mcubench.results.form import FLOAT
+from mcubench.results.result_fields import check_result
+from mcubench.results.run_folder import run_of
+from mcubench.schema import FaultError
 
 __all__ = [
+    "RESULT",
     "SCHEMA_VERSION",
     "SCORES",
     "Result",
@@ -25,10 +30,15 @@ __all__ = [
     "package_versions",
     "read_finished",
     "read_result",
+    "result_of",
     "scores_of",
 ]
 
 SCHEMA_VERSION = 1
+
+RESULT = "result.json"
+
+_MEND = "restore it, run its fit again, or move it away"
 
 # What tables of several runs show of each: a name, and where its result has it.
 SCORES = {
@@ -109,31 +119,68 @@ class Result:
 
     def save(self, folder: Path) -> Path:
         """Writes ``result.json`` into a folder and returns its path."""
-        path = folder / "result.json"
+        path = folder / RESULT
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", "utf-8")
         return path
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """The ``result.json`` that a fit has just written into a folder."""
-    row: dict[str, Any] = json.loads((folder / "result.json").read_text("utf-8"))
-    return row
+    """Reads the ``result.json`` of a run.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        The fields of `Result`; a file of an older version may lack those that have a default.
+
+    Raises:
+        FileNotFoundError: If the run has none.
+        UserError: If it can't be read, or is of a later version.
+        CorruptDataError: If it is damaged, or a value can't be what its field says; the field is named.
+    """
+    path = folder / RESULT
+    try:
+        row = read_json(path)
+        version = row.get("schema_version") if isinstance(row, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise UserError(
+                f"{path} has schema_version {version}, and this mcubench reads {SCHEMA_VERSION}: update mcubench, or "
+                "leave it out"
+            )
+        if version != SCHEMA_VERSION or isinstance(version, bool):
+            raise CorruptDataError(f"{path} is damaged: it has no schema_version {SCHEMA_VERSION}")
+        check_result(row, "")
+    except FaultError as error:
+        raise CorruptDataError(f"{path} is damaged: {error}; {_MEND}") from None
+    except CorruptDataError as error:
+        raise CorruptDataError(f"{error}; {_MEND}") from None
+    found: dict[str, Any] = row
+    return found
+
+
+def result_of(checkpoint: Path) -> dict[str, Any] | None:
+    """The result of a run, if it is of this checkpoint.
+
+    Raises:
+        UserError: As `read_result` does.
+    """
+    folder = run_of(checkpoint)
+    if folder is None or not (folder / RESULT).exists():
+        return None
+    row = read_result(folder)
+    path = row["checkpoint"]["path"]
+    return row if path is not None and folder / path == checkpoint else None
 
 
 def measured_of(checkpoint: Path) -> dict[str, Any] | None:
-    """What ``emulate`` measured of the model in a checkpoint, if it is the one that its run was scored with."""
-    row = _row_of(checkpoint)
+    """What ``emulate`` measured of the model in a checkpoint, if it is the one that its run was scored with.
+
+    Raises:
+        UserError: As `read_result` does.
+    """
+    row = result_of(checkpoint)
     return None if row is None else row.get("measured")
-
-
-def _row_of(checkpoint: Path) -> dict[str, Any] | None:
-    """The result of a run, if it is of this checkpoint."""
-    folder = checkpoint.parents[1]
-    if not (folder / "result.json").is_file():
-        return None
-    row = read_result(folder)
-    return row if folder / row["checkpoint"]["path"] == checkpoint else None
 
 
 def add_measured(checkpoint: Path, measured: Mapping[str, Any]) -> Path | None:
@@ -145,21 +192,24 @@ def add_measured(checkpoint: Path, measured: Mapping[str, Any]) -> Path | None:
 
     Returns:
         The file; ``None`` where the checkpoint is not the one that the run was scored with.
+
+    Raises:
+        UserError: As `read_result` does.
     """
-    row = _row_of(checkpoint)
+    row = result_of(checkpoint)
     if row is None:
         return None
-    path = checkpoint.parents[1] / "result.json"
+    path = checkpoint.parents[1] / RESULT
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps({**row, "measured": dict(measured)}, indent=2, allow_nan=False) + "\n", "utf-8")
     return path
 
 
 def read_finished(folder: Path) -> dict[str, Any]:
-    """The same, of one of several fits that are to be summed up.
+    """The same as `read_result`, of one of several fits that are to be summed up.
 
     Raises:
-        UserError: If the run left no result.
+        UserError: If the run left no result, and as `read_result` does.
     """
     try:
         return read_result(folder)

@@ -6,9 +6,9 @@ import itertools
 import time
 from pathlib import Path
 
-from mcubench.errors import UserError
+from mcubench.errors import UnreadableError, UserError
 
-__all__ = ["CONFIG", "claim_run", "config_of", "resolve_checkpoint", "shown"]
+__all__ = ["CONFIG", "claim_run", "config_of", "resolve_checkpoint", "run_of", "shown"]
 
 CONFIG = "config.yaml"
 
@@ -57,8 +57,9 @@ def resolve_checkpoint(spec: str, root: Path) -> Path:
     """
     if spec in ("last", "best", "averaged"):
         runs = [*root.glob("*"), *root.glob("*/fold-*"), *root.glob("*/seed-*")]  # each of several is a run
-        newest = max(runs, key=_last_written, default=None)
-        if newest is None or not _last_written(newest):
+        written = sorted(((time, run) for run in runs if (time := _last_written(run))), reverse=True)
+        newest = next((run for _, run in written if _is_given_out(run)), None)
+        if newest is None:
             where = f"there is no run under {root.resolve()}"
             raise UserError(f"--ckpt_path {spec}: {where}; run fit first, or give a file")
         path = newest / "checkpoints" / f"{spec}.ckpt"
@@ -67,18 +68,40 @@ def resolve_checkpoint(spec: str, root: Path) -> Path:
                 f"--ckpt_path {spec}: the newest run, {shown(newest)}, has no {spec}.ckpt; give another run"
             )
         return path.resolve()
-    path = Path(spec).expanduser()
-    if path.is_dir():
-        path = path / "checkpoints" / "last.ckpt"
-    if not path.is_file():
+    try:
+        path = Path(spec).expanduser()
+        if path.is_dir():
+            path = path / "checkpoints" / "last.ckpt"
+        is_file = path.is_file()
+    except (OSError, RuntimeError) as error:  # the latter if there is no such user
+        raise UnreadableError(f"--ckpt_path {spec} can't be read: {getattr(error, 'strerror', error)}") from None
+    if not is_file:
         raise UserError(f"--ckpt_path: there is no file {path}; give a checkpoint, a run's folder, last or best")
     return path.resolve()
 
 
 def _last_written(run: Path) -> float:
-    """When a run was begun or saved last, in seconds; 0 for a folder that holds none."""
-    files = (run / CONFIG, run / "checkpoints" / "last.ckpt")
-    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
+    """When a run was begun or saved last, in seconds; 0 for a folder that holds none, or that can't be looked into."""
+    try:
+        return max((file.stat().st_mtime for file in _signs_of(run) if file.is_file()), default=0.0)
+    except OSError:
+        return 0.0
+
+
+def _is_given_out(run: Path) -> bool:
+    """Whether the system lets us read a run: that of another user is not the one that is meant."""
+    try:
+        for file in _signs_of(run):
+            if file.is_file():
+                file.open("rb").close()
+    except OSError:
+        return False
+    return True
+
+
+def _signs_of(run: Path) -> tuple[Path, Path]:
+    """What a folder has that a fit has begun to write, or has written."""
+    return run / CONFIG, run / "checkpoints" / "last.ckpt"
 
 
 def shown(path: Path) -> str:
@@ -89,7 +112,12 @@ def shown(path: Path) -> str:
         return str(path)
 
 
+def run_of(checkpoint: Path) -> Path | None:
+    """The folder of the run that a checkpoint belongs to, by where it lies; ``None`` if that is in no run's folder."""
+    return checkpoint.parents[1] if checkpoint.parent.name == "checkpoints" else None
+
+
 def config_of(checkpoint: Path) -> Path | None:
     """The configuration of the run that a checkpoint belongs to, or ``None`` if it lies in no run's folder."""
-    config = checkpoint.parent.parent / CONFIG
-    return config if config.is_file() else None
+    run = run_of(checkpoint)
+    return run / CONFIG if run is not None and (run / CONFIG).is_file() else None

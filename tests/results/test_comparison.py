@@ -22,12 +22,13 @@ from matplotlib.text import Text as MplText
 from rich.console import Console
 from scipy import stats
 
-from mcubench.errors import CorruptDataError, UserError
+from mcubench.errors import CorruptDataError, UnreadableError, UserError
 from mcubench.results.comparison import Mean, Range, Row, compare_runs, print_comparison, report_comparison
 from mcubench.results.comparison.plot import _draw, can_be_drawn, plot_pareto
 from mcubench.results.comparison.rows import mean_of, pareto_front
 from mcubench.results.comparison.writing import save_csv
 from mcubench.results.result import Result
+from tests.unreadable import hidden_from_us
 
 _count = itertools.count()
 FORMS = ("csv", "md", "png", "svg")
@@ -60,7 +61,9 @@ def write_run(
             "init_args": {"split_seed": 0, "batch_size": 50, **(data_options or {})},
         },
         "inputs": None,
-        "split": None if folds is None else {"kind": "stratified", "folds": folds, "fold": 0},
+        "split": None
+        if folds is None
+        else {"kind": "stratified", "sizes": {"train": 8, "val": 2, "test": 5}, "folds": folds, "fold": 0},
         "seed": seed,
         "accuracy": {"train": 0.99, "val": 0.95, "test": test},
         "macro_f1": {"train": 0.99, "val": 0.94, "test": test},
@@ -372,19 +375,57 @@ class TestReading:
     @pytest.mark.parametrize(
         ("fields", "message"),
         [
-            ({"model": None}, "damaged"),
-            ({"data": {"name": "X"}}, "'class_path' is missing"),
-            ({"accuracy": {"val": 1}}, "'test' is missing"),
-            ({"accuracy": {"val": 1, "test": "good"}}, "accuracy.test is 'good', and no number"),
-            ({"accuracy": 0.9}, "damaged"),
-            ({"macs": float("nan")}, "macs is nan, and no number"),
-            ({"macs": -1}, "macs is -1, and no number"),
-            ({"params": True}, "params is True, and no number"),
+            ({"model": None}, "model is null, and must be an object"),
+            ({"data": {"name": "X"}}, "data.class_path is missing"),
+            ({"accuracy": {"train": 1, "val": 1}}, "accuracy.test is missing"),
+            ({"accuracy": {"train": 1, "val": 1, "test": "good"}}, "accuracy.test is 'good', and must be a finite num"),
+            ({"accuracy": {"train": 1, "val": 1, "test": 17}}, "accuracy.test is 17, .* from 0 to 1; restore it"),
+            ({"accuracy": 0.9}, "accuracy is 0.9, and must be an object"),
+            ({"macs": float("nan")}, "macs is nan, and must be a whole number from 0 to"),
+            ({"macs": -1}, "macs is -1, and"),
+            ({"macs": 10**400}, "macs is 1000+[.]{3}0+, and"),
+            ({"params": True}, "params is True, and"),
         ],
     )
     def test_a_wrong_field_is_named(self, tmp_path: Path, fields: dict[str, Any], message: str) -> None:
         change(write_run(tmp_path), **fields)
         with pytest.raises(CorruptDataError, match=message):
+            compare_runs([tmp_path])
+
+    def test_what_we_may_not_read_is_left_out(self, tmp_path: Path) -> None:
+        """A run of another user is not what breaks a table of ours."""
+        ours, theirs = write_run(tmp_path, "ours"), write_run(tmp_path, "theirs", seed=1)
+        for hidden in (theirs, theirs / "result.json"):
+            for paths in ([tmp_path], [ours, theirs], [theirs, tmp_path]):
+                with hidden_from_us(hidden):
+                    comparison = compare_runs(paths)
+                assert [row.runs for row in comparison.rows] == [(ours,)]
+                (note,) = {*comparison.notes}
+                assert re.fullmatch(
+                    r"left out: what can't be read \(\d\): .*theirs\S* can't be read: Permission denied", note
+                )
+            with (
+                hidden_from_us(hidden),
+                pytest.raises(UnreadableError, match=r"theirs.*can't be read: Permission denied"),
+            ):
+                compare_runs([theirs])
+        with hidden_from_us(tmp_path), pytest.raises(UnreadableError, match="can't be read: Permission denied"):
+            compare_runs([tmp_path])
+
+    def test_a_folder_in_its_place(self, tmp_path: Path) -> None:
+        path = write_run(tmp_path) / "result.json"
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(UnreadableError, match=r"result\.json can't be read: it is a folder"):
+            compare_runs([tmp_path])
+
+    @pytest.mark.parametrize("depth", [25, 400, 900])
+    def test_options_within_options_without_end(self, tmp_path: Path, depth: int) -> None:
+        nested = json.loads('{"a":' * depth + "1" + "}" * depth)
+        change(write_run(tmp_path), model={"name": "M", "class_path": "m.M", "init_args": nested})
+        with pytest.raises(
+            CorruptDataError, match=r"result\.json is damaged: (.* is nested deeper than 20|it is not JSON)"
+        ):
             compare_runs([tmp_path])
 
     def test_a_result_of_the_future(self, tmp_path: Path) -> None:

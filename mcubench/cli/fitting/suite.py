@@ -34,11 +34,15 @@ def run_suite(suite: Suite, root: Path, console: Console) -> None:
         console: Where to print; it must hold its stream, for standard output is the log's while a fit runs.
 
     Raises:
-        UserError: After all, if a run failed; at once, if data are missing or damaged.
+        UserError: After all, if a run failed; at once, if data are missing or damaged, or the result of a run that is
+            done can't be read.
         KeyboardInterrupt: After Ctrl-C; what is done stays done.
     """
     planned = list(suite.runs(root))
     with _alone(root / suite.name):
+        for run in planned:
+            if run.is_done:
+                read_result(run.folder)  # now, not after hours of training
         failed = _run(planned, console)
     if done := {run.folder: (run.table, run.row) for run in planned if run.is_done}:
         report_comparison(compare_runs(done, done), root / suite.name / suite.name, console)

@@ -37,7 +37,7 @@ from mcubench.export.unrolled import planned_arena
 from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.quant.integer.run import predict
 from mcubench.quant.integer.streaming import streamed
-from mcubench.results.result import add_measured
+from mcubench.results.result import add_measured, result_of
 from mcubench.results.run_folder import shown
 from mcubench.target import CORES, CompileError, EmulationError
 from mcubench.target.measure import OnCore, measure
@@ -72,6 +72,8 @@ def run_emulate(args: Sequence[str]) -> int:
     limits = measured_limits(config, subject.checkpoint)
     for package in PACKAGES:
         load(package)  # now, not after the work
+    if subject.checkpoint is not None:
+        result_of(subject.checkpoint)  # the same: what is measured is added to it
     pl.seed_everything(config.seed_everything or 0, verbose=False)
     model, data = subject.instantiate()
     fitted = classical("emulate", model, config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +53,8 @@ from mcubench.export.unrolled import planned_arena
 from mcubench.files import atomic_path
 from mcubench.graph import deploy, trace
 from mcubench.quant.integer import NotInIntegersError
-from mcubench.results.result import package_versions
-from mcubench.results.run_folder import shown
+from mcubench.results.result import RESULT, package_versions, read_result
+from mcubench.results.run_folder import config_of, run_of, shown
 
 __all__ = ["run_export"]
 
@@ -206,14 +205,13 @@ def _check_packages(formats: Sequence[Format]) -> None:
 def _source(subject: Subject, model: nn.Module, data: pl.LightningDataModule | None) -> Source:
     """What is known of the model's origin, from its run's folder."""
     assert subject.checkpoint is not None
-    run = subject.checkpoint.parents[1]
-    result = run / "result.json"
-    row = json.loads(result.read_text("utf-8")) if result.is_file() else {}
+    run = run_of(subject.checkpoint)
+    row = {} if run is None or not (run / RESULT).exists() else read_result(run)
     shapes = _shapes(example_for(model, data, subject.shape))
     names = getattr(data, "class_names", None)
     return Source(
         model=type(model).__name__,
-        run=run.name if (run / "config.yaml").is_file() else None,
+        run=None if run is None or config_of(subject.checkpoint) is None else run.name,
         checkpoint=subject.checkpoint.name,
         git_commit=row.get("git_commit"),
         data=None if data is None else type(data).__name__,

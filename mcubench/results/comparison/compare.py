@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mcubench.errors import UserError
 from mcubench.results.comparison.naming import key_of, labels
-from mcubench.results.comparison.reading import COSTS, MEANS, Run, find_runs, read_run
+from mcubench.results.comparison.reading import COSTS, MEANS, Run, read_runs
 from mcubench.results.comparison.rows import Comparison, Mean, Range, Row, mean_of, pareto_front
 
 __all__ = ["compare_runs"]
@@ -27,11 +27,11 @@ def compare_runs(paths: Iterable[Path], names: Mapping[Path, tuple[str, str]] | 
             are different rows, even if they differ by their seed only; a data set's runs may differ in their inputs.
 
     Raises:
-        UserError: If there is no run, or a ``result.json`` can't be read.
+        UserError: If there is no run, or a ``result.json`` is damaged.
     """
     notes: list[str] = []
     given = {folder.resolve(): name for folder, name in (names or {}).items()}
-    runs = _without_folds([read_run(folder) for folder in find_runs(paths, notes)], notes)
+    runs = _without_folds(read_runs(paths, notes), notes)
     groups: dict[_Group, list[Run]] = defaultdict(list)
     for run in runs:
         data_set, name = given.get(run.folder.resolve(), (run.data_set, None))
@@ -106,8 +106,8 @@ def _row(data: str, label: str, runs: Sequence[Run], notes: list[str]) -> Row:
     for name in COSTS:
         values = [run.values[name] for run in runs]
         costs[name] = None if None in values else Range(min(values), max(values))
-    epochs = [run.epochs for run in runs if run.epochs is not None]
-    if epochs and min(epochs) != max(epochs):
+    epochs = [run.epochs for run in runs]
+    if min(epochs) != max(epochs):
         notes.append(f"{label} on {data}: its runs were trained for {min(epochs)} to {max(epochs)} epochs")
     forms = ", ".join(sorted({run.form for run in runs}))
     folders = tuple(run.folder for run in runs)

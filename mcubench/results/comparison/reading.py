@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcubench.errors import CorruptDataError, UserError
+from mcubench.errors import UnreadableError, UserError
+from mcubench.reading import unreadable
 from mcubench.results.comparison.naming import key_of
 from mcubench.results.form import FLOAT, priced_scores
-from mcubench.results.result import SCHEMA_VERSION
+from mcubench.results.result import RESULT, read_result
 from mcubench.results.run_folder import CONFIG, shown
 
-__all__ = ["COSTS", "MEANS", "Run", "find_runs", "read_run"]
+__all__ = ["COSTS", "MEANS", "Run", "read_runs"]
 
 # What a row averages over, and what each of its runs costs: the field of `Row`, and where result.json has it; of its
 # forms, ``priced`` is the one whose scores belong to the price.
@@ -40,7 +39,6 @@ COSTS = {
 
 _LATER = ("preprocessing", "measured")  # fields that old files lack
 
-_RESULT = "result.json"
 _DEPTH = 2  # folders of runs, and folders of such folders, as a suite or a cross-validation writes them
 
 _SEED = re.compile(r"(.*_)?seed|random_state")
@@ -73,7 +71,7 @@ class Run:
     data: str
     data_options: dict[str, Any]
     seeds: str | None
-    epochs: float | None
+    epochs: int
     is_fold: bool
     form: str
     values: dict[str, Any]
@@ -84,99 +82,101 @@ class Run:
         return key_of(self.data, self.data_options)
 
 
-def find_runs(paths: Iterable[Path], notes: list[str]) -> list[Path]:
-    """The folders of finished runs, each once, in the order given.
+def read_runs(paths: Iterable[Path], notes: list[str]) -> list[Run]:
+    """Reads finished runs, each once, in the order given.
 
     Args:
         paths: Folders of runs, and folders that hold such folders, or folders of such folders.
-        notes: Takes a line on each of these in which runs are not finished.
+        notes: Takes a line on each of these in which runs are not finished, and one on what can't be read: what others
+            keep to themselves is left out.
 
     Raises:
-        UserError: If one of them does not exist or holds no finished run.
+        UserError: If one of them does not exist or holds no finished run, if no run can be read, or if one is of a
+            later version.
+        CorruptDataError: If a ``result.json`` is damaged; the message says where.
     """
+    hidden: list[UnreadableError] = []
+    runs = []
+    for folder in _find_runs(paths, notes, hidden):
+        try:
+            runs.append(_read_run(folder))
+        except UnreadableError as error:
+            hidden.append(error)
+        except OSError as error:  # it was there a moment ago
+            hidden.append(unreadable(folder, error))
+    if hidden and not runs:
+        raise hidden[0]
+    if hidden:
+        notes.append(f"left out: what can't be read ({len(hidden)}): {hidden[0]}")
+    return runs
+
+
+def _find_runs(paths: Iterable[Path], notes: list[str], hidden: list[UnreadableError]) -> list[Path]:
+    """The folders of finished runs, each once, in the order given."""
     found: dict[Path, Path] = {}
     for path in paths:
-        if not path.is_dir():
-            raise UserError(f"there is no folder {path}; give folders of runs, or a folder of them such as runs")
-        if _is_finished(path):
-            found.setdefault(path.resolve(), path)
+        try:
+            runs = list(_runs_at(path, notes, hidden))
+        except OSError as error:
+            hidden.append(unreadable(path, error))
             continue
-        if _is_begun(path):
-            raise UserError(
-                f"{path} has no {_RESULT}: its fit has not ended. Finish it (fit --ckpt_path {path}), leave it out, or "
-                "give the folder it lies in, whose unfinished runs are left out"
-            )
-        begun = list(_runs_in(path, _DEPTH))
-        finished = [run for run in begun if _is_finished(run)]
-        if not finished:
-            raise UserError(f"there is no finished run in {path}: no folder in it has a {_RESULT}; run fit first")
-        if missing := len(begun) - len(finished):
-            notes.append(f"left out: {missing} of {len(begun)} runs in {shown(path)}, unfinished (no {_RESULT})")
-        for run in finished:
+        for run in runs:
             found.setdefault(run.resolve(), run)
     return list(found.values())
 
 
+def _runs_at(path: Path, notes: list[str], hidden: list[UnreadableError]) -> Iterator[Path]:
+    """The folders of finished runs in one that was given, or this one itself."""
+    if not path.is_dir():
+        raise UserError(f"there is no folder {path}; give folders of runs, or a folder of them such as runs")
+    if _is_finished(path):
+        yield path
+        return
+    if _is_begun(path):
+        raise UserError(
+            f"{path} has no {RESULT}: its fit has not ended. Finish it (fit --ckpt_path {path}), leave it out, or give "
+            "the folder it lies in, whose unfinished runs are left out"
+        )
+    before = len(hidden)
+    begun = list(_runs_in(path, _DEPTH, hidden))
+    finished = [run for run in begun if _is_finished(run)]
+    if not finished and len(hidden) == before:
+        raise UserError(f"there is no finished run in {path}: no folder in it has a {RESULT}; run fit first")
+    if missing := len(begun) - len(finished):
+        notes.append(f"left out: {missing} of {len(begun)} runs in {shown(path)}, unfinished (no {RESULT})")
+    yield from finished
+
+
 def _is_finished(folder: Path) -> bool:
-    return (folder / _RESULT).exists()
+    return (folder / RESULT).exists()
 
 
 def _is_begun(folder: Path) -> bool:
     return (folder / CONFIG).exists() or (folder / "checkpoints").exists()
 
 
-def _runs_in(parent: Path, depth: int) -> Iterator[Path]:
+def _runs_in(parent: Path, depth: int, hidden: list[UnreadableError]) -> Iterator[Path]:
     """The folders of runs, finished or not, in a folder; what lies within a run is none."""
-    try:
-        folders = sorted(each for each in parent.iterdir() if each.is_dir() and not each.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"{parent} can't be read: {error.strerror}") from None
-    for folder in folders:
-        if _is_finished(folder) or _is_begun(folder):
-            yield folder
-        elif depth > 1:
-            yield from _runs_in(folder, depth - 1)
+    for folder in sorted(each for each in parent.iterdir() if each.is_dir() and not each.name.startswith(".")):
+        try:
+            if _is_finished(folder) or _is_begun(folder):
+                yield folder
+            elif depth > 1:
+                yield from _runs_in(folder, depth - 1, hidden)
+        except OSError as error:
+            hidden.append(unreadable(folder, error))
 
 
-def read_run(folder: Path) -> Run:
-    """Reads a finished run.
-
-    Raises:
-        UserError: If its ``result.json`` can't be read, or is of a later version.
-        CorruptDataError: If it is damaged; the message says where.
-    """
-    path = folder / _RESULT
-    again = "run its fit again, or leave it out"
-    try:
-        row = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise CorruptDataError(f"{path} is damaged: it is not JSON ({error}); {again}") from None
-    version = row.get("schema_version") if isinstance(row, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise UserError(
-            f"{path} has schema_version {version}, and this mcubench reads {SCHEMA_VERSION}: update mcubench, or leave "
-            "it out"
-        )
-    if version != SCHEMA_VERSION:
-        raise CorruptDataError(f"{path} is damaged: it has no schema_version {SCHEMA_VERSION}; {again}")
-    try:
-        return _run(folder, path.stat().st_mtime_ns, row)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise CorruptDataError(f"{path} is damaged: {what}; {again}") from None
-
-
-def _run(folder: Path, written: int, row: dict[str, Any]) -> Run:
+def _read_run(folder: Path) -> Run:
+    row = read_result(folder)
     model, data, split = row["model"], row["data"], row["split"]
-    name = str(model["name"])
+    name = model["name"]
     seeds: dict[str, Any] = {}
     model_options = _without_seeds({"class_path": model["class_path"], **model["init_args"]}, seeds)
     if data is None:  # what a module brings along can be told by its class only
         data_name, data_options = f"data of {name}", {"class_path": model["class_path"]}
     else:
-        data_name = str(data["name"])
+        data_name = data["name"]
         data_options = {"class_path": data["class_path"], **data["init_args"]}
         seeds["data.seed"] = data_options.get("seed")
         if _TRAINING in data_options:
@@ -188,29 +188,28 @@ def _run(folder: Path, written: int, row: dict[str, Any]) -> Run:
     seeded = isinstance(row["seed"], int) and not isinstance(row["seed"], bool)
     return Run(
         folder=folder,
-        written=written,
+        written=(folder / RESULT).stat().st_mtime_ns,
         model=name,
         model_options=_set(model_options),
         data=data_name,
         data_options=_set(data_options),
         seeds=key_of(row["seed"], seeds) if seeded else None,
-        epochs=_number(row, ("epochs",)),
+        epochs=row["epochs"],
         is_fold=split is not None and split.get("folds") is not None,
-        form=str(priced["form"]),
-        values={field: _number(row, where) for field, where in (MEANS | COSTS).items()},
+        form=priced["form"],
+        values={field: _value(row, where) for field, where in (MEANS | COSTS).items()},
     )
 
 
-def _number(row: dict[str, Any], where: tuple[str, ...]) -> float | None:
+def _value(row: dict[str, Any], where: tuple[str, ...]) -> float | None:
     """The number at a place in a ``result.json``; ``None`` if it is not known, or nothing is there to have it."""
     found: Any = row
     for key in where:
         found = found.get(key) if key in _LATER else found[key]
         if found is None:
             return None
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found < math.inf:
-        raise ValueError(f"{'.'.join(where)} is {found!r}, and no number")
-    return found
+    number: float = found
+    return number
 
 
 def _without_seeds(options: dict[str, Any], seeds: dict[str, Any], place: str = "model") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 from collections.abc import Iterator
@@ -38,9 +39,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         The path to write to.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for stale in target.parent.glob(f".{target.name}.*.tmp"):
-        if not _is_running(int(stale.suffixes[-2][1:])):
-            stale.unlink(missing_ok=True)
+    _sweep(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -49,10 +48,19 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _sweep(target: Path) -> None:
+    """Deletes what killed processes left beside a file; what somebody else has put there is none of ours."""
+    for stale in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        pid = stale.name.removeprefix(f".{target.name}.").removesuffix(".tmp")
+        if pid.isascii() and pid.isdigit() and not _is_running(int(pid)):
+            with contextlib.suppress(OSError):  # that of another user
+                stale.unlink()
+
+
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # the latter for what no process can be called
         return False
     except PermissionError:
         return True

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from mcubench._compat import mend_torchvision
-from mcubench.errors import UserError
+from mcubench.errors import CorruptDataError, UserError
 from mcubench.files import atomic_path
+from mcubench.reading import opened
+from mcubench.schema import FaultError, count, listed, record, text
 
 mend_torchvision()  # which the imports of lightning need
 
@@ -19,6 +21,31 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO  # noqa: E402
 from lightning.fabric.utilities.types import _PATH  # noqa: E402
 
 __all__ = ["AtomicCheckpointIO", "load_checkpoint"]
+
+_ZIP = b"PK\x03\x04"  # a local file header (APPNOTE 4.3.7)
+
+_MEND = "use another checkpoint of the run, or a copy"
+
+
+def _weights(value: object, name: str) -> None:
+    """Takes what ``Module.state_dict`` gives: values by name, most of them tensors."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise FaultError(f"its {name} is no set of values by name")
+
+
+# What Lightning saves, and we or it read; a file of weights alone has no more than them.
+check_checkpoint = record(
+    {"state_dict": _weights},
+    later={
+        "epoch": count,
+        "global_step": count,
+        "pytorch-lightning_version": text,
+        "callbacks": record({}),
+        "loops": record({}),
+        "optimizer_states": listed(record({})),
+        "lr_schedulers": listed(record({})),
+    },
+)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -41,18 +68,47 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Reads a Lightning checkpoint, tensors and plain values only, onto the CPU.
 
+    ``torch.save`` writes a zip file, which has a CRC-32 of all that it holds; ``torch.load`` does not look at it.
+
     Raises:
-        UserError: If the file is damaged, is no Lightning checkpoint, or holds objects that only running code from it
-            would restore.
+        UnreadableError: If the file can't be read.
+        CorruptDataError: If it is damaged: truncated, or altered in any bit that counts.
+        UserError: If it is no Lightning checkpoint, or holds objects that only running code from it would restore.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with opened(path) as file:
+            _check_whole(path, file)
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        check_checkpoint(checkpoint, "")
+    except FileNotFoundError:
+        raise UserError(f"there is no checkpoint {path}") from None
+    except FaultError as error:
+        raise UserError(f"{path} is no Lightning checkpoint: {error}") from None
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path} is refused: damaged, or more than tensors and plain values ({reason})") from None
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path} is damaged, or is no checkpoint ({reason})") from None
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise UserError(f"{path} is no Lightning checkpoint: it has no state_dict")
-    return checkpoint
+        raise UserError(f"{path} is refused: it holds more than tensors and plain values ({_first(error)})") from None
+    except Exception as error:  # torch has many for what is a zip and none of its own
+        raise CorruptDataError(f"{path} is damaged, or is no checkpoint ({_first(error)})") from None
+    found: dict[str, Any] = checkpoint
+    return found
+
+
+def _check_whole(path: Path, file: BinaryIO) -> None:
+    """Holds all that a zip file has against its CRC-32."""
+    if file.read(len(_ZIP)) != _ZIP:
+        raise UserError(f"{path} is damaged, or is no checkpoint: it does not begin as the files of torch.save do")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            altered = archive.testzip()
+    except Exception as error:  # zipfile has many for what it can't read
+        raise CorruptDataError(f"{path} is damaged: it is not a whole zip file ({_first(error)}); {_MEND}") from None
+    if altered is not None:
+        raise CorruptDataError(
+            f"{path} is damaged: {altered} in it is not what was saved (its CRC-32 says so); {_MEND}"
+        )
+
+
+def _first(error: Exception) -> str:
+    """The first line of an error of others, or what it is called if it says nothing."""
+    return str(error).partition("\n")[0] or type(error).__name__

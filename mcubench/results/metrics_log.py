@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mcubench._compat import mend_torchvision
+from mcubench.errors import CorruptDataError, UnreadableError
 from mcubench.files import atomic_path
+from mcubench.reading import opened
 from mcubench.results.experiment import Experiment
+from mcubench.schema import MOST
 
 mend_torchvision()  # which the imports of lightning need
 
@@ -20,7 +24,7 @@ from lightning.pytorch.utilities import rank_zero_only  # noqa: E402
 
 __all__ = ["MetricsLog", "read_metrics"]
 
-_COLUMN_TYPES: dict[str, Callable[..., float]] = {"step": int, "epoch": int}
+_COUNTED = ("step", "epoch")
 
 
 class MetricsLog(Logger):
@@ -88,7 +92,7 @@ class MetricsLog(Logger):
             return
         number = max(self._rows, default=-1) + 1 if step is None else step
         row = self._rows.setdefault(number, {"step": number})
-        row.update({key: _COLUMN_TYPES.get(key, float)(value) for key, value in metrics.items()})
+        row.update({key: int(value) if key in _COUNTED else float(value) for key, value in metrics.items()})
 
     @rank_zero_only  # type: ignore[untyped-decorator,unused-ignore]
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -113,9 +117,49 @@ class MetricsLog(Logger):
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a ``metrics.csv`` in order, without their empty cells; none if there is no such file."""
-    if not path.exists():
+    """Reads a ``metrics.csv``.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its rows in order, without their empty cells; none if there is no such file.
+
+    Raises:
+        UnreadableError: If it can't be read.
+        CorruptDataError: If it is damaged; the line and the column are named.
+    """
+    try:
+        with opened(path) as file:
+            content = file.read().decode("utf-8")
+        if not content.endswith("\n"):
+            raise ValueError("its last line is cut, or it has none")
+        rows = csv.DictReader(io.StringIO(content, newline=""), strict=True)
+        columns = rows.fieldnames or []
+        if "step" not in columns or len(set(columns)) < len(columns):
+            raise ValueError("line 1 has no column step, or has a column twice")
+        return [_numbers(row, f"line {rows.line_num}") for row in rows]
+    except FileNotFoundError:
         return []
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        return [{key: _COLUMN_TYPES.get(key, float)(value) for key, value in row.items() if value} for row in rows]
+    except UnreadableError:
+        raise
+    except (ValueError, csv.Error) as error:
+        raise CorruptDataError(f"{path} is damaged: {error}; restore it, or move it away to go on without it") from None
+
+
+def _numbers(row: Mapping[str | Any, Any], line: str) -> dict[str, float]:
+    """The numbers of a line, by column."""
+    if None in row or None in row.values():
+        raise ValueError(f"{line} has {'more' if None in row else 'fewer'} values than line 1 has columns")
+    found: dict[str, float] = {}
+    for name, value in row.items():
+        if not value and name != "step":
+            continue
+        counts = name in _COUNTED
+        try:
+            found[name] = int(value) if counts else float(value)
+        except ValueError:
+            raise ValueError(f"{line}, {name}: {value[:40]!r} is no {'whole ' if counts else ''}number") from None
+        if counts and not 0 <= found[name] <= MOST:
+            raise ValueError(f"{line}, {name}: {value[:40]} is no count")
+    return found

@@ -6,7 +6,9 @@ import csv
 import json
 import math
 import os
+import pickle
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +20,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torch import nn
 
-from mcubench.errors import UserError
+from mcubench.errors import CorruptDataError, UnreadableError, UserError
 from mcubench.features import feature_cost
 from mcubench.files import atomic_path
 from mcubench.results.best_checkpoint import BestCheckpoint, mode_of
@@ -26,10 +28,11 @@ from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from mcubench.results.evaluation import NotScorableError, score
 from mcubench.results.metrics_log import MetricsLog, read_metrics
 from mcubench.results.plots import plot_confusion, plot_curves
-from mcubench.results.result import git_commit
-from mcubench.results.run_folder import claim_run, config_of, resolve_checkpoint
+from mcubench.results.result import git_commit, result_of
+from mcubench.results.run_folder import claim_run, config_of, resolve_checkpoint, run_of
 from mcubench.results.table import _features
 from tests.trained import drawing
+from tests.unreadable import hidden_from_us
 
 CPU = torch.device("cpu")
 
@@ -67,6 +70,24 @@ class TestAtomicPath:
             temporary.write_text("new")
         assert not stale.exists()
         assert alive.exists(), "another process may still be writing"
+
+    @pytest.mark.parametrize("middle", ["abc", "1.2", "-1", "", "9" * 30, "\u0661"])
+    def test_what_lies_there_of_others_is_no_obstacle(self, tmp_path: Path, middle: str) -> None:
+        (tmp_path / f".file[1].txt.{middle}.tmp").mkdir()
+        with atomic_path(tmp_path / "file[1].txt") as temporary:
+            temporary.write_text("new")
+        assert (tmp_path / "file[1].txt").read_text() == "new"
+
+    def test_names_are_no_patterns(self, tmp_path: Path) -> None:
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        ours, theirs = (tmp_path / f".file{each}.txt.{ended.pid}.tmp" for each in ("[1]", "1"))
+        for path in (ours, theirs):
+            path.touch()
+        with atomic_path(tmp_path / "file[1].txt") as temporary:
+            temporary.write_text("new")
+        assert not ours.exists()
+        assert theirs.exists()
 
 
 class TestRunFolder:
@@ -106,6 +127,30 @@ class TestRunFolder:
         assert config_of(path) is None
         (tmp_path / "a" / "config.yaml").touch()
         assert config_of(path) == tmp_path / "a" / "config.yaml"
+
+    def test_a_checkpoint_that_lies_in_no_run(self, tmp_path: Path) -> None:
+        """Two folders up from it there may be none, or somebody's own config.yaml."""
+        (tmp_path / "config.yaml").touch()
+        for path in (Path("/x.ckpt"), tmp_path / "weights" / "x.ckpt"):
+            assert config_of(path) is None
+            assert run_of(path) is None
+            assert result_of(path) is None
+
+    @pytest.mark.parametrize("hidden", ["", "config.yaml", "checkpoints", "checkpoints/last.ckpt"])
+    def test_the_newest_run_is_one_that_we_may_read(self, tmp_path: Path, hidden: str) -> None:
+        ours = self.checkpoint(tmp_path, "ours", age=100)
+        theirs = self.checkpoint(tmp_path, "theirs").parents[1]
+        (theirs / "config.yaml").touch()
+        with hidden_from_us(theirs / hidden):
+            assert resolve_checkpoint("last", tmp_path) == ours
+            if hidden in ("", "checkpoints"):
+                with pytest.raises(UnreadableError, match=r"can't be read: Permission denied"):
+                    resolve_checkpoint(str(theirs), tmp_path)
+
+    @pytest.mark.parametrize("spec", ["~nobody-of-this-name/x.ckpt", "x" * 5000])
+    def test_paths_that_are_none(self, tmp_path: Path, spec: str) -> None:
+        with pytest.raises(UserError, match="--ckpt_path"):
+            resolve_checkpoint(spec, tmp_path)
 
     def test_the_newest_run_without_a_checkpoint_is_not_passed_over(self, tmp_path: Path) -> None:
         self.checkpoint(tmp_path, "old", age=100)
@@ -177,6 +222,45 @@ class TestMetricsLog:
         again.save()
         assert [row["step"] for row in read_metrics(again.path)] == [9, 19, 24]
 
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", "its last line is cut, or it has none"),
+            (b"step,epoch,x\n1,0,0.5", "its last line is cut"),
+            (b"step,epoch,x\n1,0,abc\n", "line 2, x: 'abc' is no number"),
+            (b"step,epoch,x\n1,0,2\n1.5,0,2\n", "line 3, step: '1.5' is no whole number"),
+            (b"step,epoch,x\n,0,2\n", "line 2, step: '' is no whole number"),
+            (b"step,epoch,x\n-1,0,2\n", "line 2, step: -1 is no count"),
+            (b"step,epoch,x\n1," + b"9" * 300 + b",2\n", "line 2, epoch: 9+ is no count"),
+            (b"step,epoch,x\n1," + b"9" * 5000 + b",2\n", "line 2, epoch: '9{40}' is no whole number"),
+            (b"step,epoch,x\n1,0\n", "line 2 has fewer values"),
+            (b"step,epoch,x\n1,0,2,3\n", "line 2 has more values"),
+            (b"epoch,x\n0,2\n", "line 1 has no column step"),
+            (b"step,step\n0,2\n", "line 1 has no column step, or has a column twice"),
+            (b'step,x\n0,"2\n', "unexpected end of data"),
+            (b"step,x\n0,\xff\n", "can't decode"),
+            (b"PK\x03\x04\0\0\n", "line 1 has no column step"),
+        ],
+    )
+    def test_a_damaged_file_is_named_with_line_and_column(self, tmp_path: Path, content: bytes, message: str) -> None:
+        log = MetricsLog(tmp_path, "run")
+        log.path.parent.mkdir()
+        log.path.write_bytes(content)
+        with pytest.raises(CorruptDataError, match=rf"metrics\.csv is damaged: .*{message}.*; restore it, or move it"):
+            log.resume_at(5)
+        assert log.path.read_bytes() == content, "nothing is lost"
+
+    def test_a_folder_in_its_place(self, tmp_path: Path) -> None:
+        (tmp_path / "metrics.csv").mkdir()
+        with pytest.raises(UnreadableError, match=r"metrics\.csv can't be read: it is a folder"):
+            read_metrics(tmp_path / "metrics.csv")
+
+    def test_losses_that_are_no_numbers_are_numbers(self, tmp_path: Path) -> None:
+        (tmp_path / "metrics.csv").write_text("step,epoch,x,y\n1,0,nan,\n2,0,,-inf\n")
+        first, second = read_metrics(tmp_path / "metrics.csv")
+        assert math.isnan(first["x"])
+        assert second == {"step": 2, "epoch": 0, "y": -math.inf}
+
     def test_no_file_no_rows(self, tmp_path: Path) -> None:
         assert read_metrics(tmp_path / "metrics.csv") == []
 
@@ -241,8 +325,15 @@ class TestCheckpointIO:
         [
             (b"", "damaged"),
             (b"no checkpoint", "damaged"),
-            ({"weights": 1}, "no Lightning checkpoint"),
+            (pickle.dumps({"state_dict": {}}), "is damaged, or is no checkpoint"),
+            (b"PK\x03\x04", "not a whole zip file"),
+            ({"weights": 1}, "no Lightning checkpoint: state_dict is missing"),
             ([1], "no Lightning"),
+            ({"state_dict": [1]}, "state_dict is no set of values by name"),
+            ({"state_dict": {}, "epoch": -1}, "epoch is -1, and must be a whole number"),
+            ({"state_dict": {}, "global_step": 1.5}, "global_step is 1.5"),
+            ({"state_dict": {}, "callbacks": None}, "callbacks is null, and must be an object"),
+            ({"state_dict": {}, "optimizer_states": {}}, "optimizer_states is {}, and must be a list"),
         ],
     )
     def test_other_files_are_refused(self, tmp_path: Path, content: Any, message: str) -> None:
@@ -252,6 +343,60 @@ class TestCheckpointIO:
         else:
             torch.save(content, path)
         with pytest.raises(UserError, match=message):
+            load_checkpoint(path)
+
+    @pytest.mark.parametrize(
+        "entries",
+        [
+            {"word/document.xml": b"<w/>"},
+            {"archive/data.pkl": b"hello", "archive/version": b"3"},
+            {"archive/data.pkl": b"", "archive/version": b"3"},
+            {"archive/data.pkl": b"\x80\x02e.", "archive/version": b"3"},  # appends to a stack that has no list
+        ],
+        ids=["document", "text", "nothing", "stack"],
+    )
+    def test_other_zips_are_refused(self, tmp_path: Path, entries: dict[str, bytes]) -> None:
+        with zipfile.ZipFile(tmp_path / "x.ckpt", "w") as archive:
+            for name, content in entries.items():
+                archive.writestr(name, content)
+        with pytest.raises(UserError, match=r"x\.ckpt is (damaged|refused)"):
+            load_checkpoint(tmp_path / "x.ckpt")
+
+    def test_no_file_and_no_plain_file(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")  # which would be waited for
+        for name, message in ((".", "it is a folder"), ("pipe", "it is no plain file"), ("x", "there is no")):
+            with pytest.raises(UserError, match=message):
+                load_checkpoint(tmp_path / name)
+
+    def test_a_flipped_bit_is_seen_or_changes_nothing(self, tmp_path: Path) -> None:
+        """Most are of what is saved. Of the rest, as the padding before a tensor, nothing is read."""
+        saved = {"state_dict": {"w": torch.randn(40), "b": torch.arange(7)}, "global_step": 3, "epoch": 1}
+        path, refused = tmp_path / "x.ckpt", 0
+        torch.save(saved, path)
+        content = path.read_bytes()
+        for bit in range(0, 8 * len(content), 37):
+            altered = bytearray(content)
+            altered[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(altered)
+            try:
+                found = load_checkpoint(path)
+            except UserError:
+                refused += 1
+                continue
+            for name, value in saved["state_dict"].items():  # type: ignore[attr-defined]
+                assert torch.equal(found["state_dict"][name], value)
+            assert {**found, "state_dict": 0} == {**saved, "state_dict": 0}
+        assert refused > 100
+
+    def test_torch_alone_believes_a_flipped_bit(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.ckpt"
+        weights = torch.full((1000,), 0.5)
+        torch.save({"state_dict": {"w": weights}}, path)
+        content = bytearray(path.read_bytes())
+        content[content.find(weights.numpy().tobytes()) + 3] ^= 0x40
+        path.write_bytes(content)
+        assert torch.load(path, weights_only=True)["state_dict"]["w"][0] > 1e30
+        with pytest.raises(CorruptDataError, match=r"x/data/0 in it is not what was saved \(its CRC-32 says so\)"):
             load_checkpoint(path)
 
     def test_a_truncated_file_is_refused(self, tmp_path: Path) -> None:

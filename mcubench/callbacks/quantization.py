@@ -108,7 +108,16 @@ class QuantizationAwareTraining(pl.Callback):
     # --- where it begins and ends ---
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Forgets a checkpoint that was loaded before; from now on copies are known."""
+        """Forgets a checkpoint that was loaded before; from now on copies are known.
+
+        Raises:
+            UserError: If the module is a classical model.
+        """
+        if hasattr(pl_module, "is_fitted"):
+            raise UserError(
+                f"QuantizationAwareTraining is for networks; {type(pl_module).__name__} is a classical model, which is "
+                "rounded when it is fitted: leave the callback out; --model.bits chooses how"
+            )
         self._loaded = None
         if stage == TrainerFn.FITTING:
             self._copies = Copies(pl_module, lambda: self._quantizer, functools.partial(rank_zero_warn, stacklevel=2))

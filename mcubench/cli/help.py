@@ -62,6 +62,7 @@ options:
                  VERB --model.help CNN those of a model
   --version      print the version
   --debug        show the traceback of an error, not only its message
+  --trust        run code that came with a run's folder or a --config, too
 """
 
 

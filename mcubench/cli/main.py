@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mcubench.cli.help import OVERVIEW, VERBS
+from mcubench.cli.options.trust import guarded
 from mcubench.cli.start_up import imports_kept
 from mcubench.errors import UserError, did_you_mean
 
@@ -45,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
-    args = [arg for arg in args if arg != "--debug"]
+    trusted = "--trust" in args
+    args = [arg for arg in args if arg not in ("--debug", "--trust")]
     if not args or args[0] in ("-h", "--help", "help"):
         print(OVERVIEW, end="")
         return 0
@@ -56,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     formats = warnings.formatwarning
     try:
-        return _run(args, own_process=argv is None)
+        with contextlib.nullcontext() if trusted else guarded(args):
+            return _run(args, own_process=argv is None)
     except UserError as error:
         if debug:
             raise
@@ -90,7 +93,7 @@ def _run(args: list[str], own_process: bool) -> int:
     if several and verb != "fit":
         raise UserError(f"{min(several)} is an option of fit, not of {verb}")
     if "" not in sys.path:
-        sys.path.insert(0, "")  # the installed script, unlike python -m, does not look in the working folder
+        sys.path.append("")  # the installed script, unlike python -m, does not look in the working folder
     # torch's threads wait for each other busily, for a millisecond, which slows tiny models down several times on a
     # machine that does something else too; not at all would have them woken up for each operation. Some 30 microseconds
     # are enough between two operations. The OpenMP library (libgomp) reads this when torch is imported.

@@ -6,6 +6,7 @@ import copy
 import functools
 import importlib
 import inspect
+import types
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from mcubench.models.base import Classifier
 __all__ = ["Network", "made", "made_to_train"]
 
 _SUMS_TO_ONE = 1e-4
+_FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 
 
 def made(net: str, arguments: dict[str, Any] | None = None) -> nn.Module:
@@ -146,6 +148,8 @@ def _made(path: str, arguments: dict[str, Any], known: dict[str, Any]) -> nn.Mod
         raise UserError(f"there is no {path}: give a class or a function with its module, as in my_file.Net") from None
     if isinstance(maker, nn.Module):
         maker = lambda maker=maker: copy.deepcopy(maker)  # noqa: E731 - a module that is there already, each time anew
+    if not (issubclass(maker, nn.Module) if isinstance(maker, type) else isinstance(maker, _FUNCTIONS)):
+        raise UserError(f"{path} is no torch module, nor a function that returns one")
     takes = inspect.signature(maker).parameters
     anything = any(each.kind is each.VAR_KEYWORD for each in takes.values())
     for each in arguments:

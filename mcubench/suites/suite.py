@@ -6,12 +6,11 @@ import hashlib
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mcubench.bounded_yaml import read_yaml
 from mcubench.errors import UserError, did_you_mean
 
 __all__ = ["SUITES", "PlannedRun", "Suite", "find_suite"]
@@ -21,7 +20,11 @@ SUITES = tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 _KEYS = {"seeds", "tables"}
 _TABLE_KEYS = {"options", "rows"}
-_OURS = {"--seed_everything", "--trainer.default_root_dir", "--ckpt_path", "--folds", "--help", "-h", "--print_config"}
+_OURS = {
+    *("--seed_everything", "--trainer.default_root_dir", "--ckpt_path", "--folds", "--seeds"),
+    *("--help", "-h", "--print_config", "--trust", "--debug"),
+}
+_LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -103,17 +106,27 @@ def find_suite(given: str) -> Suite:
 
 
 def _read(path: Path) -> Suite:
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"suite {path} is not YAML: {error}") from None
-    content = _keyed(path, "the file", content, _KEYS)
+    content = _keyed(path, "the file", read_yaml(path, f"suite {path}"), _KEYS)
     seeds, tables = content["seeds"], _mapping(path, "tables", content["tables"])
     if not isinstance(seeds, list) or not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
         raise UserError(f"suite {path}: seeds must be a list of whole numbers from 0, as [0, 1, 2]; got {seeds!r}")
     if len(set(seeds)) < len(seeds):
         raise UserError(f"suite {path}: seeds has a seed twice: {seeds}")
-    return Suite(path.stem, tuple(seeds), {str(name): _rows(path, str(name), table) for name, table in tables.items()})
+    if max(seeds) > _LARGEST_SEED:
+        raise UserError(f"suite {path}: seeds go up to {_LARGEST_SEED}; got {max(seeds)}")
+    suite = Suite(path.stem, tuple(seeds), {name: _rows(path, name, table) for name, table in tables.items()})
+    _check_folders(path, suite)
+    return suite
+
+
+def _check_folders(path: Path, suite: Suite) -> None:
+    """Sees that each row has a folder of its own."""
+    rows: dict[Path, str] = {}
+    for run in replace(suite, seeds=suite.seeds[:1]).runs(Path()):
+        row = f"{run.table}, {run.row}"
+        if run.folder in rows:
+            raise UserError(f"suite {path}: {rows[run.folder]} and {row} are one run under two names: keep one")
+        rows[run.folder] = row
 
 
 def _rows(path: Path, name: str, table: object) -> dict[str, tuple[str, ...]]:
@@ -121,7 +134,7 @@ def _rows(path: Path, name: str, table: object) -> dict[str, tuple[str, ...]]:
     content = _keyed(path, where, table, _TABLE_KEYS)
     shared = _words(path, f"{where}, options", content["options"])
     rows = _mapping(path, f"{where}, rows", content["rows"])
-    return {str(row): (*shared, *_words(path, f"{where}, rows, {row}", words)) for row, words in rows.items()}
+    return {row: (*shared, *_words(path, f"{where}, rows, {row}", words)) for row, words in rows.items()}
 
 
 def _keyed(path: Path, where: str, content: object, keys: set[str]) -> dict[str, Any]:
@@ -136,7 +149,10 @@ def _keyed(path: Path, where: str, content: object, keys: set[str]) -> dict[str,
 def _mapping(path: Path, where: str, content: object) -> dict[str, Any]:
     if not isinstance(content, dict) or not content:
         raise UserError(f"suite {path}: {where} must be a set of names with values; got {content!r}")
-    return content
+    named = {str(name): value for name, value in content.items()}
+    if len(named) < len(content):
+        raise UserError(f"suite {path}: {where} has a name twice: {', '.join(map(repr, content))}")
+    return named
 
 
 def _words(path: Path, where: str, options: object) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
+from mcubench.baselines import DecisionTree
 from mcubench.callbacks import QuantizationAwareTraining
 from mcubench.datamodules import Digits
 from mcubench.errors import UserError
@@ -472,3 +473,11 @@ class Gated(MyNet):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x * self.gate(x).sigmoid())  # type: ignore[no-any-return]
+
+
+def test_a_classical_model_is_refused_by_name(tmp_path: Path) -> None:
+    """Before it is fitted, which may take hours."""
+    tree = DecisionTree((1, 8, 8), 10)
+    with pytest.raises(UserError, match="is for networks; DecisionTree is a classical model, .* --model.bits"):
+        trainer(tmp_path, QuantizationAwareTraining()).fit(tree, Digits(size=8))
+    assert not tree.is_fitted

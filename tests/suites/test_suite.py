@@ -88,6 +88,15 @@ def table(**changes: Any) -> dict[str, Any]:
     ("content", "message"),
     [
         ("seeds: [", "is not YAML"),
+        ("seeds: [0]\ntables: {}\nseeds: [1]", "'seeds' is given twice, in lines 1 and 3"),
+        (
+            table(rows={1: "--model MLP", "1": "--model CNN"}),
+            "rows has a name twice: '1', 1|rows has a name twice: 1, '1'",
+        ),
+        (table(rows={"a": "--model MLP", "A": "--model MLP"}), "Digits, a and Digits, A are one run under two names"),
+        (changed(seeds=[2**32]), "seeds go up to 4294967295; got 4294967296"),
+        (table(rows={"a": "--model MLP --trust"}), "--trust is not for suites"),
+        (table(rows={"a": "--seeds=3"}), "--seeds=3 is not for suites"),
         ("", "the file must be a set of names with values; got None"),
         ("[1]", r"the file must be a set of names with values; got \[1\]"),
         ({"seeds": [0]}, "the file must have seeds and tables; got seeds"),

@@ -30,8 +30,7 @@ from mcubench.cli.help import describe
 from mcubench.cli.options.carried import without_other_classes
 from mcubench.cli.options.factories import give_factories_to_hparams
 from mcubench.cli.options.names import expand_names, with_defaults
-from mcubench.cli.options.parse_errors import explain
-from mcubench.cli.options.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
+from mcubench.cli.options.parsing import HelpFormatter, link_data_to_model, mistake, plain_init_errors
 from mcubench.cli.options.resume import DEFAULT_ROOT, does_not_fit, with_run_options
 from mcubench.cli.options.wording import in_our_words
 from mcubench.console import say
@@ -172,7 +171,7 @@ class BenchCLI(LightningCLI):
             self.config = parser.parse_args([self.verb, *args])
         except argparse.ArgumentError as error:
             options = self._subcommand_parsers[self.verb]._option_string_actions
-            raise UserError(explain(str(error), options, class_options)) from error
+            raise mistake(error, options, self.command[1:], self.checkpoint) from error
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: the options of the checkpoint's run are in the arguments already."""

@@ -18,6 +18,8 @@ __all__ = [
     "OWN",
     "check_package",
     "check_part",
+    "maker_at",
+    "returned",
     "under_one_name",
     "with_makers",
     "wrapped_section",
@@ -66,13 +68,22 @@ def wrapper_of(path: str, any_module: bool) -> str | None:
         raise UserError(
             f"--model {path}: {name} is a {type(found).__name__}; give a class, or a function that returns a module"
         )
-    given = _returned(found)
+    given = returned(found)
     if given is not None and not issubclass(given, nn.Module):
         raise UserError(f"--model {path}: {name} says that it returns {given.__name__}, which is no torch module")
     return MADE_TO_TRAIN if not any_module and given is not None and issubclass(given, base) else wrapper
 
 
-def _returned(maker: Any) -> type | None:
+def maker_at(path: str) -> Any:
+    """What stands at a path; ``None`` if nothing can be imported from there."""
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name, None) if module else None
+    except (ImportError, TypeError, ValueError):  # no path of a module, or of one that lacks something
+        return None
+
+
+def returned(maker: Any) -> type | None:
     """The class that a function says it returns, if it says one."""
     try:
         found = typing.get_type_hints(maker).get("return")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from mcubench.callbacks import SizeBudget
-from mcubench.results.run_folder import config_of
+from mcubench.cli.options.configurations import read_run_configuration
+from mcubench.results.run_folder import config_of, shown
 
 __all__ = ["add_budget_options", "measured_limits"]
 
@@ -42,5 +42,5 @@ def measured_limits(config: Namespace, checkpoint: Path | None) -> dict[str, int
 
 def _trained_under(checkpoint: Path | None) -> dict[str, Any]:
     path = None if checkpoint is None else config_of(checkpoint)
-    budget = {} if path is None else yaml.safe_load(path.read_text("utf-8")).get("budget") or {}
+    budget = {} if path is None else read_run_configuration(path, shown(path)).get("budget") or {}
     return {name: budget.get(name) for name in (*_HELP, "device")}

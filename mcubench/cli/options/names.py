@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from mcubench.cli.options.configurations import is_text, read_configuration, read_section
 from mcubench.cli.options.makers import OWN, check_package, check_part, under_one_name, with_makers, wrapper_of
+from mcubench.cli.options.trust import guards
 from mcubench.errors import UserError, did_you_mean
 
 __all__ = [
@@ -205,17 +205,14 @@ def configured(args: Sequence[str]) -> dict[str, Any]:
     """What the configurations among the options say, by top-level key; later ones win.
 
     Raises:
-        UserError: If one is not there, is not YAML, or not a set of options.
+        UserError: As `read_configuration` does.
     """
     merged: dict[str, Any] = {}
     for config in find_options(args, "--config", "-c"):
-        if "\n" not in config and not Path(config).is_file():
-            raise UserError(f"--config {config}: there is no such file")
-        text = config if "\n" in config else Path(config).read_text("utf-8")
-        try:
-            merged.update(dict(yaml.safe_load(text) or {}))
-        except (yaml.YAMLError, ValueError, TypeError) as error:
-            raise UserError(f"--config {config} is not a YAML file of options: {error}") from None
+        content = read_configuration(config)
+        if not is_text(config):
+            guards(Path(config), content)
+        merged.update(content)
     return merged
 
 
@@ -251,10 +248,8 @@ def named_class(kind: Kind, args: Sequence[str]) -> str | None:
     """
     given = find_options(args, f"--{kind}", f"--{kind}.class_path")
     section: Any = given[-1] if given else configured(args).get(kind)
-    if isinstance(section, str) and section.endswith((".yaml", ".yml", ".json")) and Path(section).is_file():
-        section = Path(section).read_text("utf-8")
-    if isinstance(section, str) and ":" in section:  # options of the class beside its path, as YAML or JSON
-        section = yaml.safe_load(section)
+    if isinstance(section, str):
+        section = read_section(kind, section)
     name = section.get("class_path") if isinstance(section, dict) else section
     return class_path(kind, name, any_module=True) if isinstance(name, str) else None
 

@@ -24,6 +24,7 @@ _GIVEN = re.compile(r"Given value: (?!NestedArg)(.*)")
 _NESTED = re.compile(r"Given value: NestedArg\(key='([\w.]+)', val='?(.*?)'?\)\s*$")
 _LITERAL = re.compile(r"(?:typing\.)?Literal\[(.*?)\]")
 _TYPE_NAME = re.compile(r"<class '([\w.]+)'>")
+_DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")
 _NO_BLANK = re.compile(r":(?=[^\s:/])")
 
 
@@ -69,6 +70,8 @@ def explain(
         guess = did_you_mean(option, known) or did_you_mean(option.partition(".")[0], known)
         return f"there is no option {option}.{guess} Try --help."
     place = _innermost(message)
+    if match := _DENIED.search(message):
+        return f"{place.option}: {match[1]} can start programs or read files, and no option may name it"
     if place.owner is not None and (match := _NOT_ACCEPTED.search(place.text)):
         known = sorted(class_options(place.owner))
         allowed = f" It has {', '.join(known)}." if known else ""

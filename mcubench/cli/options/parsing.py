@@ -7,15 +7,34 @@ import contextlib
 import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+import yaml
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, get_loader, set_loader, set_parsing_settings
 
+from mcubench.bounded_yaml import parse, read_yaml
+from mcubench.cli.options.configurations import gives, is_text
 from mcubench.cli.options.makers import FUNCTIONS
-from mcubench.cli.options.names import FROM_DATA, named_class
+from mcubench.cli.options.names import FROM_DATA, find_options, named_class
+from mcubench.cli.options.parse_errors import explain
 from mcubench.errors import UserError
+from mcubench.results.run_folder import config_of, shown
 
-__all__ = ["HelpFormatter", "class_options", "link_data_to_model", "plain_init_errors"]
+__all__ = ["HelpFormatter", "class_options", "link_data_to_model", "mistake", "plain_init_errors"]
+
+_load = get_loader("yaml")
+
+
+def _load_within_bounds(text: str) -> Any:
+    parse(text)
+    return _load(text)
+
+
+# For values and for the files that an option may name, which the parser reads itself: within our bounds, and without
+# functions of Python's that start programs or read files.
+set_loader("yaml", _load_within_bounds, exceptions=(yaml.YAMLError,))
+set_parsing_settings(import_path_allowlist=[])
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -57,6 +76,29 @@ def _class_at(path: str) -> type:
     module, _, name = path.rpartition(".")
     kind: type = getattr(importlib.import_module(module), name)
     return kind
+
+
+def mistake(
+    error: argparse.ArgumentError, options: Iterable[str], words: Sequence[str], checkpoint: Path | None
+) -> UserError:
+    """The error for options that do not parse, with the file that gives the wrong one.
+
+    Args:
+        error: What the parser said.
+        options: Those of the verb, as in ``--trainer.max_epochs``.
+        words: What was typed after the verb.
+        checkpoint: The checkpoint whose run's options stand in, if there is one.
+    """
+    line = explain(str(error), options, class_options)
+    option = line.partition(" ")[0].rstrip(":")
+    if not option.startswith("--") or any(word.startswith(option) for word in words):
+        return UserError(line)
+    run = None if checkpoint is None else config_of(checkpoint)
+    named = [Path(each) for each in find_options(words, "--config", "-c") if not is_text(each)]
+    for file in reversed([*([run] if run else []), *named]):
+        if gives(read_yaml(file, shown(file)), option):
+            return UserError(f"{shown(file)}: {line}")
+    return UserError(line)
 
 
 @contextlib.contextmanager

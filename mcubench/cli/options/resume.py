@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from mcubench.cli.options.configurations import MEASURED_WITH, read_run_configuration
 from mcubench.cli.options.names import configured, find_option, find_options
+from mcubench.cli.options.trust import guards
 from mcubench.errors import UserError
-from mcubench.results.run_folder import config_of, resolve_checkpoint
+from mcubench.results.run_folder import config_of, resolve_checkpoint, shown
 
 __all__ = ["DEFAULT_ROOT", "does_not_fit", "root_of", "with_run_options", "without_training"]
 
@@ -20,10 +21,7 @@ _RUN_BY_A_TRAINER = ("validate", "test", "predict")
 
 _TRAINED_WITH = ("trainer", "checkpoint", "budget", "threads", "ckpt_path")
 
-# What a trained model is measured with; the rest of a run's options concern training.
-_MEASURED_WITH = ("seed_everything", "model", "data")
-
-# But for what is part of what forward computes.
+# And of a run's callbacks this one, which is part of what forward computes.
 _ROUNDS = "mcubench.callbacks.QuantizationAwareTraining"
 
 
@@ -81,14 +79,15 @@ def with_run_options(verb: str, args: Sequence[str]) -> tuple[list[str], Path | 
     config_path = config_of(checkpoint)
     if config_path is None:
         return args, checkpoint
-    options: dict[str, Any] = yaml.safe_load(config_path.read_text("utf-8"))
+    options = read_run_configuration(config_path, shown(config_path))
     if verb != "fit":
         callbacks = (options.get("trainer") or {}).get("callbacks") or []
         rounding = [each for each in callbacks if each["class_path"] == _ROUNDS]
-        options = {key: options[key] for key in _MEASURED_WITH}
+        options = {key: options[key] for key in MEASURED_WITH}
         if rounding and verb in _RUN_BY_A_TRAINER:
             options["trainer"] = {"callbacks": rounding}
     for key in ("model", "data"):  # another class takes nothing over from the one that it replaces
         if find_option(args, f"--{key}"):
             del options[key]
+    guards(config_path, options, run=True)
     return ["--config", yaml.safe_dump(options), *args], checkpoint

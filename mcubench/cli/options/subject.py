@@ -18,8 +18,7 @@ from torch import nn
 from mcubench.cli.help import describe
 from mcubench.cli.options.carried import without_other_classes
 from mcubench.cli.options.names import configured, expand_names, find_option, find_options, with_defaults
-from mcubench.cli.options.parse_errors import explain
-from mcubench.cli.options.parsing import HelpFormatter, class_options, link_data_to_model, plain_init_errors
+from mcubench.cli.options.parsing import HelpFormatter, link_data_to_model, mistake, plain_init_errors
 from mcubench.cli.options.resume import does_not_fit, with_run_options, without_training
 from mcubench.cli.options.wording import in_our_words
 from mcubench.errors import UserError
@@ -96,7 +95,7 @@ def read_subject(verb: str, args: Sequence[str], add_options: Callable[[Argument
     try:
         config = parser.parse_args(complete)
     except argparse.ArgumentError as error:
-        raise UserError(explain(str(error), parser._option_string_actions, class_options)) from error
+        raise mistake(error, parser._option_string_actions, args, checkpoint) from error
     return Subject(config, shape, checkpoint, data_given, parser)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
-__all__ = ["atomic_path", "cache_folder", "sha256_of"]
+from mcubench.errors import UserError
+
+__all__ = ["atomic_path", "cache_folder", "check_writable", "sha256_of"]
 
 
 def cache_folder() -> Path:
@@ -45,8 +48,32 @@ def atomic_path(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(target)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(temporary)):
+            error.filename = str(target)  # which is what its reader knows; what a disk refuses has no name at all
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(target: Path) -> None:
+    """Sees before a computation that the file which takes its outcome can be written; nothing is left of the trial.
+
+    Raises:
+        UserError: If there is a folder of that name, or no file can be made where it is to be.
+    """
+    if target.is_dir():
+        raise UserError(f"{target} is a folder: a file is to be written there; move it, or name another place")
+    place = target.absolute().parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{target} can't be written: {place}: {error.strerror}; change its rights, or name another place"
+        ) from None
 
 
 def _is_running(pid: int) -> bool:

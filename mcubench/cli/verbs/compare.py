@@ -33,6 +33,7 @@ def run_compare(args: Sequence[str]) -> None:
         UserError: For every mistake in the options, without runs, for a result that can't be read, and after runs of
             a suite that failed.
         KeyboardInterrupt: After Ctrl-C in a suite.
+        Terminated: After SIGTERM.
     """
     options = _parse(args)
     _check_targets(options)

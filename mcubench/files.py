@@ -56,14 +56,19 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def check_writable(target: Path) -> None:
+def check_writable(target: Path, option: str = "") -> None:
     """Sees before a computation that the file which takes its outcome can be written; nothing is left of the trial.
+
+    Args:
+        target: The file; its folder may be missing.
+        option: The option that names it, if one does.
 
     Raises:
         UserError: If there is a folder of that name, or no file can be made where it is to be.
     """
+    name = f"{option} {target}".lstrip()
     if target.is_dir():
-        raise UserError(f"{target} is a folder: a file is to be written there; move it, or name another place")
+        raise UserError(f"{name} is a folder; give a file, or move it away")
     place = target.absolute().parent
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -72,7 +77,7 @@ def check_writable(target: Path) -> None:
             pass
     except OSError as error:
         raise UserError(
-            f"{target} can't be written: {place}: {error.strerror}; change its rights, or name another place"
+            f"{name} can't be written: {place}: {error.strerror}; change its rights, or name another place"
         ) from None
 
 

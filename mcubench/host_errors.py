@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 from mcubench.errors import UserError
 
@@ -40,8 +41,9 @@ def host_error(error: BaseException) -> DiskError | OutOfMemoryError | None:
     is_no_memory = isinstance(error, OSError) and error.errno == errno.ENOMEM
     told = isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)  # torch's
     if isinstance(error, MemoryError) or is_no_memory or told:
-        reason = str(error).strip().partition("\n")[0] or "nothing says how much was asked for"
+        asked = re.search(r"([Tt]ried|Unable) to allocate [\d.]+ \w+", str(error))
+        reason = f" ({asked[0]})" if asked else ""
         return OutOfMemoryError(
-            f"there is not enough memory ({reason}): take a smaller model, smaller batches or fewer samples"
+            f"there is not enough memory{reason}: take a smaller model, smaller batches or fewer samples"
         )
     return None

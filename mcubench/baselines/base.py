@@ -30,12 +30,14 @@ from mcubench.baselines.rounded import (
     obstacle,
     round_estimator,
 )
+from mcubench.baselines.settings import with_settings
 from mcubench.baselines.storage import read_estimator, write_estimator
 from mcubench.cost import BitWidths
 from mcubench.cost.estimators import classifying, priced
 from mcubench.datamodules import TensorDataModule
 from mcubench.errors import UserError
 from mcubench.models.scored import ClassWeights, ScoredModule
+from mcubench.stopping import in_background
 
 __all__ = ["Baseline"]
 
@@ -128,7 +130,8 @@ class Baseline(ScoredModule, abc.ABC):
         """Begins a fit without an estimator, so that nothing prices an old one; a run that is resumed brings its own.
 
         Raises:
-            UserError: If there is no epoch to fit in, or only a part of the batches is asked for.
+            UserError: If there is no epoch to fit in, only a part of the batches is asked for, or several processes
+                would each fit on a part.
         """
         super().setup(stage)
         if stage != "fit":
@@ -137,6 +140,8 @@ class Baseline(ScoredModule, abc.ABC):
             raise UserError(
                 f"{type(self).__name__} is fitted in the first epoch: max_epochs and max_steps must not be 0"
             )
+        if self.trainer.world_size > 1:
+            raise UserError(f"{type(self).__name__} is fitted by one process, on all samples: use one device")
         trainer: Any = self.trainer
         if trainer.fast_dev_run or trainer.overfit_batches or trainer.limit_train_batches != 1.0:
             raise UserError(
@@ -151,10 +156,16 @@ class Baseline(ScoredModule, abc.ABC):
             self.trainer.should_stop = True
 
     def on_train_epoch_start(self) -> None:
-        """Fits the estimator, in the first epoch; there are more only if ``min_epochs`` says so."""
+        """Fits the estimator, in the first epoch; there are more only if ``min_epochs`` says so.
+
+        Raises:
+            KeyboardInterrupt: At once after Ctrl-C: half an estimator is nothing to save.
+            Terminated: After SIGTERM, likewise.
+        """
         super().on_train_epoch_start()
         if not self.is_fitted:
-            self.fit(*self._training_part(), validation=self._validation_part())
+            train, validation = self._training_part(), self._validation_part()
+            in_background(with_settings(lambda: self.fit(*train, validation=validation)))
 
     def on_train_epoch_end(self) -> None:
         """Stops: one epoch is all there is to do."""

@@ -16,6 +16,8 @@ from mcubench.cli.help import OVERVIEW, VERBS
 from mcubench.cli.options.trust import guarded
 from mcubench.cli.start_up import imports_kept
 from mcubench.errors import UserError, did_you_mean
+from mcubench.host_errors import host_error
+from mcubench.stopping import EXIT_TERMINATED, Terminated, is_computing_still, terminated_as_error
 
 __all__ = ["MODEL_FILES", "OF_FILES", "main"]
 
@@ -42,37 +44,52 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 if all went well, 1 if parity found a difference, 2 for an error of the user's, 130 after
-        Ctrl-C.
+        Ctrl-C, 143 after SIGTERM.
     """
-    args = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in args
-    trusted = "--trust" in args
-    args = [arg for arg in args if arg not in ("--debug", "--trust")]
-    if not args or args[0] in ("-h", "--help", "help"):
-        print(OVERVIEW, end="")
-        return 0
-    if args[0] == "--version":
-        from mcubench import __version__
+    with terminated_as_error():
+        code = _exit_code(list(sys.argv[1:] if argv is None else argv), own_process=argv is None)
+    if argv is None and is_computing_still():  # its libraries can't be taken apart under it
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
-        print(f"mcubench {__version__}")
-        return 0
+
+def _exit_code(args: list[str], own_process: bool) -> int:
+    """Runs one command, and says in a line how it ended if that was not well."""
+    debug = "--debug" in args
     formats = warnings.formatwarning
     try:
-        with contextlib.nullcontext() if trusted else guarded(args):
-            return _run(args, own_process=argv is None)
-    except UserError as error:
-        if debug:
-            raise
-        print(f"mcubench: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_USER_ERROR
+        args = [arg for arg in args if arg != "--debug"]
+        with contextlib.nullcontext() if "--trust" in args else guarded(args):
+            code = _run([arg for arg in args if arg != "--trust"], own_process)
+        sys.stdout.flush()  # now, when an error can still be told
+        return code
     except KeyboardInterrupt:
         print("mcubench: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except Terminated:
+        print("mcubench: terminated", file=sys.stderr)
+        return EXIT_TERMINATED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has left
+        _discard_output()  # whoever read it has left
         return 1
+    except Exception as error:
+        told = error if isinstance(error, UserError) else host_error(error)
+        if debug or told is None:
+            raise
+        print(f"mcubench: error: {' '.join(str(told).split())}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _discard_output()
+        return EXIT_USER_ERROR
     finally:
         warnings.formatwarning = formats
+
+
+def _discard_output() -> None:
+    """Has nothing more be written to standard output, which python would do at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_line(message: Warning | str, *_: object, **__: object) -> str:
@@ -81,7 +98,15 @@ def _as_line(message: Warning | str, *_: object, **__: object) -> str:
 
 
 def _run(args: list[str], own_process: bool) -> int:
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(OVERVIEW, end="")
+        return 0
     verb = args[0]
+    if verb == "--version":
+        from mcubench import __version__
+
+        print(f"mcubench {__version__}")
+        return 0
     if verb not in VERBS:
         what = "option before the verb" if verb.startswith("-") else "verb"
         raise UserError(

@@ -105,7 +105,7 @@ def test_nothing_to_draw(workplace: Path, capsys: pytest.CaptureFixture[str]) ->
         ("--markdown a.csv", "--markdown a.csv: its name must end in .md; got a.csv"),
         ("--plot a.png", "--plot writes .png and .svg: give their name without it, as in a"),
         ("--csv /proc/a.csv", "/proc/a.csv can't be written: "),
-        ("runs/3-Tree-MNIST --plot /proc/a", "/proc/a.png and /proc/a.svg can't be written: "),
+        ("runs/3-Tree-MNIST --plot /proc/a", "--plot /proc/a.png can't be written: "),
         ("--csv", "--csv: expected one argument; try --help"),
         ("--markdwn a.md", "there is no option --markdwn. Did you mean '--markdown'?"),
     ],

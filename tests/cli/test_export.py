@@ -318,7 +318,7 @@ def test_a_failed_write_leaves_what_was_there(
         (["--output", "net.c", "--format", "tflm", "onnx"], "asked for is tflm onnx: give a folder"),
         (["--output", "taken.txt"], "--output taken.txt is a file, and its name is of no format"),
         (["--output", "folder.json/net.c", "--format", "c"], "folder.json"),
-        (["--output", "/proc/nowhere"], "/proc/nowhere can't be written to"),
+        (["--output", "/proc/nowhere"], "/proc/nowhere/model.json can't be written"),
         (["--observer", "median"], "--observer"),
         (["--model.channels", "5"], "does not fit this model"),
     ],

@@ -18,7 +18,7 @@ from mcubench.export.c_array import CModel, identifier
 from mcubench.export.interpreters import smallest_arena
 from mcubench.export.manifest import keeps_state
 from mcubench.export.unrolled import planned_arena
-from mcubench.files import atomic_path
+from mcubench.files import atomic_path, check_writable
 from mcubench.readers import ModelFile, read_model
 
 __all__ = ["run_export"]
@@ -38,10 +38,12 @@ def run_export(args: Sequence[str]) -> None:
     given = _parser().parse_args(list(args))
     if given.dialect not in DIALECTS:
         raise UserError(f"--dialect must be one of {', '.join(DIALECTS)}; got {given.dialect}")
-    found = quantised(read_model(given.file), given.calibration, given.weight_bits)
     folder = Path(given.output) if given.output else given.file.with_name(f"{given.file.stem}_export")
     if folder.is_file():
         raise UserError(f"--output {folder} is a file; give a folder")
+    for form in given.format:
+        check_writable(folder / form / "README.md")
+    found = quantised(read_model(given.file), given.calibration, given.weight_bits)
     stem = identifier(given.file.stem)
     # All are made before any is written.
     made = {folder / form: _WRITERS[form](found, stem, given.dialect, given.layout) for form in given.format}

@@ -35,7 +35,7 @@ from mcubench.results.table import print_result
 from mcubench.training.averaging import mostly_untrained, statistics_passes
 from mcubench.training.progress import steps_taken
 
-__all__ = ["FinishedFit", "conclude_fit", "write_predictions"]
+__all__ = ["FinishedFit", "conclude_fit", "predictions_of", "write_predictions"]
 
 
 @dataclass(frozen=True)
@@ -188,16 +188,19 @@ def _class_row(trainer: pl.Trainer, instance: object, config: dict[str, Any], no
     return {"name": type(instance).__name__, "class_path": config["class_path"], "init_args": init_args}
 
 
-def write_predictions(outputs: Any, source: object, checkpoint: Path) -> Path:
+def predictions_of(checkpoint: Path) -> Path:
+    """The file that takes what a checkpoint predicts: in its run's folder; if it is in none, beside it."""
+    folder = checkpoint.parents[1] if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    return folder / "predictions.csv"
+
+
+def write_predictions(outputs: Any, source: object, path: Path) -> None:
     """Writes one row a sample: its index, the class with the largest output, that class's name and the output.
 
     Args:
         outputs: What ``Trainer.predict`` returned: a tensor (N, classes) for each batch.
         source: Where ``class_names`` are looked for.
-        checkpoint: Whose run's folder takes the file; if it is in none, the file goes beside it.
-
-    Returns:
-        The path of ``predictions.csv``.
+        path: The file.
 
     Raises:
         UserError: If the outputs have another form.
@@ -206,11 +209,8 @@ def write_predictions(outputs: Any, source: object, checkpoint: Path) -> Path:
         raise UserError("predict writes the outputs of a classifier: predict_step must return a tensor (N, classes)")
     values, classes = torch.cat(outputs).max(-1)
     names = getattr(source, "class_names", None)
-    folder = checkpoint.parents[1] if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    path = folder / "predictions.csv"
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["index", "class", "name", "output"])
         for index, (label, value) in enumerate(zip(classes.tolist(), values.tolist(), strict=True)):
             writer.writerow([index, label, names[label] if names else label, f"{value:.6f}"])
-    return path

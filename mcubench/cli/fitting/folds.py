@@ -35,6 +35,7 @@ def run_folds(args: Sequence[str]) -> None:
         UserError: For every mistake in the options, the data or the configuration. Before the first training nothing
             is left on disk.
         KeyboardInterrupt: After Ctrl-C; finished folds are kept.
+        Terminated: After SIGTERM, likewise.
     """
     rest, folds = _without_folds(args)
     if only_asks(rest):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,11 +19,14 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from mcubench.callbacks import EpochTimer, LastCheckpoint, MACs, RandomState, SizeBudget, Threads
-from mcubench.cli.fitting.conclusion import FinishedFit, conclude_fit, write_predictions
+from mcubench.cli.fitting.conclusion import FinishedFit, conclude_fit, predictions_of, write_predictions
+from mcubench.cli.fitting.devices import check_devices
 from mcubench.cli.fitting.measured import measure
 from mcubench.cli.fitting.run_callbacks import ProgressBar, SaveRunConfig
 from mcubench.cli.fitting.searched import leave_out_searches
@@ -35,12 +39,15 @@ from mcubench.cli.options.resume import DEFAULT_ROOT, does_not_fit, with_run_opt
 from mcubench.cli.options.wording import in_our_words
 from mcubench.console import say
 from mcubench.errors import UserError
+from mcubench.files import check_writable
 from mcubench.graph.failing import layer_problem
+from mcubench.host_errors import host_error
 from mcubench.models.scored import ScoredModule
 from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from mcubench.results.metrics_log import MetricsLog
 from mcubench.results.run_folder import claim_run, config_of, shown
+from mcubench.stopping import Terminated
 from mcubench.training.progress import steps_in
 
 __all__ = ["BenchCLI", "run_verb"]
@@ -67,6 +74,7 @@ def run_verb(
     Raises:
         UserError: For every mistake in the options, the data or the configuration.
         KeyboardInterrupt: After Ctrl-C, when everything is saved.
+        Terminated: After SIGTERM, likewise.
     """
     # The table says what Lightning's notices say; its warnings about loaders with workers do not concern us.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
@@ -86,7 +94,9 @@ def run_verb(
         raise
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
-    except (ValueError, RuntimeError, ModuleNotFoundError) as error:
+    except (ValueError, RuntimeError, ModuleNotFoundError, OSError, MemoryError) as error:
+        if (told := host_error(error)) is not None:
+            raise told from error
         if "loading state_dict" in str(error) and checkpoint is not None:
             raise does_not_fit(checkpoint, error) from error
         if _raised_by_lightning(error):  # it checks options while it runs, and says what is wrong with them
@@ -210,8 +220,7 @@ class BenchCLI(LightningCLI):
         if self.checkpoint is not None:  # its options were found when the run began
             for each in leave_out_searches(trainer):
                 self.console.print(f"{each} is left out: the run that goes on has what it found", highlight=False)
-        if self.given_folder is not None and trainer.world_size > 1:
-            raise UserError("several fits in one process can't share devices: use --trainer.devices 1")
+        check_devices(trainer, self.model, several=self.given_folder is not None)
         return trainer
 
     def _metrics_log(self, trainer: Namespace) -> MetricsLog:
@@ -220,6 +229,8 @@ class BenchCLI(LightningCLI):
             self.resumed_at = steps_in(load_checkpoint(self.checkpoint))
             if config_of(self.checkpoint) is not None:
                 run = self.checkpoint.parents[1]
+                check_writable(run / "metrics.csv")
+                check_writable(self.checkpoint.with_name("last.ckpt"))
                 metrics = MetricsLog(run.parent, run.name)
                 metrics.resume_at(self.resumed_at)
                 return metrics
@@ -252,18 +263,21 @@ class BenchCLI(LightningCLI):
         return type(self.model).__name__, type(self._data()).__name__
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Runs the verb; Ctrl-C, which Lightning turns into an exit, says what was saved."""
+        """Runs the verb; Ctrl-C, which Lightning turns into an exit, and SIGTERM say what was saved."""
         try:
             super()._run_subcommand(subcommand)
-        except SystemExit:
-            if not self.trainer.interrupted or self.trainer.received_sigterm:
+        except SystemExit as stop:
+            terminated = isinstance(stop, (Terminated, SIGTERMException))
+            if not terminated and not self.trainer.interrupted:
                 raise
-            if self.last is not None and self.last.path is not None:
+            if isinstance(launcher := self.trainer.strategy.launcher, _SubprocessScriptLauncher):
+                launcher.kill(signal.SIGKILL)  # the others would wait for this one
+            if self.trainer.is_global_zero and self.last is not None and self.last.path is not None:
                 say(self.console, f"Stopped; {self._saved(self.last.path)}")
-            raise KeyboardInterrupt from None
+            raise (Terminated() if terminated else KeyboardInterrupt()) from None
 
     def _saved(self, path: Path) -> str:
-        """Says what Ctrl-C has left, and how to go on."""
+        """Says what a signal has left, and how to go on."""
         return f"saved {shown(path)}. Go on with: python -m mcubench fit --ckpt_path {shown(self.folder)}"
 
     def fit(self, model: pl.LightningModule, **kwargs: Any) -> None:
@@ -303,9 +317,11 @@ class BenchCLI(LightningCLI):
             raise UserError(
                 f"predict needs {type(model).__name__}.predict_step, which says what is predicted of a batch"
             )
-        outputs = self.trainer.predict(model, weights_only=True, **{**kwargs, "return_predictions": True})
         assert self.checkpoint is not None
-        path = write_predictions(outputs, self._data(), self.checkpoint)
+        path = predictions_of(self.checkpoint)
+        check_writable(path)
+        outputs = self.trainer.predict(model, weights_only=True, **{**kwargs, "return_predictions": True})
+        write_predictions(outputs, self._data(), path)
         say(self.console, f"wrote {shown(path)}")
 
     def _say_which(self) -> None:

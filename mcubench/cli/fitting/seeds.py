@@ -44,6 +44,7 @@ def run_seeds(args: Sequence[str]) -> None:
         UserError: For every mistake in the options, the data or the configuration. Before the first training nothing
             is left on disk.
         KeyboardInterrupt: After Ctrl-C; what was trained is kept.
+        Terminated: After SIGTERM, likewise.
     """
     rest, seeds = _without_seeds(args)
     if only_asks(rest):

@@ -17,6 +17,7 @@ from mcubench.errors import UserError
 from mcubench.results.remarks import Remarks
 from mcubench.results.result import read_result
 from mcubench.results.run_folder import shown
+from mcubench.stopping import STOPS
 
 __all__ = ["fit_each", "only_asks", "short_name", "without_option"]
 
@@ -63,6 +64,7 @@ def fit_each(
     Raises:
         UserError: If a fit can't be run; those that are finished are kept.
         KeyboardInterrupt: After Ctrl-C, with finished fits kept, too.
+        Terminated: After SIGTERM, likewise.
     """
     what, done = remarks.what, list[int]()
     try:
@@ -79,7 +81,7 @@ def fit_each(
         raise UserError(
             f"{what} {number} of {len(words)}: {error} (finished {what}s are kept in {shown(folder)})"
         ) from error
-    except KeyboardInterrupt:
+    except STOPS:
         before = ", ".join(map(str, done))
         kept = f"; finished before it, and kept: {what} {before} in {shown(folder)}" if done else ""
         say(console, f"Stopped in {what} {number} of {len(words)}{kept}")

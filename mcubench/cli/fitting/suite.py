@@ -17,9 +17,11 @@ from mcubench._compat import mend_torchvision
 from mcubench.cli.fitting.run_log import RUN_LOG, printing_to
 from mcubench.console import say
 from mcubench.errors import CorruptDataError, MissingDataError, UserError
+from mcubench.host_errors import DiskError
 from mcubench.results.comparison import compare_runs, report_comparison
 from mcubench.results.result import read_result
 from mcubench.results.run_folder import shown
+from mcubench.stopping import STOPS, Terminated
 from mcubench.suites import PlannedRun, Suite
 
 __all__ = ["run_suite"]
@@ -34,9 +36,10 @@ def run_suite(suite: Suite, root: Path, console: Console) -> None:
         console: Where to print; it must hold its stream, for standard output is the log's while a fit runs.
 
     Raises:
-        UserError: After all, if a run failed; at once, if data are missing or damaged, or the result of a run that is
-            done can't be read.
+        UserError: After all, if a run failed; at once, if data are missing or damaged, the result of a run that is done
+            can't be read, or the disk is full.
         KeyboardInterrupt: After Ctrl-C; what is done stays done.
+        Terminated: After SIGTERM, likewise.
     """
     planned = list(suite.runs(root))
     with _alone(root / suite.name):
@@ -88,7 +91,7 @@ def _run(planned: Sequence[PlannedRun], console: Console) -> list[PlannedRun]:
             progress.update(task, description=str(run))
             try:
                 outcome = _fit(run)
-            except KeyboardInterrupt:
+            except STOPS:
                 say(console, f"{count - 1} of {len(planned)} runs are done; the same command goes on", style="")
                 raise
             if not run.is_done:
@@ -128,8 +131,8 @@ def _fit(run: PlannedRun) -> str:
     with printing_to(run.folder):
         try:
             run_verb("fit", [*run.words, "--trainer.enable_progress_bar", "false"], run.folder)
-        except (MissingDataError, CorruptDataError):
-            raise  # all that follows on this data would fail alike
+        except (MissingDataError, CorruptDataError, DiskError, Terminated):
+            raise  # all that follows would fail alike, or is not wanted any more
         except UserError as error:
             print(error)
             return f"failed: {error}"

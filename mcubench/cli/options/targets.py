@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mcubench.errors import UserError
+from mcubench.files import check_writable
 
 __all__ = ["check_targets", "write_targets"]
 
@@ -29,8 +30,7 @@ def check_targets(config: Options, suffixes: dict[str, str | None]) -> None:
     """
     targets = {name: Path(config[name]).absolute() for name in suffixes if config[name]}
     for name, target in targets.items():
-        if target.is_dir():
-            raise UserError(f"--{name} {config[name]} is a folder; give a file")
+        check_writable(Path(config[name]), f"--{name}")
         if list(targets.values()).count(target) > 1:
             raise UserError(f"--{name} {config[name]}: every output needs a file of its own")
         suffix = suffixes[name]

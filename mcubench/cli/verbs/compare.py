@@ -14,6 +14,7 @@ from mcubench.cli.fitting.suite import run_suite
 from mcubench.cli.help import describe
 from mcubench.console import wide
 from mcubench.errors import UserError, did_you_mean
+from mcubench.files import check_writable
 from mcubench.results.comparison import compare_runs, print_comparison, save_comparison
 from mcubench.suites import SUITES, find_suite
 
@@ -33,6 +34,7 @@ def run_compare(args: Sequence[str]) -> None:
         UserError: For every mistake in the options, without runs, for a result that can't be read, and after runs of
             a suite that failed.
         KeyboardInterrupt: After Ctrl-C in a suite.
+        Terminated: After SIGTERM.
     """
     options = _parse(args)
     _check_targets(options)
@@ -105,9 +107,10 @@ def _check_targets(options: argparse.Namespace) -> None:
     """Sees before the work that what is asked for can be written."""
     for name, suffix in (("csv", ".csv"), ("markdown", ".md")):
         given: Path | None = getattr(options, name)
-        if given is not None and given.is_dir():
-            raise UserError(f"--{name} {given} is a folder; give a file")
-        if given is not None and given.suffix != suffix:
+        if given is None:
+            continue
+        check_writable(given, f"--{name}")
+        if given.suffix != suffix:
             raise UserError(f"--{name} {given}: its name must end in {suffix}; got {given.name}")
     if options.plot is None:
         return
@@ -116,3 +119,4 @@ def _check_targets(options: argparse.Namespace) -> None:
         raise UserError(f"--plot {stem} is a folder; give the start of two files' names, as in {stem / 'pareto'}")
     if stem.suffix in _PICTURES:
         raise UserError(f"--plot writes {' and '.join(_PICTURES)}: give their name without it, as in {stem.stem}")
+    check_writable(Path(f"{stem}{_PICTURES[0]}"), "--plot")

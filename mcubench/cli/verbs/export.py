@@ -50,7 +50,7 @@ from mcubench.export.qdq import shapes_of, to_onnx
 from mcubench.export.sample import describe_sample
 from mcubench.export.tflite import operators_of, to_tflite
 from mcubench.export.unrolled import planned_arena
-from mcubench.files import atomic_path
+from mcubench.files import atomic_path, check_writable
 from mcubench.graph import deploy, trace
 from mcubench.quant.integer import NotInIntegersError
 from mcubench.results.result import RESULT, package_versions, read_result
@@ -86,8 +86,9 @@ def run_export(args: Sequence[str]) -> None:
     target = target_of(config.output, formats, subject.checkpoint)
     _check_together(config, formats)
     for file in (target.file(".json"), *(file for each in formats for file in target.files(each))):
-        if file.is_dir():
-            raise UserError(f"{shown(file)} is a folder: a file is to be written there; give another --output")
+        check_writable(file)
+    if "c" in formats:
+        check_writable(target.c_folder / "README.md")
     _check_packages(formats)
     if "onnx" in formats:
         check_opset(OPSET if config.opset is None else config.opset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,16 +14,19 @@ from mcubench._compat import mend_torchvision
 from mcubench.errors import CorruptDataError, UserError
 from mcubench.files import atomic_path
 from mcubench.reading import opened
-from mcubench.schema import FaultError, count, listed, record, text
+from mcubench.schema import FaultError, count, listed, record
 
 mend_torchvision()  # which the imports of lightning need
 
+import lightning  # noqa: E402
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO  # noqa: E402
 from lightning.fabric.utilities.types import _PATH  # noqa: E402
 
-__all__ = ["AtomicCheckpointIO", "load_checkpoint"]
+__all__ = ["AtomicCheckpointIO", "load_checkpoint", "load_state"]
 
 _ZIP = b"PK\x03\x04"  # a local file header (APPNOTE 4.3.7)
+
+_RELEASE = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.?dev\d*)?(\+[a-z0-9]+(\.[a-z0-9]+)*)?")  # PEP 440
 
 _MEND = "use another checkpoint of the run, or a copy"
 
@@ -33,19 +37,24 @@ def _weights(value: object, name: str) -> None:
         raise FaultError(f"its {name} is no set of values by name")
 
 
-# What Lightning saves, and we or it read; a file of weights alone has no more than them.
-check_checkpoint = record(
-    {"state_dict": _weights},
-    later={
-        "epoch": count,
-        "global_step": count,
-        "pytorch-lightning_version": text,
-        "callbacks": record({}),
-        "loops": record({}),
-        "optimizer_states": listed(record({})),
-        "lr_schedulers": listed(record({})),
-    },
-)
+def _version(value: object, name: str) -> None:
+    """Takes what Lightning compares with the versions at which checkpoints changed."""
+    if not isinstance(value, str) or not _RELEASE.fullmatch(value):
+        raise FaultError(f"{name} is {value!r}, and must be a version")
+
+
+# What Lightning saves beside the weights, and we or it read when a training goes on.
+_STATE = {
+    "epoch": count,
+    "global_step": count,
+    "pytorch-lightning_version": _version,
+    "callbacks": record({}),
+    "loops": record({f"{stage}_loop": record({}) for stage in ("fit", "validate", "test", "predict")}),
+    "optimizer_states": listed(record({"state": record({}), "param_groups": listed(record({}))})),
+    "lr_schedulers": listed(record({})),
+}
+_check_fields = record({"state_dict": _weights}, later=_STATE)
+_check_state = record(_STATE)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -72,7 +81,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: _PATH, *_: Any, **__: Any) -> dict[str, Any]:
         """Reads it onto the CPU, data only whatever Lightning asks for; raises what `load_checkpoint` does."""
-        return load_checkpoint(Path(path))
+        return {"pytorch-lightning_version": lightning.__version__, **load_checkpoint(Path(path))}
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -89,7 +98,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         with opened(path) as file:
             _check_whole(path, file)
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        check_checkpoint(checkpoint, "")
+        _check_fields(checkpoint, "")
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
     except FaultError as error:
@@ -102,6 +111,20 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CorruptDataError(f"{path} is damaged, or is no checkpoint ({_first(error)})") from None
     found: dict[str, Any] = checkpoint
     return found
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint that a training goes on from.
+
+    Raises:
+        UserError: If it has the weights, and not the state of the training; else as `load_checkpoint` does.
+    """
+    checkpoint = load_checkpoint(path)
+    try:
+        _check_state(checkpoint, "")
+    except FaultError as error:
+        raise UserError(f"{path} can't be gone on from: {error}; give a last.ckpt, or a run's folder") from None
+    return checkpoint
 
 
 def _check_whole(path: Path, file: BinaryIO) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from mcubench.cli.main import main
+from tests.cli.test_main import failure
 from tests.trained import digits_run
 from tests.unreadable import hidden_from_us
 
@@ -27,15 +28,6 @@ SAVED = "checkpoints/best.ckpt"
 def run(digits_run: Path, tmp_path: Path) -> Path:
     """A copy of a run, which may be damaged."""
     return Path(shutil.copytree(digits_run, tmp_path / "runs" / "run"))
-
-
-def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    """The one line that a command ends with."""
-    capsys.readouterr()
-    assert main([str(word) for word in words]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mcubench: error: ")]
-    assert len(lines) == 1
-    return lines[0]
 
 
 def flip(path: Path) -> None:
@@ -60,7 +52,7 @@ def test_an_altered_checkpoint_is_refused_by_every_verb(
 ) -> None:
     flip(run / SAVED)
     before = sorted(run.rglob("*"))
-    said = refused(capsys, verb, "--ckpt_path", run / SAVED, *(QUIET if verb in ("test", "fit") else ()))
+    said = failure(capsys, verb, "--ckpt_path", str(run / SAVED), *(QUIET if verb in ("test", "fit") else ()))
     assert "best.ckpt is damaged: " in said
     assert "CRC-32" in said
     assert sorted(run.rglob("*")) == before
@@ -72,20 +64,30 @@ def test_what_is_no_checkpoint(
     run: Path, capsys: pytest.CaptureFixture[str], verb: str, damage: Callable[[Path], None]
 ) -> None:
     damage(run / SAVED)
-    assert "best.ckpt is damaged" in refused(capsys, verb, "--ckpt_path", run / SAVED)
+    assert "best.ckpt is damaged" in failure(capsys, verb, "--ckpt_path", str(run / SAVED))
+
+
+@pytest.mark.parametrize("left", [("state_dict",), ("state_dict", "epoch", "global_step", "pytorch-lightning_version")])
+def test_weights_alone_are_tested_and_not_trained(
+    run: Path, capsys: pytest.CaptureFixture[str], left: tuple[str, ...]
+) -> None:
+    checkpoint = torch.load(run / SAVED, weights_only=True)
+    torch.save({name: checkpoint[name] for name in left}, run / SAVED)
+    assert main(["test", "--ckpt_path", str(run / SAVED), *QUIET]) == 0
+    assert "best.ckpt can't be gone on from: " in failure(capsys, "fit", "--ckpt_path", str(run / SAVED), *QUIET)
 
 
 @pytest.mark.parametrize("verb", ["test", "export"])
 def test_a_checkpoint_that_we_may_not_read(run: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
     with hidden_from_us(run / SAVED):
-        assert "best.ckpt can't be read: Permission denied" in refused(capsys, verb, "--ckpt_path", run / SAVED)
+        assert "best.ckpt can't be read: Permission denied" in failure(capsys, verb, "--ckpt_path", str(run / SAVED))
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"schema_version": 1}'])
-@pytest.mark.parametrize("verb", ["export", "profile"])
+@pytest.mark.parametrize("verb", ["export", "profile", "emulate"])
 def test_a_damaged_result(run: Path, capsys: pytest.CaptureFixture[str], verb: str, content: str) -> None:
     (run / "result.json").write_text(content)
-    said = refused(capsys, verb, "--ckpt_path", run / SAVED, *(["--device", "all"] if verb == "profile" else []))
+    said = failure(capsys, verb, "--ckpt_path", str(run / SAVED), *(["--device", "all"] if verb == "profile" else []))
     assert "result.json is damaged: " in said
     assert (run / "result.json").read_text() == content
 
@@ -93,7 +95,7 @@ def test_a_damaged_result(run: Path, capsys: pytest.CaptureFixture[str], verb: s
 def test_damaged_metrics_are_not_lost(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What goes on would have written over them."""
     (run / "metrics.csv").write_text("step,epoch,x\n1,0,abc\n")
-    said = refused(capsys, "fit", "--ckpt_path", run, "--trainer.max_epochs", "2", *QUIET)
+    said = failure(capsys, "fit", "--ckpt_path", str(run), "--trainer.max_epochs", "2", *QUIET)
     assert "metrics.csv is damaged: line 2, x: 'abc' is no number" in said
     assert (run / "metrics.csv").read_text() == "step,epoch,x\n1,0,abc\n"
 
@@ -119,4 +121,4 @@ def test_somebody_elses_run_is_not_the_last_one(
     with hidden_from_us(theirs):
         for words in (["compare"], ["profile", "--ckpt_path", "last"]):
             assert main(words) == 0
-    assert "what can't be read (1): runs/theirs" in " ".join(capsys.readouterr().out.split())
+    assert "left out: runs/theirs/result.json can't be read" in " ".join(capsys.readouterr().out.split())

@@ -243,6 +243,15 @@ def test_a_configuration_that_resumes_is_refused(suite: Path, capsys: pytest.Cap
     assert {path: path.read_bytes() for path in Path("other/run").glob("*.*")} == before
 
 
+def test_a_damaged_result_ends_it_before_anything_is_trained(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is done is compared when all is trained, which may take a night."""
+    damaged, waiting = sorted(done.glob("*/*/seed-*"))[:2]
+    (damaged / "result.json").write_text("{}")
+    (waiting / "result.json").unlink()
+    assert "result.json is damaged: it has no schema_version 1" in failure(capsys, "compare", "--suite", "small.yaml")
+    assert not (waiting / "result.json").exists()
+
+
 def test_a_second_process_keeps_out(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = changed_at(done)
     with (done / ".lock").open("w") as lock:

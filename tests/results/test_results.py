@@ -334,6 +334,9 @@ class TestCheckpointIO:
             ({"state_dict": {}, "global_step": 1.5}, "global_step is 1.5"),
             ({"state_dict": {}, "callbacks": None}, "callbacks is null, and must be an object"),
             ({"state_dict": {}, "optimizer_states": {}}, "optimizer_states is {}, and must be a list"),
+            ({"state_dict": {}, "optimizer_states": [{}]}, r"optimizer_states\[0\].state is missing"),
+            ({"state_dict": {}, "loops": {"fit_loop": {}}}, "loops.validate_loop is missing"),
+            ({"state_dict": {}, "pytorch-lightning_version": "x"}, "version is 'x', and must be a version"),
         ],
     )
     def test_other_files_are_refused(self, tmp_path: Path, content: Any, message: str) -> None:

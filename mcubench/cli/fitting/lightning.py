@@ -44,7 +44,7 @@ from mcubench.graph.failing import layer_problem
 from mcubench.host_errors import host_error
 from mcubench.models.scored import ScoredModule
 from mcubench.results.best_checkpoint import BestCheckpoint
-from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
+from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_state
 from mcubench.results.metrics_log import MetricsLog
 from mcubench.results.run_folder import claim_run, config_of, shown
 from mcubench.stopping import Terminated
@@ -226,7 +226,7 @@ class BenchCLI(LightningCLI):
     def _metrics_log(self, trainer: Namespace) -> MetricsLog:
         """The log of a new run, or of the run that goes on; a checkpoint from elsewhere starts a new one."""
         if self.checkpoint is not None:
-            self.resumed_at = steps_in(load_checkpoint(self.checkpoint))
+            self.resumed_at = steps_in(load_state(self.checkpoint))
             if config_of(self.checkpoint) is not None:
                 run = self.checkpoint.parents[1]
                 check_writable(run / "metrics.csv")

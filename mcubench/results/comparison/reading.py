@@ -107,7 +107,8 @@ def read_runs(paths: Iterable[Path], notes: list[str]) -> list[Run]:
     if hidden and not runs:
         raise hidden[0]
     if hidden:
-        notes.append(f"left out: what can't be read ({len(hidden)}): {hidden[0]}")
+        more = f" (and {len(hidden) - 1} more)" if len(hidden) > 1 else ""
+        notes.append(f"left out: {hidden[0]}{more}")
     return runs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from mcubench.errors import UserError
+from mcubench.models.agreement import check_agreement
+from mcubench.training.ranges import out_of_range
 
 __all__ = ["ClassWeights", "EpochOutcomes", "ScoredModule", "save_outcomes"]
 
@@ -106,7 +109,14 @@ class ScoredModule(EpochOutcomes):
         )
 
     def setup(self, stage: str) -> None:
-        """Takes balanced class weights from the data module."""
+        """Takes balanced class weights from the data module.
+
+        Raises:
+            UserError: If model and data do not go together, or the trainer was made with options that make no sense.
+        """
+        if problem := out_of_range(self.trainer):
+            raise UserError(f"the trainer's {problem}")
+        check_agreement(self, getattr(self.trainer, "datamodule", None))
         if self.class_weights != "balanced":
             return
         weights = getattr(getattr(self.trainer, "datamodule", None), "class_weights", None)
@@ -190,7 +200,7 @@ def _check_weights(class_weights: ClassWeights, num_classes: int) -> None:
     if isinstance(class_weights, list):
         if len(class_weights) != num_classes:
             raise UserError(f"class_weights needs {num_classes} numbers, got {len(class_weights)}")
-        if min(class_weights) < 0 or not any(class_weights):
-            raise UserError(f"class_weights must not be negative nor all 0, got {class_weights}")
+        if not all(0 <= each < math.inf for each in class_weights) or not any(class_weights):
+            raise UserError(f"class_weights must be finite, not negative and not all 0, got {class_weights}")
     if isinstance(class_weights, str) and class_weights != "balanced":
         raise UserError(f"class_weights must be 'balanced' or {num_classes} numbers, got {class_weights!r}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mcubench.cli.fitting.lightning import run_verb
-from mcubench.cli.fitting.several import fit_each, only_asks, short_name, without_option
+from mcubench.cli.fitting.several import fit_each, number_of, only_asks, short_name, without_option
 from mcubench.cli.options.names import configured, expand_names, find_options, named_class, with_defaults, wrapped_name
 from mcubench.cli.options.parsing import class_options
 from mcubench.cli.options.resume import root_of
@@ -83,12 +83,8 @@ def _conclude(
 def _without_folds(args: Sequence[str]) -> tuple[list[str], int]:
     """The other words, and k."""
     rest, value = without_option(args, "--folds")
-    if not value.isdecimal() or int(value) < 2:
-        raise UserError(
-            f"--folds must be a number of folds, 2 or more; got {value!r}. As many as there are subjects, with a split "
-            "by subject, is leave-one-subject-out"
-        )
-    return rest, int(value)
+    hint = "As many as there are subjects, with a split by subject, is leave-one-subject-out"
+    return rest, number_of("--folds", "folds", value, hint)
 
 
 def _fold_words(folds: int, fold: int) -> list[str]:

@@ -37,12 +37,14 @@ from mcubench.cli.options.wording import in_our_words
 from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.graph.failing import layer_problem
+from mcubench.models.agreement import check_agreement
 from mcubench.models.scored import ScoredModule
 from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from mcubench.results.metrics_log import MetricsLog
 from mcubench.results.run_folder import claim_run, config_of, shown
 from mcubench.training.progress import steps_in
+from mcubench.training.ranges import out_of_range
 
 __all__ = ["BenchCLI", "run_verb"]
 
@@ -87,7 +89,7 @@ def run_verb(
         raise
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
-    except (ValueError, RuntimeError, ModuleNotFoundError) as error:
+    except (ValueError, TypeError, RuntimeError, ModuleNotFoundError) as error:
         if "loading state_dict" in str(error) and checkpoint is not None:
             raise does_not_fit(checkpoint, error) from error
         if _raised_by_lightning(error):  # it checks options while it runs, and says what is wrong with them
@@ -173,6 +175,8 @@ class BenchCLI(LightningCLI):
         except argparse.ArgumentError as error:
             options = self._subcommand_parsers[self.verb]._option_string_actions
             raise UserError(explain(str(error), options, class_options)) from error
+        if problem := out_of_range(self.config[self.verb].trainer):
+            raise UserError(f"--trainer.{problem}")
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: the options of the checkpoint's run are in the arguments already."""
@@ -181,6 +185,8 @@ class BenchCLI(LightningCLI):
         """Makes data, model and trainer."""
         with plain_init_errors():
             super().instantiate_classes()
+        if isinstance(self.model, ScoredModule):
+            check_agreement(self.model, self.datamodule)
         give_factories_to_hparams(self.model)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:

@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.console import Console
 
 from mcubench.cli.fitting.lightning import run_verb
-from mcubench.cli.fitting.several import fit_each, number_of, only_asks, short_name, without_option
+from mcubench.cli.fitting.several import fit_each, only_asks, short_name
 from mcubench.cli.fitting.stacked_fit import ObstacleError, StackedCLI, trained_together
+from mcubench.cli.options.counts import count_of
 from mcubench.cli.options.names import (
     configured,
     expand_names,
@@ -91,8 +92,7 @@ def run_seeds(args: Sequence[str]) -> None:
 
 def _without_seeds(args: Sequence[str]) -> tuple[list[str], range]:
     """The other words, and the seeds: as many as ``--seeds`` says, from ``--seed_everything`` on."""
-    rest, value = without_option(args, "--seeds")
-    seeds = number_of("--seeds", "seeds", value, "The first is --seed_everything, by default 0")
+    rest, seeds = count_of("seeds", args)
     first = find_option(rest, "--seed_everything")
     if first is None:
         first = str(configured(rest).get("seed_everything", 0))

@@ -18,39 +18,7 @@ from mcubench.results.remarks import Remarks
 from mcubench.results.result import read_result
 from mcubench.results.run_folder import shown
 
-__all__ = ["fit_each", "number_of", "only_asks", "short_name", "without_option"]
-
-_MOST = 10_000
-
-
-def without_option(args: Sequence[str], name: str) -> tuple[list[str], str]:
-    """The other words, and the option's last value; empty if it has none."""
-    rest, value, pending = [], "", False
-    for arg in args:
-        option, equals, given = arg.partition("=")
-        if pending or option == name:
-            value = arg if pending else given
-            pending = not pending and not equals
-        else:
-            rest.append(arg)
-    return rest, value
-
-
-def number_of(name: str, what: str, value: str, hint: str) -> int:
-    """How often a fit is run, of an option's value.
-
-    Args:
-        name: The option.
-        what: What it counts.
-        value: What it was given.
-        hint: What else there is to know of it.
-
-    Raises:
-        UserError: If it is no number, below 2, or more than can be meant: each is a training of its own.
-    """
-    if not (value.isdecimal() and 2 <= int(value[: len(str(_MOST)) + 1]) <= _MOST):
-        raise UserError(f"{name} must be a number of {what}, 2 to {_MOST:,}; got {value!r}. {hint}")
-    return int(value)
+__all__ = ["fit_each", "only_asks", "short_name"]
 
 
 def only_asks(args: Sequence[str]) -> bool:

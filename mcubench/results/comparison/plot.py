@@ -22,7 +22,7 @@ __all__ = ["can_be_drawn", "plot_pareto"]
 _DPI = 120
 _SMALL = 8  # points
 _NAME = 34  # characters of a model's name in a line
-_MOST_NAMES = 60  # beyond which nobody reads a picture, and it takes minutes
+_MOST_NAMES = 40  # beyond which nobody reads a picture, and it takes minutes
 _OTHERS = "0.75"
 # Where a number may stand: points to the right of and above its marker, nearest places first, and first those
 # where neither intervals nor steps of the front pass.

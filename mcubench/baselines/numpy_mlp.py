@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal, get_args
@@ -140,7 +141,11 @@ class NumpyMLP(Baseline):
         super().__init__(**options)
         self.options = hidden, activation, loss, learning_rate, momentum, epochs, batch_size
         known = activation in get_args(Activation) and loss in _OUTPUTS
-        if not known or min([epochs, batch_size, *hidden]) < 1 or learning_rate <= 0 or not 0 <= momentum < 1:
+        if (
+            not known
+            or min([epochs, batch_size, *hidden]) < 1
+            or not (0 < learning_rate < math.inf and 0 <= momentum < 1)
+        ):
             names = f"activation must be one of {get_args(Activation)}, loss of {tuple(_OUTPUTS)}"
             raise UserError(f"{names}, momentum from 0 to below 1, other numbers positive; got {self.make()}")
 

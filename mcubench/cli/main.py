@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mcubench.cli.help import OVERVIEW, VERBS
+from mcubench.cli.options.counts import count_of
 from mcubench.cli.options.trust import guarded
 from mcubench.cli.start_up import imports_kept
 from mcubench.errors import UserError, did_you_mean
@@ -117,6 +118,8 @@ def _run(args: list[str], own_process: bool) -> int:
         several -= {"--seeds"}
     if several and verb != "fit":
         raise UserError(f"{min(several)} is an option of fit, not of {verb}")
+    for each in several:
+        count_of(each.removeprefix("--"), args)
     if "" not in sys.path:
         sys.path.append("")  # the installed script, unlike python -m, does not look in the working folder
     # torch's threads wait for each other busily, for a millisecond, which slows tiny models down several times on a

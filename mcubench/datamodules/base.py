@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import logging
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -14,7 +13,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mcubench.datamodules.arrays import Arrays, checked
 from mcubench.datamodules.loader import TensorLoader
+from mcubench.datamodules.parts import cut, scaled
 from mcubench.datamodules.scaling import Scaling, Standardised
 from mcubench.datamodules.splits import Split, SplitKind
 from mcubench.errors import UserError
@@ -27,25 +28,6 @@ log = logging.getLogger(__name__)
 Part = Literal["train", "val", "test"]
 
 _EVALUATION_BATCH = 500  # large enough to amortise overhead, small enough for the caches
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """Samples as they come from the source.
-
-    Attributes:
-        x: Shape (N, *input_shape), any real dtype, in the source's own units; batches are float32.
-        y: int64, shape (N,), classes from 0.
-        subjects: int64, shape (N,), who each sample was recorded from; ``None`` where that is not known.
-    """
-
-    x: NDArray[Any]
-    y: NDArray[np.int64]
-    subjects: NDArray[np.int64] | None = None
-
-    def take(self, indices: NDArray[np.intp]) -> Arrays:
-        """The samples at `indices`."""
-        return Arrays(self.x[indices], self.y[indices], None if self.subjects is None else self.subjects[indices])
 
 
 class TensorDataModule(pl.LightningDataModule, abc.ABC):
@@ -108,7 +90,8 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         """Reads the whole data set.
 
         Returns:
-            The training set (of which validation is a part) and the official test set.
+            The training set (of which validation is a part) and the official test set. Arrays that nobody holds any
+            more, when they are returned, are cut and scaled where they lie.
         """
 
     def fit_scaling(self, train: Arrays) -> Scaling | None:
@@ -119,43 +102,49 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         return Standardised.fit(train.x)
 
     def setup(self, stage: str | None = None) -> None:
-        """Loads, splits and scales, once."""
+        """Loads, splits and scales, once.
+
+        Raises:
+            UserError: If there is nothing to train on: no samples, samples that are not finite or of another shape,
+                labels that are no classes. The set and the index are named.
+        """
         if self._parts:
             return
-        full, test = self.load()
-        for arrays in (full, test):
-            self._check(arrays, full.x.shape[1:])
-        train, val = (full.take(indices) for indices in self.split.indices(full.y, full.subjects))
+        full, test = self._loaded()
+        train, val = cut(full, *self.split.indices(full.y, full.subjects))
+        del full  # whose memory the training part may have taken over
         absent = sorted(set(range(self.num_classes)) - set(val.y.tolist()))
         if absent:
             names = ", ".join(self.class_names[index] for index in absent)
             log.warning("The validation part has no sample of %s; its macro-F1 is over the other classes.", names)
-        scaling = self.fit_scaling(train)
-        parts = {
-            name: Arrays(
-                part.x.astype(np.float32, copy=False) if scaling is None else scaling(part.x), part.y, part.subjects
-            )
-            for name, part in (("train", train), ("val", val), ("test", test))
-        }
-        made = parts["train"].x.shape[1:]
-        if made != self.input_shape:
+        given = train.x.shape[1:]
+        self._scaling = self.fit_scaling(train)
+        train = scaled(train, self._scaling)
+        made = train.x.shape[1:]
+        if made != tuple(self.input_shape):
             raise UserError(
-                f"{type(self).__name__}.load gave samples of shape {full.x.shape[1:]}, scaled to {made}; its "
-                f"input_shape is {self.input_shape}"
+                f"{type(self).__name__}.load gave samples of shape {given}, scaled to {made}; its input_shape is "
+                f"{self.input_shape}"
             )
-        self._scaling, self._parts = scaling, parts
+        self._parts = {"train": train, "val": scaled(val, self._scaling), "test": scaled(test, self._scaling)}
 
-    def _check(self, arrays: Arrays, shape: tuple[int, ...]) -> None:
-        """Holds what `load` returned against itself, and against the number of classes."""
-        if len(arrays.x) != len(arrays.y) or arrays.x.shape[1:] != shape or not shape:
+    def _loaded(self) -> tuple[Arrays, Arrays]:
+        """What `load` returns, held against itself and against what the module says of it."""
+        name = type(self).__name__
+        if len(self.class_names) != self.num_classes:
+            raise UserError(f"{name} has {len(self.class_names)} class_names, and num_classes is {self.num_classes}")
+        found = self.load()
+        if not isinstance(found, (tuple, list)) or len(found) != 2:
+            raise UserError(f"{name}.load must return two Arrays, the training and the test set")
+        full, test = (
+            checked(each, f"{name}.load, {what} set", self.num_classes)
+            for each, what in zip(found, ("training", "test"), strict=True)
+        )
+        if test.x.shape[1:] != full.x.shape[1:]:
             raise UserError(
-                f"{type(self).__name__}.load gave samples of shape {arrays.x.shape}, labels of shape {arrays.y.shape}"
+                f"{name}.load gave training samples of shape {full.x.shape[1:]}, test samples of {test.x.shape[1:]}"
             )
-        if len(arrays.y) and not 0 <= arrays.y.min() <= arrays.y.max() < self.num_classes:
-            raise UserError(
-                f"{type(self).__name__}.load gave labels {arrays.y.min()} to {arrays.y.max()}; with num_classes "
-                f"{self.num_classes} they must be 0 to {self.num_classes - 1}"
-            )
+        return full, test
 
     def arrays(self, part: Part) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """One part as numpy arrays, scaled as the batches are.

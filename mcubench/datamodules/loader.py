@@ -1,7 +1,7 @@
 """Batches cut from tensors in memory.
 
 A ``DataLoader`` fetches sample by sample and collates; for a tiny model that costs more than the training itself.
-`TensorLoader` makes a batch with one ``index_select`` (shuffled) or one slice (in order).
+`TensorLoader` makes a batch with one ``index_select`` (shuffled) or one copied slice (in order).
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ class TensorLoader:
             order = self.sampler.order()[self.rank :: self.world_size].to(tensors[0].device)
             return lambda a, b: tuple(tensor.index_select(0, order[a:b]) for tensor in tensors)
         shard = tuple(tensor[self.rank :: self.world_size] for tensor in tensors)
-        return lambda a, b: tuple(tensor[a:b] for tensor in shard)
+        # Copies, as a forward may work in place on what it is given.
+        return lambda a, b: tuple(tensor[a:b].clone() for tensor in shard)
 
     def state_dict(self) -> dict[str, int]:
         """Where this loader stands: the epoch, and the number of batches handed out in it."""

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mcubench.datamodules.arrays import chunks
+from mcubench.errors import UserError
+
 __all__ = ["MinMax", "Scaling", "Standardised"]
 
 
@@ -40,13 +43,23 @@ class Standardised:
     def fit(cls, x: NDArray[Any]) -> Standardised:
         """Learns the constants of each channel (axis 1), summed in float64.
 
-        The deviations are float32 temporaries: float64 ones of a whole data set would take seconds and gigabytes.
+        The deviations are float32 temporaries: float64 ones would take twice as long.
+
+        Raises:
+            UserError: If the squares of a channel's deviations leave the range of float32.
         """
         axes = (0, *range(2, x.ndim))
         mean = x.mean(axes, np.float64, keepdims=True)[0].astype(np.float32)
-        deviations = np.subtract(x, mean, dtype=np.float32)
-        np.square(deviations, out=deviations)
-        std = np.sqrt(deviations.mean(axes, np.float64, keepdims=True))[0]
+        squares = np.zeros((1, *mean.shape))
+        with np.errstate(over="ignore"):
+            for part in chunks(len(x), x[:1].size):
+                deviations = np.subtract(x[part], mean, dtype=np.float32)
+                np.square(deviations, out=deviations)
+                squares += deviations.sum(axes, np.float64, keepdims=True)
+        std = np.sqrt(squares / (x.size / mean.size))[0]
+        if not np.isfinite(std).all():
+            channel = int(np.flatnonzero(~np.isfinite(std))[0])
+            raise UserError(f"channel {channel} of the samples has values too large to be scaled: divide them before")
         return cls(mean, np.where(std > 0, std, 1).astype(np.float32))
 
     def __call__(self, x: NDArray[Any]) -> NDArray[np.float32]:

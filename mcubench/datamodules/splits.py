@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -99,7 +101,11 @@ class Split:
         else:
             chooser = model_selection.StratifiedKFold if stratify else model_selection.KFold
             splitter = chooser(self.folds, shuffle=True, random_state=self.seed)
-        return _sorted(list(splitter.split(labels, labels))[self.fold])
+        return self._chosen(splitter.split(labels, labels))
+
+    def _chosen(self, folds: Iterator[tuple[Indices, Indices]]) -> tuple[Indices, Indices]:
+        """The fold that is asked for; of thousands, all together would not fit into memory."""
+        return _sorted(next(itertools.islice(folds, self.fold, None)))
 
     def _by_subject(self, labels: NDArray[np.int64], subjects: NDArray[np.int64]) -> tuple[Indices, Indices]:
         from sklearn import model_selection
@@ -110,7 +116,7 @@ class Split:
         classes = np.unique(labels)
         if self.folds is not None:
             splitter = model_selection.GroupKFold(self.folds, shuffle=True, random_state=self.seed)
-            train, val = _sorted(list(splitter.split(labels, groups=subjects))[self.fold])
+            train, val = self._chosen(splitter.split(labels, groups=subjects))
             missing = np.setdiff1d(classes, labels[train])
             if missing.size:
                 raise UserError(f"fold {self.fold} of {self.folds} leaves no sample of class {missing[0]} to train on")

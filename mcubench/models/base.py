@@ -196,9 +196,9 @@ class Classifier(ScoredModule):
 
 
 def _check_ranges(learning_rate: float, weight_decay: float, momentum: float) -> None:
-    if not learning_rate > 0:
-        raise UserError(f"learning_rate must be positive, got {learning_rate}")
-    if not weight_decay >= 0:
-        raise UserError(f"weight_decay must not be negative, got {weight_decay}")
+    if not 0 < learning_rate < math.inf:
+        raise UserError(f"learning_rate must be positive and finite, got {learning_rate}")
+    if not 0 <= weight_decay < math.inf:
+        raise UserError(f"weight_decay must be finite and not negative, got {weight_decay}")
     if not 0 <= momentum < 1:
         raise UserError(f"momentum must be in [0, 1), got {momentum}")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from mcubench.datamodules.inspection import problem_of_labels
 from mcubench.errors import UserError
+from mcubench.models.agreement import check_agreement, check_others_data
+from mcubench.training.ranges import out_of_range
 
 __all__ = ["ClassWeights", "EpochOutcomes", "ScoredModule", "save_outcomes"]
 
@@ -106,7 +111,15 @@ class ScoredModule(EpochOutcomes):
         )
 
     def setup(self, stage: str) -> None:
-        """Takes balanced class weights from the data module."""
+        """Takes balanced class weights from the data module.
+
+        Raises:
+            UserError: If model and data do not go together, or the trainer was made with options that make no sense.
+        """
+        if problem := out_of_range(self.trainer):
+            raise UserError(f"the trainer's {problem}")
+        check_agreement(self, getattr(self.trainer, "datamodule", None))
+        check_others_data(self, stage)
         if self.class_weights != "balanced":
             return
         weights = getattr(getattr(self.trainer, "datamodule", None), "class_weights", None)
@@ -136,8 +149,18 @@ class ScoredModule(EpochOutcomes):
     def _step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, target = batch
         scores = self(x)
-        loss = self.loss(scores, target)
+        try:
+            loss = self.loss(scores, target)
+        except (IndexError, RuntimeError) as error:
+            if problem := problem_of_labels(target, len(x), self.num_classes):
+                raise UserError(f"a batch can't be trained on or scored: {problem} (counted in the batch)") from error
+            raise
         detached = scores.detach()
+        if self.trainer.state.fn != TrainerFn.FITTING and not detached.isfinite().all():
+            raise UserError(
+                f"{type(self).__name__} gives scores that are not finite, which are of no class: its training has "
+                "diverged, or the samples are not finite"
+            )
         self._outcomes.append(((loss.detach() * len(target))[None], detached.argmax(-1), target))
         return loss
 
@@ -190,7 +213,7 @@ def _check_weights(class_weights: ClassWeights, num_classes: int) -> None:
     if isinstance(class_weights, list):
         if len(class_weights) != num_classes:
             raise UserError(f"class_weights needs {num_classes} numbers, got {len(class_weights)}")
-        if min(class_weights) < 0 or not any(class_weights):
-            raise UserError(f"class_weights must not be negative nor all 0, got {class_weights}")
+        if not all(0 <= each < math.inf for each in class_weights) or not any(class_weights):
+            raise UserError(f"class_weights must be finite, not negative and not all 0, got {class_weights}")
     if isinstance(class_weights, str) and class_weights != "balanced":
         raise UserError(f"class_weights must be 'balanced' or {num_classes} numbers, got {class_weights!r}")

@@ -412,10 +412,10 @@ class TestForeignData:
     @pytest.mark.parametrize(
         ("y", "message"),
         [
-            (torch.tensor([0, 1, 2, 1]), r"needs one class for each sample, 0 to 1; .* 0 to 2"),
-            (torch.tensor([-1, 1, 0, 1]), r"0 to 1; .* -1 to 1"),
-            (torch.tensor([0.0, 1, 0, 1]), r"type float32"),
-            (torch.tensor([[0], [1], [0], [1]]), r"shape \(4, 1\)"),
+            (torch.tensor([0, 1, 2, 1]), r"train_dataloader .* 0 to 1; sample 2 has 2"),
+            (torch.tensor([-1, 1, 0, 1]), r"0 to 1; sample 0 has -1"),
+            (torch.tensor([0.0, 1, 0, 1]), r"must be integers .* torch.float32"),
+            (torch.tensor([[0], [1], [0], [1]]), r"\(4, 1\)"),
         ],
         ids=["too large", "negative", "float", "column"],
     )
@@ -427,7 +427,7 @@ class TestForeignData:
 
     def test_batches_of_another_form(self) -> None:
         x = torch.randn(4, 4)
-        with pytest.raises(UserError, match="needs batches of samples and their classes, two tensors each"):
+        with pytest.raises(UserError, match=r"batches must be pairs \(x, y\) of tensors"):
             trainer().fit(DecisionTree(input_shape=(4,), num_classes=2), DataLoader(TensorDataset(x, x, x)))
 
 

@@ -175,8 +175,11 @@ def test_each_subject_validates_once(workplace: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("args", "parts"),
     [
-        ("fit --folds 1", ["--folds must be", "2 or more", "'1'"]),
+        ("fit --folds 1", ["--folds must be", "2 to 10,000", "'1'"]),
         ("fit --folds x", ["--folds must be", "'x'"]),
+        ("fit --folds 10000000", ["2 to 10,000", "'10000000'"]),
+        (f"fit --folds {'9' * 5000}", ["2 to 10,000"]),  # more digits than int() takes
+        ("fit --folds 5000 --data.split random", ["n_splits=5000 greater than the number of samples"]),
         ("fit --folds=-3", ["--folds must be", "'-3'"]),
         ("fit --folds", ["--folds must be", "''"]),
         ("fit --fold 3", ["no option --fold"]),

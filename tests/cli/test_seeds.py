@@ -270,8 +270,11 @@ def test_one_after_another_each_is_its_own_run(workplace: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "parts"),
     [
-        ("fit --seeds 1", ["--seeds must be", "2 or more", "'1'"]),
+        ("fit --seeds 1", ["--seeds must be", "2 to 10,000", "'1'"]),
         ("fit --seeds x", ["--seeds must be", "'x'"]),
+        ("fit --seeds 10000000", ["2 to 10,000", "'10000000'"]),
+        ("fit --seeds 3 --seed_everything 4294967294", ["beyond 4294967295, the last seed"]),
+        (f"fit --seeds 3 --seed_everything {'9' * 5000}", ["beyond 4294967295, the last seed"]),
         ("fit --seeds=-3", ["--seeds must be", "'-3'"]),
         ("fit --seeds", ["--seeds must be", "''"]),
         ("fit --seeds 3 --folds 3", ["--seeds and --folds", "one of the two"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -217,3 +218,133 @@ def test_unknown_part() -> None:
 def test_typing_errors_are_not_swallowed() -> None:
     with pytest.raises(TypeError, match="val_fracton"):
         Made(val_fracton=0.2)
+
+
+def of(x: object, y: object, test: Arrays | None = None) -> TensorDataModule:
+    class Given(Made):
+        def load(self) -> tuple[Arrays, Arrays]:
+            train = Arrays(x, y)  # type: ignore[arg-type]
+            return train, test or train
+
+    return Given()
+
+
+def samples() -> tuple[np.ndarray, np.ndarray]:
+    return np.random.default_rng(0).normal(size=(60, 2, 5)).astype(np.float32), np.arange(60) % 3
+
+
+def with_value(value: float) -> np.ndarray:
+    x = samples()[0].astype(np.float64)
+    x[7, 1, 2] = value
+    return x
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_a_value_that_is_not_finite_is_named_with_its_set_and_place(value: float) -> None:
+    good, y = samples()
+    with pytest.raises(UserError, match=r"load, training set: x must be finite.* index 7 has .* at \(1, 2\)"):
+        of(with_value(value), y).setup()
+    with pytest.raises(UserError, match=r"load, test set: x must be finite.* index 7"):
+        of(good, y, Arrays(with_value(value), y)).setup()
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (torch.zeros(60, 2, 5), samples()[1], r"training set: x must be a numpy array; got torch\.Tensor"),
+        (samples()[0], torch.zeros(60).long(), r"y must be a numpy array; got torch\.Tensor"),
+        (samples()[0], samples()[1].tolist(), r"y must be a numpy array; got builtins\.list"),
+        (samples()[0], samples()[1].astype(np.float32), "y must be integers; got labels of type float32"),
+        (samples()[0], samples()[1][:, None], r"labels of shape \(60, 1\)"),
+        (samples()[0].astype(object), samples()[1], "x must be real numbers .* got object"),
+        (samples()[0].astype(complex), samples()[1], "x must be real numbers .* got complex128"),
+        (samples()[0][:0], samples()[1][:0], "training set: has no samples"),
+        (samples()[0], np.where(np.arange(60) == 5, 3, 0), "The first that is not is at index 5: 3"),
+    ],
+)
+def test_what_can_not_be_trained_on_is_named(x: object, y: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        of(x, y).setup()
+
+
+def test_an_empty_test_set_is_seen_before_the_training() -> None:
+    x, y = samples()
+    with pytest.raises(UserError, match="test set: has no samples"):
+        of(x, y, Arrays(x[:0], y[:0])).setup()
+
+
+@pytest.mark.parametrize("found", [None, (), "two", (None, None)])
+def test_what_is_no_pair_of_arrays_is_named(found: object) -> None:
+    class Wrong(Made):
+        def load(self) -> tuple[Arrays, Arrays]:
+            return found  # type: ignore[return-value]
+
+    with pytest.raises(UserError, match="Arrays"):
+        Wrong().setup()
+
+
+def test_names_of_classes_are_counted() -> None:
+    module = Made()
+    module.class_names = ("a", "b")
+    with pytest.raises(UserError, match="2 class_names, and num_classes is 3"):
+        module.setup()
+
+
+def test_values_whose_squares_are_no_float32_are_refused_and_not_made_zero() -> None:
+    x, y = samples()
+    with pytest.raises(UserError, match=r"channel 0 .* too large to be scaled"):
+        of(x * np.float32(1e30), y).setup()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.uint8, np.uint64])
+def test_labels_of_any_integers_are_classes(dtype: type) -> None:
+    x, y = samples()
+    assert of(x, y.astype(dtype)).arrays("test")[1].dtype == np.int64
+
+
+def test_a_forward_in_place_does_not_change_the_data() -> None:
+    module = Made(batch_size=7)
+    for part, loader in (("val", module.val_dataloader()), ("test", module.whole("test"))):
+        before = module.arrays(part)[0].copy()  # type: ignore[arg-type]
+        for batch in loader:
+            batch[0].add_(1)
+        assert np.array_equal(module.arrays(part)[0], before)  # type: ignore[arg-type]
+
+
+class Large(Made):
+    """32 MB, which `load` hands over, or keeps."""
+
+    kept: tuple[Arrays, Arrays] | None = None
+
+    def __init__(self, keeps: bool) -> None:
+        super().__init__()
+        self.keeps = keeps
+        self.input_shape = (2, 200)
+
+    def load(self) -> tuple[Arrays, Arrays]:
+        x = np.random.default_rng(0).standard_normal((20_000, 2, 200), np.float32)
+        found = Arrays(x, np.arange(len(x)) % 3), Arrays(x[:9].copy(), np.arange(9) % 3)
+        if self.keeps:
+            self.kept = found
+        return found
+
+
+def test_arrays_that_are_handed_over_are_not_copied() -> None:
+    tracemalloc.start()
+    try:
+        Large(keeps=False).setup()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.45 * 20_000 * 400 * 4  # of it 0.1 for validation, and two parts of 4 MB that are worked on
+
+
+def test_arrays_that_are_kept_stay_as_they_are_and_give_the_same() -> None:
+    keeping, handing = Large(keeps=True), Large(keeps=False)
+    keeping.setup()
+    assert keeping.kept is not None
+    for kept, loaded in zip(keeping.kept, Large(keeps=False).load(), strict=True):
+        assert np.array_equal(kept.x, loaded.x)
+    for part in ("train", "val", "test"):
+        for ours, theirs in zip(keeping.arrays(part), handing.arrays(part), strict=True):  # type: ignore[arg-type]
+            assert np.array_equal(ours, theirs)

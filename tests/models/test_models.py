@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -105,10 +106,14 @@ def test_signals_of_any_shape(channels: int, samples: int, classes: int) -> None
         (lambda: MLP((4,), 2, optimizer="adm"), "optimizer must be one of adam, adamw, sgd; got 'adm'"),
         (lambda: MLP((4,), 2, schedule="cos"), "schedule must be one of"),
         (lambda: MLP((4,), 2, learning_rate=0.0), "learning_rate must be positive"),
-        (lambda: MLP((4,), 2, weight_decay=-1.0), "weight_decay must not be negative"),
+        (lambda: MLP((4,), 2, weight_decay=-1.0), "weight_decay must be finite and not negative"),
+        (lambda: MLP((4,), 2, learning_rate=math.inf), "learning_rate must be positive and finite"),
+        (lambda: MLP((4,), 2, learning_rate=math.nan), "learning_rate must be positive and finite"),
+        (lambda: MLP((4,), 2, weight_decay=math.inf), "weight_decay must be finite and not negative"),
+        (lambda: MLP((4,), 2, class_weights=[1.0, math.nan]), "class_weights must be finite"),
         (lambda: MLP((4,), 2, momentum=1.0), r"momentum must be in \[0, 1\)"),
-        (lambda: MLP((4,), 2, class_weights=[0.0, 0.0]), "class_weights must not be negative nor all 0"),
-        (lambda: MLP((4,), 2, class_weights=[1.0, -1.0]), "class_weights must not be negative nor all 0"),
+        (lambda: MLP((4,), 2, class_weights=[0.0, 0.0]), "class_weights must be finite, not negative and not all 0"),
+        (lambda: MLP((4,), 2, class_weights=[1.0, -1.0]), "class_weights must be finite, not negative and not all 0"),
         (lambda: MLP((4,), 2, class_weights=[1.0]), "class_weights needs 2 numbers, got 1"),
         (lambda: MLP((4,), 2, class_weights="balance"), "class_weights must be 'balanced' or 2 numbers"),
         (lambda: CNN((6, 128), 2), r"CNN needs images .* got \(6, 128\). For signals"),

@@ -10,6 +10,7 @@ import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -483,6 +484,18 @@ class TestPlot:
                 cost = {"macs": 0 if index == 0 else 900 * 2**index, "flash_bytes": 1000 + 300 * index + 50 * seed}
                 write_run(root, model=f"Model${index}_x", seed=seed, test=0.9 + 0.005 * index + 0.001 * seed, **cost)
         return list(compare_runs([root]).rows)
+
+    def test_of_very_many_rows_those_on_the_fronts_are_named(self, tmp_path: Path) -> None:
+        """Cost and time of naming them all grow with their square."""
+        rows = self.rows(tmp_path / "runs", 2)
+        many = [replace(rows[0], model=f"M{index}", best_for_flash=False, best_for_macs=False) for index in range(998)]
+        target = tmp_path / "many.svg"
+        plot_pareto("Digits", [*many, *rows], [target])
+        texts = ["".join(each.itertext()) for each in ET.parse(target).iter("{http://www.w3.org/2000/svg}text")]
+        named = [text for text in texts if re.fullmatch(r"\d+  .*", text)]
+        assert len(named) == 40
+        assert {f"999  {rows[0].model}", f"1000  {rows[1].model}", "1  M0"} <= set(named)
+        assert "960 others, named in the table" in texts
 
     def test_both_forms(self, tmp_path: Path) -> None:
         rows = self.rows(tmp_path / "runs", 4)

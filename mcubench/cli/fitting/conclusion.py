@@ -203,11 +203,17 @@ def write_predictions(outputs: Any, source: object, path: Path) -> None:
         path: The file.
 
     Raises:
-        UserError: If the outputs have another form.
+        UserError: If the outputs have another form, or are not finite.
     """
     if not outputs or not all(isinstance(output, torch.Tensor) and output.ndim == 2 for output in outputs):
         raise UserError("predict writes the outputs of a classifier: predict_step must return a tensor (N, classes)")
     values, classes = torch.cat(outputs).max(-1)
+    undefined = (~values.isfinite()).nonzero()  # NaN is the largest of all
+    if len(undefined):
+        raise UserError(
+            f"{len(undefined):,} of {len(values):,} predictions are not finite, the first at index "
+            f"{int(undefined[0])}: the training has diverged, or the samples are not finite; nothing was written"
+        )
     names = getattr(source, "class_names", None)
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)

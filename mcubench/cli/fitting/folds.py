@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from mcubench.cli.fitting.lightning import run_verb
-from mcubench.cli.fitting.several import fit_each, only_asks, short_name, without_option
+from mcubench.cli.fitting.several import fit_each, only_asks, short_name
+from mcubench.cli.options.counts import count_of
 from mcubench.cli.options.names import configured, expand_names, find_options, named_class, with_defaults, wrapped_name
 from mcubench.cli.options.parsing import class_options
 from mcubench.cli.options.resume import root_of
@@ -37,7 +38,7 @@ def run_folds(args: Sequence[str]) -> None:
         KeyboardInterrupt: After Ctrl-C; finished folds are kept.
         Terminated: After SIGTERM, likewise.
     """
-    rest, folds = _without_folds(args)
+    rest, folds = count_of("folds", args)
     if only_asks(rest):
         run_verb("fit", [*rest, *_fold_words(folds, 0)])
         return
@@ -79,17 +80,6 @@ def _conclude(
     if result.by_subject:
         plot_folds(result, folder / "folds.png")
     print_folds(result, folder, console)
-
-
-def _without_folds(args: Sequence[str]) -> tuple[list[str], int]:
-    """The other words, and k."""
-    rest, value = without_option(args, "--folds")
-    if not value.isdecimal() or int(value) < 2:
-        raise UserError(
-            f"--folds must be a number of folds, 2 or more; got {value!r}. As many as there are subjects, with a split "
-            "by subject, is leave-one-subject-out"
-        )
-    return rest, int(value)
 
 
 def _fold_words(folds: int, fold: int) -> list[str]:

@@ -42,6 +42,7 @@ from mcubench.errors import UserError
 from mcubench.files import check_writable
 from mcubench.graph.failing import layer_problem
 from mcubench.host_errors import host_error
+from mcubench.models.agreement import check_agreement
 from mcubench.models.scored import ScoredModule
 from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_state
@@ -49,6 +50,7 @@ from mcubench.results.metrics_log import MetricsLog
 from mcubench.results.run_folder import claim_run, config_of, shown
 from mcubench.stopping import Terminated
 from mcubench.training.progress import steps_in
+from mcubench.training.ranges import out_of_range
 
 __all__ = ["BenchCLI", "run_verb"]
 
@@ -94,7 +96,7 @@ def run_verb(
         raise
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
-    except (ValueError, RuntimeError, ModuleNotFoundError, OSError, MemoryError) as error:
+    except (ValueError, TypeError, RuntimeError, ModuleNotFoundError, OSError, MemoryError) as error:
         if (told := host_error(error)) is not None:
             raise told from error
         if "loading state_dict" in str(error) and checkpoint is not None:
@@ -182,6 +184,8 @@ class BenchCLI(LightningCLI):
         except argparse.ArgumentError as error:
             options = self._subcommand_parsers[self.verb]._option_string_actions
             raise mistake(error, options, self.command[1:], self.checkpoint) from error
+        if problem := out_of_range(self.config[self.verb].trainer):
+            raise UserError(f"--trainer.{problem}")
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: the options of the checkpoint's run are in the arguments already."""
@@ -190,6 +194,8 @@ class BenchCLI(LightningCLI):
         """Makes data, model and trainer."""
         with plain_init_errors():
             super().instantiate_classes()
+        if isinstance(self.model, ScoredModule):
+            check_agreement(self.model, self.datamodule)
         give_factories_to_hparams(self.model)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.data import sized_len
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
@@ -57,7 +59,7 @@ class Scoring:
         """Scores a form of the model on a part of the data; ``None`` if that can't be, with a note."""
         unknown = "accuracy and macro-F1 are not known"
         try:
-            return score(module, _batches_of(self.source, part), self.num_classes, self.device, self._prepare)
+            return score(module, self._batches(part), self.num_classes, self.device, self._prepare)
         except NotScorableError as error:
             self._note(f"{part} {unknown}: {error}")
         except Exception as error:
@@ -66,6 +68,20 @@ class Scoring:
             # Somebody's forward may take more than x: the rest of the result is worth keeping.
             self._note(f"{part} {unknown}: {type(error).__name__}: {error}")
         return None
+
+    def _batches(self, part: Part) -> Iterable[Any]:
+        """The batches of a part; of a loader without a length, which may have no end, as many as the trainer took."""
+        batches = _batches_of(self.source, part)
+        if isinstance(self.source, TensorDataModule) or sized_len(batches) is not None:
+            return batches
+        trainer: Any = self.source.trainer
+        most = getattr(trainer, f"limit_{part}_batches")
+        if not isinstance(most, int):
+            if part != "train":
+                return batches
+            most = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        self._note(f"{part} scores are of the first {most:,} batches: the loader has no length")
+        return itertools.islice(batches, most)
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.console import Console
 
 from mcubench.cli.fitting.lightning import run_verb
-from mcubench.cli.fitting.several import fit_each, only_asks, short_name, without_option
+from mcubench.cli.fitting.several import fit_each, only_asks, short_name
 from mcubench.cli.fitting.stacked_fit import ObstacleError, StackedCLI, trained_together
+from mcubench.cli.options.counts import count_of
 from mcubench.cli.options.names import (
     configured,
     expand_names,
@@ -32,6 +33,8 @@ from mcubench.results.seeds_table import print_seeds, seed_line
 from mcubench.results.several_seeds import SeedScores, SeveralSeeds
 
 __all__ = ["run_seeds"]
+
+_ALL_SEEDS = 2**32  # those that numpy takes
 
 
 def run_seeds(args: Sequence[str]) -> None:
@@ -90,17 +93,17 @@ def run_seeds(args: Sequence[str]) -> None:
 
 def _without_seeds(args: Sequence[str]) -> tuple[list[str], range]:
     """The other words, and the seeds: as many as ``--seeds`` says, from ``--seed_everything`` on."""
-    rest, value = without_option(args, "--seeds")
-    if not value.isdecimal() or int(value) < 2:
-        raise UserError(
-            f"--seeds must be a number of seeds, 2 or more; got {value!r}. The first is --seed_everything, by default 0"
-        )
+    rest, seeds = count_of("seeds", args)
     first = find_option(rest, "--seed_everything")
     if first is None:
         first = str(configured(rest).get("seed_everything", 0))
     if not first.isdecimal():
         raise UserError(f"--seeds counts up from --seed_everything, which must be a number, 0 or more; got {first}")
-    return rest, range(int(first), int(first) + int(value))
+    if len(first) > len(str(_ALL_SEEDS)) or int(first) + seeds > _ALL_SEEDS:
+        raise UserError(
+            f"--seeds {seeds} from --seed_everything {first} on goes beyond {_ALL_SEEDS - 1}, the last seed"
+        )
+    return rest, range(int(first), int(first) + seeds)
 
 
 def _seed_words(seed: int) -> list[str]:

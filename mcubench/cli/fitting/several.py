@@ -19,20 +19,7 @@ from mcubench.results.result import read_result
 from mcubench.results.run_folder import shown
 from mcubench.stopping import STOPS
 
-__all__ = ["fit_each", "only_asks", "short_name", "without_option"]
-
-
-def without_option(args: Sequence[str], name: str) -> tuple[list[str], str]:
-    """The other words, and the option's last value; empty if it has none."""
-    rest, value, pending = [], "", False
-    for arg in args:
-        option, equals, given = arg.partition("=")
-        if pending or option == name:
-            value = arg if pending else given
-            pending = not pending and not equals
-        else:
-            rest.append(arg)
-    return rest, value
+__all__ = ["fit_each", "only_asks", "short_name"]
 
 
 def only_asks(args: Sequence[str]) -> bool:

@@ -22,6 +22,8 @@ __all__ = ["can_be_drawn", "plot_pareto"]
 _DPI = 120
 _SMALL = 8  # points
 _NAME = 34  # characters of a model's name in a line
+_MOST_NAMES = 40  # beyond which nobody reads a picture, and it takes minutes
+_OTHERS = "0.75"
 # Where a number may stand: points to the right of and above its marker, nearest places first, and first those
 # where neither intervals nor steps of the front pass.
 _PLACES = [
@@ -78,33 +80,50 @@ def _draw(data: str, rows: Sequence[Row]) -> Figure:
         (n, row, row.flash_bytes, row.test_accuracy) for n, row in numbered if row.flash_bytes and row.test_accuracy
     ]
     macs = [(n, row, row.macs, row.test_accuracy) for n, row in numbered if row.macs and row.test_accuracy]
-    names = [textwrap.fill(f"{n}  {row.model}", _NAME, subsequent_indent="    ") for n, row in numbered]
+    named = _named(rows)
+    names = [textwrap.fill(f"{n}  {row.model}", _NAME, subsequent_indent="    ") for n, row in numbered if n in named]
     lines = sum(name.count("\n") + 1 for name in names)
     figure = Figure(figsize=(12, max(4.8, 1 + 0.17 * lines)), layout="constrained", dpi=_DPI)
     figure.suptitle(f"{data}: what accuracy costs", fontsize=10)
     axes = figure.subplots(1, 2, sharey=True)
     fronts = ([row.best_for_flash for _, row, *_ in flash], [row.best_for_macs for _, row, *_ in macs])
     for each, points, front, unit in zip(axes, (flash, macs), fronts, ("flash [B]", "MACs"), strict=True):
-        _draw_points(each, points, front)
+        _draw_points(each, points, front, named)
         _scale(each, [cost for *_, cost, _ in points], unit)
     axes[0].set_ylabel("test accuracy [%]")
     keys = [Line2D([], [], color=_colour(n), marker="o", markersize=4, linestyle="", label=name)
-            for (n, _), name in zip(numbered, names, strict=True)]  # fmt: skip
+            for n, name in zip(sorted(named), names, strict=True)]  # fmt: skip
+    if len(named) < len(rows):
+        others = f"{len(rows) - len(named):,} others, named in the table"
+        keys.append(Line2D([], [], color=_OTHERS, marker=".", linestyle="", label=others))
     keys.append(Line2D([], [], color="0.6", linewidth=1, label="Pareto front (filled)"))
     figure.legend(handles=keys, loc="outside right upper", fontsize=_SMALL, frameon=False)
     figure.draw_without_rendering()  # settles where the axes are, which numbers are placed in
     figure.set_layout_engine("none")
     for each, points in zip(axes, (flash, macs), strict=True):
-        _number(each, points)
+        _number(each, [point for point in points if point[0] in named])
     return figure
+
+
+def _named(rows: Sequence[Row]) -> set[int]:
+    """The numbers of the rows that are named: all, or as many as can be read, those on the fronts first."""
+    fronts_first = sorted(
+        range(len(rows)), key=lambda index: not (rows[index].best_for_flash or rows[index].best_for_macs)
+    )
+    return {index + 1 for index in fronts_first[:_MOST_NAMES]}
 
 
 def _colour(number: int) -> str:
     return f"C{(number - 1) % 10}"
 
 
-def _draw_points(axes: Axes, points: Sequence[_Point], front: Sequence[bool]) -> None:
+def _draw_points(axes: Axes, points: Sequence[_Point], front: Sequence[bool], named: set[int]) -> None:
+    others = [(cost.high, 100 * accuracy.value) for number, _, cost, accuracy in points if number not in named]
+    if others:
+        axes.plot(*zip(*others, strict=True), color=_OTHERS, marker=".", linestyle="", zorder=0)
     for (number, _, cost, accuracy), best in zip(points, front, strict=True):
+        if number not in named:
+            continue
         axes.errorbar(
             cost.high,
             100 * accuracy.value,

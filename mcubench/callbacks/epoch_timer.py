@@ -48,9 +48,12 @@ class EpochTimer(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock, from zero or from the run that is resumed."""
+        self._begin()
+        self._mark = time.perf_counter()
+
+    def _begin(self) -> None:
         state, self._resumed = self._resumed or {"epochs": [], "fit": 0.0, "epoch": 0.0}, None
         self.epochs, self.fit, self._epoch = list(state["epochs"]), state["fit"], state["epoch"]
-        self._mark = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts an epoch."""
@@ -76,6 +79,11 @@ class EpochTimer(pl.Callback):
         """Stops the clock: what is validated or tested later is not part of the fit."""
         self._lap()
         self._mark = None
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes over the seconds of a resumed run that had nothing left to train."""
+        if self._resumed is not None:
+            self._begin()
 
     def state_dict(self) -> dict[str, Any]:
         """The seconds so far."""

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from mcubench.callbacks.sample import (
     checked_batch_dim,
+    first_batch,
     sample_known_before,
     sample_promised,
     samples_at_batch,
@@ -99,6 +100,12 @@ class MACs(pl.Callback):
                 metrics["cost/macs"] = self.report.macs
             for logger in trainer.loggers:
                 logger.log_metrics(metrics, step=trainer.global_step)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Counts with a batch of a run that had nothing left to train, if nothing was known before."""
+        unconfirmed = self.problem is None and (self.report is None or self._promised is not None)
+        if unconfirmed and not self._logged and (batch := first_batch(trainer)) is not None:
+            self._count_first(trainer, pl_module, batch)
 
     def _count_promised(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Counts with the shape that the data seem to have; if that can't be, the first batch will tell."""

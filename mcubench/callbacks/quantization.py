@@ -13,7 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 
 from mcubench.callbacks.best_so_far import forget_best
-from mcubench.callbacks.sample import checked_batch_dim, sample_known_before, samples_at_batch, tried
+from mcubench.callbacks.sample import checked_batch_dim, first_batch, sample_known_before, samples_at_batch, tried
 from mcubench.cost import BitWidths
 from mcubench.errors import UserError
 from mcubench.quant import NotInIntegersError, check_kernels
@@ -213,7 +213,9 @@ class QuantizationAwareTraining(pl.Callback):
         self._watch.end()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Says so if nothing was ever rounded."""
+        """Finds out where to round in a run that had nothing left to train; says so if nothing was ever rounded."""
+        if self._quantizer is None and self._loaded and (batch := first_batch(trainer)) is not None:
+            self._attach(trainer, pl_module, samples_at_batch(trainer, pl_module, batch, self.batch_dim))
         if not self.has_ranges and not getattr(trainer, "fast_dev_run", False):
             rank_zero_warn(f"{self.not_begun(trainer.current_epoch)}; lower start_epoch or train longer", stacklevel=2)
 

@@ -18,6 +18,7 @@ from mcubench.graph import declared_shape, one_sample
 
 __all__ = [
     "checked_batch_dim",
+    "first_batch",
     "sample_known_before",
     "sample_promised",
     "samples_at_batch",
@@ -98,6 +99,13 @@ def samples_at_batch(trainer: pl.Trainer, module: pl.LightningModule, batch: Any
     if promised is not None and all(each.shape != promised.shape for each in found):
         found.append(promised)
     return found
+
+
+def first_batch(trainer: pl.Trainer) -> Any | None:
+    """A training batch of a fit that had nothing to train, where drawing one changes nothing; ``None`` without data."""
+    for batch in trainer.train_dataloader or ():
+        return trainer.strategy.batch_to_device(batch)
+    return None
 
 
 def tried(samples: Sequence[Tensor], use: Callable[[Tensor], T]) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -105,11 +105,12 @@ class Classifier(ScoredModule):
         self.steps_per_execution = steps_per_execution
         self._laid_out: LaidOut | None = None
         self._resumed_at = 0  # optimiser steps of the checkpoint that a fit goes on from
+        self._trained_with: Mapping[str, Any] = {}  # the options in it
 
     def setup(self, stage: str) -> None:
         """Prepares the trainer for several steps in one execution."""
         super().setup(stage)
-        self._resumed_at = 0
+        self._resumed_at, self._trained_with = 0, {}
         if stage == "fit":
             ExecutionLoop.install(self.trainer)
 
@@ -117,6 +118,7 @@ class Classifier(ScoredModule):
         """Notes how far the run was that a fit goes on with."""
         super().on_load_checkpoint(checkpoint)
         self._resumed_at = max(self._resumed_at, int(checkpoint.get("global_step", 0)))
+        self._trained_with = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
 
     def on_train_start(self) -> None:
         """Lays out weights for speed, and the schedule anew if the run's length has changed since that was laid out.
@@ -137,6 +139,23 @@ class Classifier(ScoredModule):
             raise UserError(problem)
         if self._laid_out is not None:
             self._laid_out.follow_length(self.trainer, self.learning_rate)
+        if self.trainer.global_step > 0:
+            self._follow_options(self._trained_with)
+
+    def _follow_options(self, before: Mapping[str, Any]) -> None:
+        """Has a restored optimiser follow options that are others than those that it was saved with."""
+        rate, decay = before.get("learning_rate", self.learning_rate), before.get("weight_decay", self.weight_decay)
+        groups = [group for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
+        if decay != self.weight_decay:
+            for group in groups:
+                group["weight_decay"] = self.weight_decay
+        if rate == self.learning_rate:
+            return
+        if self._laid_out is not None:
+            self._laid_out.follow_rate(self.trainer, self.learning_rate, before=rate)
+            return
+        for group in groups:
+            group["lr"] = self.learning_rate if group["lr"] == rate else group["lr"] * self.learning_rate / rate
 
     def on_train_epoch_start(self) -> None:
         """Starts the epoch's outcomes; the schedule follows the learning rate, which callbacks may have set."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, Literal
 
 from mcubench._compat import mend_torchvision
 from mcubench.errors import UserError
+from mcubench.results.checkpoint_io import load_checkpoint
 
 mend_torchvision()  # which the imports of lightning need
 
@@ -52,10 +54,17 @@ class BestCheckpoint(ModelCheckpoint):
             super().on_validation_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over the best value so far, if its checkpoint lies in this folder."""
+        """Takes over the best value so far, if its checkpoint lies in this folder.
+
+        One that a killed process saved after the checkpoint that is gone on from is of an epoch that is trained again.
+        """
         path = Path(str(self.dirpath)) / "best.ckpt"
         if not state_dict["best_model_path"] or not path.exists():
             return
+        with contextlib.suppress(UserError):  # who scores it will say that it can't be read
+            saved = load_checkpoint(path)["callbacks"].get(self.state_key, state_dict)
+            if saved["best_model_score"] != state_dict["best_model_score"]:
+                return
         here = str(path)
         moved = {
             "dirpath": self.dirpath,

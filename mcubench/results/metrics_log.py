@@ -1,4 +1,4 @@
-"""``metrics.csv``: one row a step, whole at any moment, continued on resume."""
+"""``metrics.csv``: one row a step, appended as steps are logged, continued on resume."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class MetricsLog(Logger):
     """Logs metrics to ``metrics.csv`` in a run's folder.
 
     Lightning's own CSVLogger deletes the file when a run is resumed in its folder, and puts the metrics of one step
-    in several rows. This one keeps the rows up to the step that is resumed from.
+    in several rows. This one keeps the rows up to the step that is resumed from. What a step logs is appended, or takes
+    the place of the last row if that is of the same step; the file is written anew, and replaced as a whole, where a
+    metric comes that has no column yet.
 
     Args:
         root: The folder that holds all runs.
@@ -48,6 +50,8 @@ class MetricsLog(Logger):
         self._root = root.resolve()
         self._run = run
         self._rows: dict[int, dict[str, float]] = {}
+        self._changed: set[int] = set()
+        self._table: _Table | None = None  # as this process has left it
 
     @property
     def name(self) -> str:
@@ -83,16 +87,26 @@ class MetricsLog(Logger):
     def resume_at(self, step: int) -> None:
         """Takes over the rows of the run so far, up to the optimiser step `step` (excluded: rows count from 0)."""
         self._rows = {int(row["step"]): row for row in read_metrics(self.path) if row["step"] < step}
+        self._changed, self._table = set(self._rows), None
 
     @rank_zero_only  # type: ignore[untyped-decorator,unused-ignore]
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Adds metrics to the row of `step`, but for the costs: they do not change, and stand in ``result.json``."""
-        metrics = {key: value for key, value in metrics.items() if not key.startswith("cost/")}
-        if not metrics:
-            return
-        number = max(self._rows, default=-1) + 1 if step is None else step
-        row = self._rows.setdefault(number, {"step": number})
-        row.update({key: int(value) if key in _COUNTED else float(value) for key, value in metrics.items()})
+        number = next(reversed(self._rows), -1) + 1 if step is None else step
+        row = self.row_with(metrics, number)
+        if len(row) > 1:
+            self._rows[number] = row
+            self._changed.add(number)
+
+    def row_with(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
+        """The row of `step`, as it would be with more metrics."""
+        own = self.own(metrics).items()
+        values = {key: int(value) if key in _COUNTED else float(value) for key, value in own}
+        return {"step": step, **self._rows.get(step, {}), **values}
+
+    def own(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the metrics that belong into the file."""
+        return {key: value for key, value in metrics.items() if not key.startswith("cost/")}
 
     @rank_zero_only  # type: ignore[untyped-decorator,unused-ignore]
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -100,20 +114,71 @@ class MetricsLog(Logger):
 
     @rank_zero_only  # type: ignore[untyped-decorator,unused-ignore]
     def save(self) -> None:
-        """Writes the file."""
-        if not self._rows:
+        """Brings the file up to date."""
+        if not self._changed:
             return
-        columns = dict.fromkeys(key for row in self._rows.values() for key in row)
-        ordered = ["step", "epoch", *sorted(columns.keys() - {"step", "epoch"})]
-        with atomic_path(self.path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, ordered)
-            writer.writeheader()
-            writer.writerows(self._rows[step] for step in sorted(self._rows))
+        changed = [self._rows[step] for step in sorted(self._changed)]
+        if self._table is None or not self._table.take(changed):
+            self._rows = dict(sorted(self._rows.items()))
+            self._table = _Table.write(self.path, list(self._rows.values()))
+        self._changed.clear()
 
     @rank_zero_only  # type: ignore[untyped-decorator,unused-ignore]
     def finalize(self, status: str) -> None:
-        """Writes the file."""
+        """Brings the file up to date."""
         self.save()
+
+
+class _Table:
+    """The file on the disk: its columns, and where its last row stands."""
+
+    def __init__(self, path: Path, columns: Sequence[str], last_step: float, last_row: int, end: int) -> None:
+        self._path, self._columns = path, columns
+        self._last_step, self._last_row, self._end = last_step, last_row, end
+
+    @classmethod
+    def write(cls, path: Path, rows: Sequence[Mapping[str, float]]) -> _Table:
+        """Writes a new one, from rows in order."""
+        columns = dict.fromkeys(key for row in rows for key in row)
+        ordered = ["step", "epoch", *sorted(columns.keys() - {"step", "epoch"})]
+        head, last = _lines(ordered, [dict(zip(ordered, ordered, strict=True)), *rows[:-1]]), _lines(ordered, rows[-1:])
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(head + last)
+        return cls(path, ordered, rows[-1]["step"], len(head), len(head + last))
+
+    def take(self, rows: Sequence[Mapping[str, float]]) -> bool:
+        """Appends rows, in order, if they can stand at the end; the first may be a new version of the last row."""
+        first, columns = rows[0]["step"], set(self._columns)
+        if first < self._last_step or any(row.keys() - columns for row in rows):
+            return False
+        start = self._last_row if first == self._last_step else self._end
+        body, last = _lines(self._columns, rows[:-1]), _lines(self._columns, rows[-1:])
+        if not self._path.is_file() or self._path.stat().st_size != self._end:  # somebody else has changed it
+            return False
+        with self._path.open("r+b", buffering=0) as file:
+            file.seek(start)
+            before = file.read()
+            try:
+                _replace_tail(file, start, body + last)
+            except OSError:  # the disk is full
+                _replace_tail(file, start, before)
+                raise
+        self._last_step, self._last_row = rows[-1]["step"], start + len(body)
+        self._end = self._last_row + len(last)
+        return True
+
+
+def _replace_tail(file: io.FileIO, start: int, text: bytes) -> None:
+    file.seek(start)
+    while text:
+        text = text[file.write(text) :]
+    file.truncate()
+
+
+def _lines(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.DictWriter(text, columns).writerows(rows)
+    return text.getvalue().encode()
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -123,7 +188,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         path: The file.
 
     Returns:
-        Its rows in order, without their empty cells; none if there is no such file.
+        Its rows in order, without their empty cells; none if there is no such file. A last line without an end is
+        left out: a process was killed while it was written.
 
     Raises:
         UnreadableError: If it can't be read.
@@ -131,9 +197,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     """
     try:
         with opened(path) as file:
-            content = file.read().decode("utf-8")
-        if not content.endswith("\n"):
-            raise ValueError("its last line is cut, or it has none")
+            whole, end, _ = file.read().rpartition(b"\n")
+        content = (whole + end).decode("utf-8")
         rows = csv.DictReader(io.StringIO(content, newline=""), strict=True)
         columns = rows.fieldnames or []
         if "step" not in columns or len(set(columns)) < len(columns):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 __all__ = ["Remarks"]
 
 
@@ -10,11 +12,15 @@ class Remarks:
 
     Args:
         what: What the runs are: ``fold``, ``seed``.
+        said: What they have said before, as the attribute has it.
+
+    Attributes:
+        said: By kind, the first remark and the runs that made one, as plain values.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, said: Mapping[str, tuple[str, list[int]]] | None = None) -> None:
         self.what = what
-        self._said: dict[str, tuple[str, list[int]]] = {}
+        self.said = dict(said or {})
 
     def add(self, run: int, text: str, kind: str | None = None) -> None:
         """Takes down a remark.
@@ -24,7 +30,7 @@ class Remarks:
             text: The remark.
             kind: What remarks that differ in details have in common; of these the first is told.
         """
-        runs = self._said.setdefault(kind or text, (" ".join(text.split()), []))[1]
+        runs = self.said.setdefault(kind or text, (" ".join(text.split()), []))[1]
         if run not in runs:
             runs.append(run)
 
@@ -32,5 +38,5 @@ class Remarks:
         """One line for each, with the runs that it is about."""
         return [
             f"{self.what} {runs[0]}: {text}" + (f" (likewise in {', '.join(map(str, runs[1:]))})" if runs[1:] else "")
-            for text, runs in self._said.values()
+            for text, runs in self.said.values()
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ from mcubench.callbacks.random_state import random_states
 from mcubench.models import Classifier
 from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import AtomicCheckpointIO
+from mcubench.results.logged import Logged, logged_by
 from mcubench.results.metrics_log import MetricsLog
 from mcubench.seeds.checkpoint import KeptInMemory, checkpoint_of_seed
 from mcubench.seeds.module import StackedClassifiers, prefix_of
@@ -34,12 +35,12 @@ class SeedLog(MetricsLog):
         super().__init__(folder.parent, folder.name)
         self._prefix = prefix_of(seed)
 
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Adds the seed's own metrics, and those that are nobody's in particular, to the row of `step`."""
-        super().log_metrics(own_metrics(metrics, self._prefix), step)
+    def own(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """The seed's own metrics, and those that are nobody's in particular."""
+        return super().own(own_metrics(metrics, self._prefix))
 
 
-def own_metrics(metrics: dict[str, Any], prefix: str) -> dict[str, Any]:
+def own_metrics(metrics: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Metrics without those of other seeds, and without the prefix."""
     common = {name: value for name, value in metrics.items() if not name.startswith("seed-")}
     own = {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
@@ -118,6 +119,7 @@ class SeedRuns(LastCheckpoint):
         self.costs = costs
         self.checkpoints = checkpoints
         self._memory = KeptInMemory()
+        self._logged: list[dict[str, Any]] = []  # of each seed, at the moment that was taken last
         self._begun = False
         self._taken = False  # whether it holds this moment, as all seeds saved at one validation share it
 
@@ -181,6 +183,8 @@ class SeedRuns(LastCheckpoint):
     def _take(self, trainer: pl.Trainer) -> None:
         """Takes the joint checkpoint into memory, and the seeds' weights into their models."""
         trainer.save_checkpoint("last.ckpt", weights_only=False)
+        logs = cast("list[MetricsLog]", trainer.loggers)
+        self._logged = [logged_by(self.seen_by(run, trainer), log) for run, log in zip(self.runs, logs, strict=True)]
         self._unstack(trainer)
         self._taken = True
 
@@ -194,5 +198,6 @@ class SeedRuns(LastCheckpoint):
         index = self.runs.index(run)
         states = {each.state_key: each.state_dict() for each in (*self.costs, *([run.best] if run.best else []))}
         states[RandomState().state_key] = run.random
+        states[Logged.__qualname__] = self._logged[index]
         checkpoint = checkpoint_of_seed(self._memory.checkpoint, index, run.model, self.data, states)
         AtomicCheckpointIO().save_checkpoint(checkpoint, path)

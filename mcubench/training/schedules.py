@@ -91,14 +91,21 @@ class LaidOut:
         self._lay_out(learning_rate, int(steps))
         config.scheduler = self.scheduler
 
-    def follow_rate(self, trainer: pl.Trainer, learning_rate: float) -> None:
+    def follow_rate(self, trainer: pl.Trainer, learning_rate: float, before: float | None = None) -> None:
         """Has the rest scaled by a new highest learning rate.
+
+        Args:
+            trainer: The trainer, which steps it.
+            learning_rate: The new one.
+            before: What the schedule was laid out for, if it was restored from a run that had another.
 
         Raises:
             UserError: If the optimiser's own rate was set to something else than the schedule says.
         """
         if not self.is_stepped(trainer):
             return
+        if before is not None:
+            self._learning_rate = before
         groups, last = self._optimizer.param_groups, self.scheduler.get_last_lr()
         if learning_rate != self._learning_rate:
             factor = learning_rate / self._learning_rate

@@ -270,8 +270,59 @@ def test_what_is_finished_is_kept(
     assert said in printed.out + printed.err
     assert "Traceback" not in printed.out + printed.err
     (folder,) = Path("runs").iterdir()
-    assert [path.name for path in folder.iterdir()] == ["fold-0"], "no empty folder, and no summary of a part"
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"fold-0", "unfinished.json"}, "no empty folder, and no summary of a part"
     assert scores(folder / "fold-0")["accuracy"]["val"] > 0.7
+
+
+def test_the_same_command_goes_on(
+    three_folds: tuple[Path, str], workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*TREE, "--folds=3", "--data.split_seed", "3"]
+    with monkeypatch.context() as patch:
+        patch.setattr(several, "run_verb", Stopping(KeyboardInterrupt()))
+        assert main(words) == 130
+        assert main([*words, "--seed_everything", "0"]) == 130, "other words"
+    first, other = sorted(Path("runs").iterdir())
+    result = first / "fold-0" / "result.json"
+    before = result.stat().st_mtime_ns
+    (first / "fold-1").mkdir()  # what a kill before the first checkpoint leaves
+    (first / "fold-1" / "metrics.csv").write_text("step")
+    assert main(words) == 0
+    assert result.stat().st_mtime_ns == before, "a finished fold is not trained again"
+    assert f"goes on: {first}" in capsys.readouterr().out
+    assert {path.name for path in first.iterdir()} == {"fold-0", "fold-1", "fold-2", "folds.json"}
+    found, expected = (json.loads((folder / "folds.json").read_text()) for folder in (first, three_folds[0]))
+    assert found["spread"] == expected["spread"]
+    assert found["notes"] == expected["notes"]
+    assert not (other / "folds.json").exists()
+    assert main(words) == 0
+    assert len(list(Path("runs").iterdir())) == 3, "what is finished is begun anew"
+
+
+def test_a_fold_that_was_stopped_goes_on_from_its_checkpoint(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["fit", *SMALL, "--model.hidden=[8]", "--trainer.max_epochs=2", "--folds=2"]
+    with monkeypatch.context() as patch:
+        patch.setattr("mcubench.cli.fitting.lightning.conclude_fit", _raise_in_the_second())
+        assert main(words) == 130
+    (folder,) = Path("runs").iterdir()
+    last = folder / "fold-1" / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    assert not (folder / "fold-1" / "result.json").exists()
+    assert main(words) == 0
+    assert last.read_bytes() == before, "nothing was left to train"
+    assert [row["epochs"] for row in summary()[1]["folds"]] == [2, 2]
+
+
+def _raise_in_the_second() -> Any:
+    from mcubench.cli.fitting.conclusion import conclude_fit
+
+    def conclude(fit: Any, console: Any) -> None:
+        if fit.folder.name == "fold-1":
+            raise KeyboardInterrupt
+        conclude_fit(fit, console)
+
+    return conclude
 
 
 @pytest.mark.real_data

@@ -174,7 +174,8 @@ def test_one_seed_alone_goes_on_as_its_own_run_does(workplace: Path, monkeypatch
         patch.setattr(LastCheckpoint, "setup", with_ctrl_c)
         assert main([*WORDS, "--seeds", "2"]) == 130
     (folder,) = Path("runs").iterdir()
-    assert {path.name for path in folder.iterdir()} == {"seed-0", "seed-1"}, "no summary of a part"
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"seed-0", "seed-1", "unfinished.json"}, "no summary of a part"
     assert checkpoint(folder / "seed-1")["global_step"] == 51
     assert main(["fit", "--ckpt_path", str(folder / "seed-1")]) == 0
     assert main([*WORDS, "--seed_everything", "1", "--trainer.default_root_dir", "whole"]) == 0
@@ -184,6 +185,9 @@ def test_one_seed_alone_goes_on_as_its_own_run_does(workplace: Path, monkeypatch
     for key in ("accuracy", "macro_f1", "epochs", "steps"):
         assert found[key] == expected[key]
     assert_close(found["logged"], expected["logged"])
+    assert main([*WORDS, "--seeds", "2"]) == 0
+    assert {path.name for path in folder.iterdir()} == {"seed-0", "seed-1", "seeds.json"}, "the same command goes on"
+    assert read_result(folder / "seed-1")["accuracy"] == expected["accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -341,7 +345,12 @@ def test_what_is_finished_is_kept(
     printed = capsys.readouterr()
     assert said in printed.out + printed.err
     (folder,) = Path("runs").iterdir()
-    assert [path.name for path in folder.iterdir()] == ["seed-0"], "no empty folder, and no summary of a part"
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"seed-0", "unfinished.json"}, "no empty folder, and no summary of a part"
+    monkeypatch.undo()
+    monkeypatch.chdir(workplace)
+    assert main(["fit", "--model", "DecisionTree", *SMALL, "--seeds", "3"]) == 0
+    assert {path.name for path in folder.iterdir()} == {"seed-0", "seed-1", "seed-2", "seeds.json"}
 
 
 def test_the_configuration_of_several_seeds_is_that_of_the_first(capsys: pytest.CaptureFixture[str]) -> None:

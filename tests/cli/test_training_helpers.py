@@ -33,7 +33,11 @@ class TestFloatThenQuantised:
         row = result(folder)
         assert row["bits"]["weight"] == 2
         assert row["checkpoint"]["epoch"] in (5, 6)
-        assert row["notes"] == []
+        (note,) = row["notes"]
+        assert note.startswith(
+            "went on after 144 steps with --trainer.callbacks QuantizationAwareTraining (weight_bits 2"
+        )
+        assert note.endswith(", before none")
         best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
         assert find_qat_state(best) is not None
         logged = list(csv.DictReader((folder / "metrics.csv").open()))[4:]
@@ -53,12 +57,12 @@ class TestFloatThenQuantised:
         assert "float" in row["notes"][0]
         assert "start_epoch 9, from 0" in " ".join(capsys.readouterr().out.split()) or checkpoints == "true"
 
-    def test_nothing_left_to_train(self, workplace: Path) -> None:
+    def test_nothing_left_to_train(self, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
         fit(*SMALL, "--trainer.max_epochs=2")
         row = result(fit(*SMALL, "--trainer.max_epochs=2", "--ckpt_path=last", *QAT))
         assert row["bits"]["weight"] == 8
         assert row["flash_bytes"] == FLOAT_FLASH
-        assert any("nothing was left to train" in note for note in row["notes"])
+        assert "nothing was left to train after 2 epochs" in capsys.readouterr().out
         assert any("float values were scored" in note for note in row["notes"])
 
     def test_no_rounded_epoch_was_validated(self, workplace: Path) -> None:
@@ -67,7 +71,8 @@ class TestFloatThenQuantised:
         row = result(fit(*SMALL, *never, "--ckpt_path=last", *QAT))
         assert row["bits"]["weight"] == 2
         assert row["checkpoint"] == {"path": "checkpoints/last.ckpt"}
-        assert row["notes"] == ["no rounded epoch was validated with val/accuracy, so the last weights were scored"]
+        assert "no rounded epoch was validated with val/accuracy, so the last weights were scored" in row["notes"]
+        assert "went on after 72 steps with --trainer.limit_val_batches 0, before not set" in row["notes"]
 
 
 SWA = [

@@ -23,6 +23,7 @@ from torch import nn
 from mcubench.errors import CorruptDataError, UnreadableError, UserError
 from mcubench.features import feature_cost
 from mcubench.files import atomic_path
+from mcubench.results import metrics_log
 from mcubench.results.best_checkpoint import BestCheckpoint, mode_of
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_checkpoint
 from mcubench.results.evaluation import NotScorableError, score
@@ -225,8 +226,8 @@ class TestMetricsLog:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (b"", "its last line is cut, or it has none"),
-            (b"step,epoch,x\n1,0,0.5", "its last line is cut"),
+            (b"", "line 1 has no column step"),
+            (b"step,epoch,x", "line 1 has no column step"),
             (b"step,epoch,x\n1,0,abc\n", "line 2, x: 'abc' is no number"),
             (b"step,epoch,x\n1,0,2\n1.5,0,2\n", "line 3, step: '1.5' is no whole number"),
             (b"step,epoch,x\n,0,2\n", "line 2, step: '' is no whole number"),
@@ -260,6 +261,67 @@ class TestMetricsLog:
         first, second = read_metrics(tmp_path / "metrics.csv")
         assert math.isnan(first["x"])
         assert second == {"step": 2, "epoch": 0, "y": -math.inf}
+
+    def test_rows_are_appended_and_the_last_may_grow(self, tmp_path: Path) -> None:
+        log = MetricsLog(tmp_path, "run")
+        log.log_metrics({"loss": 1.0, "late": 2.0}, step=0)
+        log.save()
+        file = log.path.stat().st_ino
+        for step in range(1, 4):
+            log.log_metrics({"loss": float(step)}, step=step)
+            log.save()
+        log.log_metrics({"late": 0.5}, step=3)
+        log.save()
+        log.log_metrics({"late": 5.0, "loss": 1.0}, step=3)  # a shorter line than before
+        log.save()
+        assert log.path.stat().st_ino == file, "the file was written once"
+        expected = [{"step": 0, "loss": 1, "late": 2}, {"step": 1, "loss": 1}, {"step": 2, "loss": 2}]
+        assert read_metrics(log.path) == [*expected, {"step": 3, "late": 5, "loss": 1}]
+
+    @pytest.mark.parametrize(
+        "change", [{"new": 1.0}, {"earlier": 1.0}, {"elsewhere": 1.0}], ids=["column", "earlier step", "by others"]
+    )
+    def test_what_can_not_be_appended_is_written_anew(self, change: dict[str, float], tmp_path: Path) -> None:
+        log = MetricsLog(tmp_path, "run")
+        for step in (0, 5):
+            log.log_metrics({"loss": 1.0, "earlier": 0.0, "elsewhere": 0.0}, step=step)
+        log.save()
+        if "elsewhere" in change:
+            log.path.write_text("somebody's notes")
+        log.log_metrics(change, step=2 if "earlier" in change else 6)
+        log.save()
+        rows = read_metrics(log.path)
+        assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
+        assert sum(row.get(next(iter(change)), 0) for row in rows) == 1
+        assert len(rows) == 3
+
+    def test_a_line_that_was_cut_short_is_left_out(self, tmp_path: Path) -> None:
+        log = MetricsLog(tmp_path, "run")
+        for step in range(3):
+            log.log_metrics({"loss": 0.125}, step=step)
+        log.save()
+        content = log.path.read_bytes()
+        for cut in range(1, len("2,,0.125\r\n")):
+            log.path.write_bytes(content[:-cut])
+            assert [row["step"] for row in read_metrics(log.path)] == [0, 1]
+
+    def test_a_full_disk_keeps_what_was_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        log, real, tried = MetricsLog(tmp_path, "run"), metrics_log._replace_tail, list[bytes]()
+        log.log_metrics({"a": 1.0, "b": 2.0}, step=0)
+        log.save()
+        before = log.path.read_bytes()
+
+        def full(file: Any, start: int, text: bytes) -> None:
+            tried.append(text)
+            real(file, start, text if len(tried) > 1 else text[:2])
+            if len(tried) == 1:
+                raise OSError("no space")
+
+        monkeypatch.setattr(metrics_log, "_replace_tail", full)
+        log.log_metrics({"a": 3.0}, step=0)
+        with pytest.raises(OSError, match="no space"):
+            log.save()
+        assert log.path.read_bytes() == before
 
     def test_no_file_no_rows(self, tmp_path: Path) -> None:
         assert read_metrics(tmp_path / "metrics.csv") == []

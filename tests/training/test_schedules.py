@@ -142,3 +142,19 @@ def test_the_pass_for_running_statistics_is_no_part_of_the_schedule(schedule: Ki
     trainer = pl.Trainer(max_epochs=3, logger=False, default_root_dir=tmp_path, callbacks=[averaging, rates], **QUIET)
     trainer.fit(net, Digits(size=8, batch_size=64))
     assert rates.seen[:18] == pytest.approx(reference(schedule, 0.004, 3 * 18)[:18])
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "constant"])
+def test_a_resumed_run_follows_another_learning_rate(schedule: Kind, tmp_path: Path) -> None:
+    """Twice the rate in every step that is left: schedules are proportional to their highest one."""
+
+    class Saves(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == 10:
+                trainer.save_checkpoint(tmp_path / "x.ckpt", weights_only=False)
+
+    _, whole, _ = fit(tmp_path, schedule, Saves())
+    net, rates = MLP((1, 8, 8), 10, schedule=schedule, learning_rate=0.008), Rates()
+    trainer = pl.Trainer(max_epochs=2, logger=False, default_root_dir=tmp_path, callbacks=[rates], **QUIET)
+    trainer.fit(net, Digits(size=8, batch_size=64), ckpt_path=tmp_path / "x.ckpt", weights_only=True)
+    assert rates.seen == pytest.approx([2 * rate for rate in whole[10:]])

@@ -20,6 +20,7 @@ from mcubench.export.manifest import keeps_state
 from mcubench.export.unrolled import planned_arena
 from mcubench.files import atomic_path, check_writable
 from mcubench.readers import ModelFile, read_model
+from mcubench.results.file_set import written_together
 
 __all__ = ["run_export"]
 
@@ -49,10 +50,11 @@ def run_export(args: Sequence[str]) -> None:
     made = {folder / form: _WRITERS[form](found, stem, given.dialect, given.layout) for form in given.format}
     console = Console()
     try:
-        for place, texts in made.items():
-            for name, text in texts.items():
-                with atomic_path(place / name) as temporary:
-                    temporary.write_bytes(text)
+        with written_together(folder, set(_WRITERS)) as staging:
+            for place, texts in made.items():
+                for name, text in texts.items():
+                    with atomic_path(staging / place.name / name) as temporary:
+                        temporary.write_bytes(text)
     except OSError as error:
         raise UserError(f"{folder} can't be written to: {error.strerror or error}") from error
     for place, texts in made.items():

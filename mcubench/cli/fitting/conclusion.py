@@ -23,6 +23,7 @@ from mcubench.cli.fitting.scored_weights import take_scored_weights
 from mcubench.cli.fitting.scoring import IN_FLOAT, PARTS, Scoring, as_trained
 from mcubench.cli.fitting.searched import searched_options
 from mcubench.cli.options.names import FROM_DATA
+from mcubench.console import say
 from mcubench.datamodules import TensorDataModule
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
@@ -79,8 +80,6 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
     """Scores averaged weights, else the best checkpoint's, else the last, and writes and prints the result."""
     trainer, model, folder = fit.trainer, fit.model, fit.folder
     notes: list[str] = [*getattr(model, "fit_notes", []), *fit.notes]
-    if fit.resumed_at == steps_taken(trainer) and not getattr(model, "is_fitted", False):
-        notes.append(f"nothing was left to train after {trainer.current_epoch} epochs; raise --trainer.max_epochs")
     if fit.budget is not None:
         notes.append(fit.budget)
     checkpoint, state = take_scored_weights(trainer, model, folder, fit.best, notes)
@@ -127,14 +126,17 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         form=form_of(widths),
         other_form=other,
     )
-    result.save(folder)
     plot_curves(read_metrics(folder / "metrics.csv"), folder / "curves.png")
     if test := scores["test"]:
         names = getattr(fit.datamodule, "class_names", None) or [str(label) for label in range(len(test.confusion))]
         title = f"{type(model).__name__}, test set: {100 * test.accuracy:.2f} %"
         plot_confusion(test.confusion, names, title, folder / "confusion.png")
+    result.save(folder)  # last: a run that has a result is done
     hints = next_commands(result, folder, can_be_quantized(model, scoring))
     print_result(result, folder, time.perf_counter() - fit.started, hints, console)
+    if fit.resumed_at == steps_taken(trainer) and not getattr(model, "is_fitted", False):
+        # No note: a run that was killed when all was trained has the result of one that was not.
+        say(console, f"nothing was left to train after {trainer.current_epoch} epochs; raise --trainer.max_epochs")
 
 
 def _params(model: pl.LightningModule, costs: MACs) -> int:

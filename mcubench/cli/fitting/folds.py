@@ -10,6 +10,7 @@ from rich.console import Console
 
 from mcubench.cli.fitting.lightning import run_verb
 from mcubench.cli.fitting.several import fit_each, only_asks, short_name
+from mcubench.cli.fitting.unfinished import several_fits
 from mcubench.cli.options.counts import count_of
 from mcubench.cli.options.names import configured, expand_names, find_options, named_class, with_defaults, wrapped_name
 from mcubench.cli.options.parsing import class_options
@@ -21,7 +22,7 @@ from mcubench.results.folds_table import fold_line, print_folds
 from mcubench.results.plots import plot_folds
 from mcubench.results.remarks import Remarks
 from mcubench.results.result import read_result
-from mcubench.results.run_folder import claim_run, shown
+from mcubench.results.run_folder import shown
 
 __all__ = ["run_folds"]
 
@@ -35,7 +36,7 @@ def run_folds(args: Sequence[str]) -> None:
     Raises:
         UserError: For every mistake in the options, the data or the configuration. Before the first training nothing
             is left on disk.
-        KeyboardInterrupt: After Ctrl-C; finished folds are kept.
+        KeyboardInterrupt: After Ctrl-C; the same words go on.
         Terminated: After SIGTERM, likewise.
     """
     rest, folds = count_of("folds", args)
@@ -43,19 +44,19 @@ def run_folds(args: Sequence[str]) -> None:
         run_verb("fit", [*rest, *_fold_words(folds, 0)])
         return
     model, data = _check(rest)
-    folder = claim_run(root_of(rest), f"{model}-{data}-{folds}-folds")
     console = Console(file=sys.stdout)  # the stream of now: folds print into their logs
-    say(console, f"{model} on {data}, {folds} folds: {shown(folder)}")
     rows: list[FoldScores] = []
-    remarks = Remarks("fold")
 
     def told(run: Path, fold: int) -> str:
         rows.append(FoldScores.read(run, fold))
         return fold_line(rows[-1], folds)
 
     words = {fold: [*rest, *_fold_words(folds, fold)] for fold in range(folds)}
-    fit_each(words, folder, remarks, told, console)
-    _conclude(rows, folder, (model, data), ["fit", *args], remarks, console)
+    with several_fits(root_of(rest), f"{model}-{data}-{folds}-folds", args, "fold") as fits:
+        goes_on = ", goes on" if fits.goes_on else ""
+        say(console, f"{model} on {data}, {folds} folds{goes_on}: {shown(fits.folder)}")
+        fit_each(words, fits, told, console)
+        _conclude(rows, fits.folder, (model, data), ["fit", *args], fits.remarks, console)
 
 
 def _conclude(

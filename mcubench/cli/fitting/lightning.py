@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
@@ -28,11 +29,12 @@ from mcubench.callbacks import EpochTimer, LastCheckpoint, MACs, RandomState, Si
 from mcubench.cli.fitting.conclusion import FinishedFit, conclude_fit, predictions_of, write_predictions
 from mcubench.cli.fitting.devices import check_devices
 from mcubench.cli.fitting.measured import measure
-from mcubench.cli.fitting.run_callbacks import ProgressBar, SaveRunConfig
+from mcubench.cli.fitting.run_callbacks import ProgressBar, SaveRunConfig, TrainedWith
 from mcubench.cli.fitting.searched import leave_out_searches
 from mcubench.cli.help import describe
 from mcubench.cli.options.carried import without_other_classes
 from mcubench.cli.options.factories import give_factories_to_hparams
+from mcubench.cli.options.going_on import check_options, noted_options
 from mcubench.cli.options.names import expand_names, with_defaults
 from mcubench.cli.options.parsing import HelpFormatter, link_data_to_model, mistake, plain_init_errors
 from mcubench.cli.options.resume import DEFAULT_ROOT, does_not_fit, with_run_options
@@ -46,6 +48,8 @@ from mcubench.models.agreement import check_agreement
 from mcubench.models.scored import ScoredModule
 from mcubench.results.best_checkpoint import BestCheckpoint
 from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_state
+from mcubench.results.lock import alone_in
+from mcubench.results.logged import Logged
 from mcubench.results.metrics_log import MetricsLog
 from mcubench.results.run_folder import claim_run, config_of, shown
 from mcubench.stopping import Terminated
@@ -70,7 +74,7 @@ def run_verb(
     Args:
         verb: ``fit``, ``validate``, ``test`` or ``predict``.
         args: Its options, as the user gave them.
-        folder: Where a new fit writes; not given, a new folder under ``--trainer.default_root_dir``.
+        folder: Where one of several fits writes; not given, a new folder under ``--trainer.default_root_dir``.
         make: Makes another `BenchCLI` than the plain one.
 
     Raises:
@@ -87,7 +91,7 @@ def run_verb(
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # a measuring verb needs none
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
     named, checkpoint = with_run_options(verb, expand_names(without_other_classes(args)))
-    if checkpoint is not None and folder is not None:
+    if checkpoint is not None and folder is not None and checkpoint.parents[1] != folder.resolve():
         raise UserError("one of several fits starts anew: leave ckpt_path out")
     complete = with_defaults(named)
     try:
@@ -131,11 +135,13 @@ class BenchCLI(LightningCLI):
         self.timer = EpochTimer()
         self.costs = MACs()
         self.threads = Threads()
+        self.trained_with = TrainedWith({})
         self.last: LastCheckpoint | None = None
         self.best: BestCheckpoint | None = None
         self.resumed_at: int | None = None
         self.given_folder = folder
         self.folder = Path()
+        self.alone = contextlib.ExitStack()
         try:
             super().__init__(
                 args=self.args,
@@ -155,6 +161,7 @@ class BenchCLI(LightningCLI):
                 },
             )
         finally:
+            self.alone.close()
             if self.folder != Path():
                 with contextlib.suppress(OSError):  # the run's folder is kept if anything was written there
                     self.folder.rmdir()
@@ -190,6 +197,17 @@ class BenchCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Does nothing: the options of the checkpoint's run are in the arguments already."""
 
+    def before_instantiate_classes(self) -> None:
+        """Sees that a run that goes on is asked for nothing that it can't do any more."""
+        if self.verb != "fit":
+            return
+        text = self._parser(self.verb).dump(self.config[self.verb], skip_unset=False)
+        config = yaml.safe_load(text)
+        self.trained_with = TrainedWith(noted_options(config))
+        before = None if self.checkpoint is None else config_of(self.checkpoint)
+        if before is not None:
+            check_options(yaml.safe_load(before.read_text("utf-8")), config, shown(before.parent))
+
     def instantiate_classes(self) -> None:
         """Makes data, model and trainer."""
         with plain_init_errors():
@@ -212,7 +230,8 @@ class BenchCLI(LightningCLI):
             kwargs["logger"] = [metrics, *metrics.beside]
             given = {type(callback): callback for callback in _as_list(config.trainer.callbacks)}
             self.threads = Threads(config.threads, lambda text: self.console.print(text, highlight=False))
-            ours = [self.timer, RandomState(), self.threads, *self._costs(config.budget)]
+            kept = [self.timer, RandomState(), Logged(metrics), self.trained_with]
+            ours = [*kept, self.threads, *self._costs(config.budget)]
             callbacks += [callback for callback in ours if type(callback) not in given]
             self.timer, self.costs = given.get(EpochTimer, self.timer), given.get(MACs, self.costs)
             self.threads = given.get(Threads, self.threads)
@@ -231,22 +250,35 @@ class BenchCLI(LightningCLI):
 
     def _metrics_log(self, trainer: Namespace) -> MetricsLog:
         """The log of a new run, or of the run that goes on; a checkpoint from elsewhere starts a new one."""
+        first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
         if self.checkpoint is not None:
+            run = self.checkpoint.parents[1]
+            goes_on = config_of(self.checkpoint) is not None
+            if goes_on and first:
+                if self.given_folder is None:  # all of several may be at work
+                    self.alone.enter_context(alone_in(run.parent, shared=True))
+                self.alone.enter_context(alone_in(run))
             self.resumed_at = steps_in(load_state(self.checkpoint))
-            if config_of(self.checkpoint) is not None:
-                run = self.checkpoint.parents[1]
+            if goes_on:
                 check_writable(run / "metrics.csv")
                 check_writable(self.checkpoint.with_name("last.ckpt"))
                 metrics = MetricsLog(run.parent, run.name)
                 metrics.resume_at(self.resumed_at)
                 return metrics
         if self.given_folder is not None:
+            self._keep_alone(self.given_folder)
             return MetricsLog(self.given_folder.parent, self.given_folder.name)
         root, title = Path(trainer.default_root_dir), "-".join(self._names())
-        first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
         # Other processes get the first one's name by broadcast, where it matters.
-        folder = claim_run(root, title) if first and not trainer.fast_dev_run else root / title
+        folder = root / title
+        if first and not trainer.fast_dev_run:
+            folder = claim_run(root, title)
+            self._keep_alone(folder)
         return MetricsLog(folder.parent, folder.name)
+
+    def _keep_alone(self, folder: Path) -> None:
+        """Keeps other processes out of the run's folder until the verb is done."""
+        self.alone.enter_context(alone_in(folder))
 
     def _costs(self, budget: SizeBudget) -> list[Callback]:
         """The table of costs, at the widths of the budget; and the budget, if there is one."""
@@ -312,6 +344,7 @@ class BenchCLI(LightningCLI):
                 resumed_at=self.resumed_at,
                 command=self.command,
                 started=self.started,
+                notes=tuple(self.trained_with.notes),
             )
             conclude_fit(finished, self.console)
 

@@ -13,9 +13,9 @@ RUN_LOG = "log.txt"
 
 @contextlib.contextmanager
 def printing_to(folder: Path) -> Iterator[None]:
-    """Sends what is printed to ``log.txt`` in a run's folder, line by line, for those who watch it."""
+    """Adds what is printed to ``log.txt`` in a run's folder, line by line, for those who watch it."""
     with (
-        (folder / RUN_LOG).open("w", buffering=1, encoding="utf-8") as log,
+        (folder / RUN_LOG).open("a", buffering=1, encoding="utf-8") as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from rich.console import Console
 from mcubench.cli.fitting.lightning import run_verb
 from mcubench.cli.fitting.several import fit_each, only_asks, short_name
 from mcubench.cli.fitting.stacked_fit import ObstacleError, StackedCLI, trained_together
+from mcubench.cli.fitting.unfinished import several_fits
 from mcubench.cli.options.counts import count_of
 from mcubench.cli.options.names import (
     configured,
@@ -26,9 +26,8 @@ from mcubench.cli.options.names import (
 from mcubench.cli.options.resume import root_of
 from mcubench.console import say
 from mcubench.errors import UserError
-from mcubench.results.remarks import Remarks
 from mcubench.results.result import read_result
-from mcubench.results.run_folder import claim_run, shown
+from mcubench.results.run_folder import shown
 from mcubench.results.seeds_table import print_seeds, seed_line
 from mcubench.results.several_seeds import SeedScores, SeveralSeeds
 
@@ -46,7 +45,8 @@ def run_seeds(args: Sequence[str]) -> None:
     Raises:
         UserError: For every mistake in the options, the data or the configuration. Before the first training nothing
             is left on disk.
-        KeyboardInterrupt: After Ctrl-C; what was trained is kept.
+        KeyboardInterrupt: After Ctrl-C; what was trained is kept, and the same words go on. Seeds that are trained at
+            once start anew.
         Terminated: After SIGTERM, likewise.
     """
     rest, seeds = _without_seeds(args)
@@ -54,41 +54,41 @@ def run_seeds(args: Sequence[str]) -> None:
         run_verb("fit", [*rest, *_seed_words(seeds[0])])
         return
     model, data = _check(rest)
-    folder = claim_run(root_of(rest), "-".join([model, *([data] if data else []), f"{len(seeds)}-seeds"]))
     console = Console(file=sys.stdout)  # the stream of now: single runs print into their logs
-    remarks = Remarks("seed")
     rows: list[SeedScores] = []
 
     def told(run: Path, seed: int) -> str:
         rows.append(SeedScores.read(run, seed))
         return seed_line(rows[-1])
 
-    obstacle = None
-    try:
-        run_verb("fit", [*rest, *_seed_words(seeds[0])], folder, functools.partial(StackedCLI, seeds=seeds, words=rest))
-        for seed in seeds:
-            told(folder / f"seed-{seed}", seed)
-            for note in read_result(folder / f"seed-{seed}")["notes"]:
-                if note != trained_together(len(seeds)):  # which the table says in a line of its own
-                    remarks.add(seed, note)
-    except ObstacleError as found:
-        obstacle = str(found)
-        title = f"{model} on {data}" if data else model
-        say(console, f"{title}, {len(seeds)} seeds one after another ({obstacle}): {shown(folder)}", style="")
-        fit_each({seed: [*rest, *_seed_words(seed)] for seed in seeds}, folder, remarks, told, console)
-    finally:
-        with contextlib.suppress(OSError):  # the folder is kept if anything was written there
-            folder.rmdir()
-    result = SeveralSeeds(
-        model=model,
-        data=data,
-        obstacle=obstacle,
-        command=["python", "-m", "mcubench", "fit", *args],
-        seeds=rows,
-        notes=remarks.told(),
-    )
-    result.save(folder)
-    print_seeds(result, folder, console)
+    title = "-".join([model, *([data] if data else []), f"{len(seeds)}-seeds"])
+    with several_fits(root_of(rest), title, args, "seed") as fits:
+        folder, obstacle = fits.folder, None
+        try:
+            make = functools.partial(StackedCLI, seeds=seeds, words=rest)
+            run_verb("fit", [*rest, *_seed_words(seeds[0])], folder, make)
+            for seed in seeds:
+                told(folder / f"seed-{seed}", seed)
+                for note in read_result(folder / f"seed-{seed}")["notes"]:
+                    if note != trained_together(len(seeds)):  # which the table says in a line of its own
+                        fits.remarks.add(seed, note)
+        except ObstacleError as found:
+            obstacle = str(found)
+            what = f"{model} on {data}" if data else model
+            goes_on = ", goes on" if fits.goes_on else ""
+            how = f"{len(seeds)} seeds one after another ({obstacle}){goes_on}"
+            say(console, f"{what}, {how}: {shown(folder)}", style="")
+            fit_each({seed: [*rest, *_seed_words(seed)] for seed in seeds}, fits, told, console)
+        result = SeveralSeeds(
+            model=model,
+            data=data,
+            obstacle=obstacle,
+            command=["python", "-m", "mcubench", "fit", *args],
+            seeds=rows,
+            notes=fits.remarks.told(),
+        )
+        result.save(folder)
+        print_seeds(result, folder, console)
 
 
 def _without_seeds(args: Sequence[str]) -> tuple[list[str], range]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from mcubench.cli.fitting.lightning import run_verb
 from mcubench.cli.fitting.run_log import RUN_LOG, printing_to
+from mcubench.cli.fitting.unfinished import SeveralFits
 from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.results.remarks import Remarks
@@ -33,18 +35,13 @@ def short_name(path: str) -> str:
 
 
 def fit_each(
-    words: Mapping[int, list[str]],
-    folder: Path,
-    remarks: Remarks,
-    told: Callable[[Path, int], str],
-    console: Console,
+    words: Mapping[int, list[str]], fits: SeveralFits, told: Callable[[Path, int], str], console: Console
 ) -> None:
-    """Runs one fit after the other, each in a folder of its own in `folder`, which goes if nothing is left in it.
+    """Runs one fit after the other, each in a folder of its own, as in ``fold-0``; those that have a result are kept.
 
     Args:
         words: The words after ``fit`` of each, by its number.
-        folder: Where the runs go, each named by `remarks` and its number, as in ``fold-0``.
-        remarks: Takes what the fits warn of, and the notes of their results.
+        fits: Where the runs go; takes what the fits warn of, and the notes of their results.
         told: Takes the folder and the number of a finished fit, and gives the line that is printed of it.
         console: Where to print; it must hold its stream, for standard output is the log's while a fit runs.
 
@@ -53,13 +50,15 @@ def fit_each(
         KeyboardInterrupt: After Ctrl-C, with finished fits kept, too.
         Terminated: After SIGTERM, likewise.
     """
-    what, done = remarks.what, list[int]()
+    folder, what, done = fits.folder, fits.remarks.what, list[int]()
     try:
         for place, (number, each) in enumerate(words.items(), 1):
             if console.is_terminal:
                 console.print(f"{what} {number}, {place} of {len(words)} ...", end="\r", highlight=False)
             run = folder / f"{what}-{number}"
-            _fit_into(run, each, number, remarks)
+            if not (run / "result.json").is_file():
+                _fit_into(run, each, number, fits.remarks)
+                fits.save()
             say(console, told(run, number))
             done.append(number)
     except UserError as error:
@@ -73,13 +72,12 @@ def fit_each(
         kept = f"; finished before it, and kept: {what} {before} in {shown(folder)}" if done else ""
         say(console, f"Stopped in {what} {number} of {len(words)}{kept}")
         raise
-    finally:
-        with contextlib.suppress(OSError):  # the folder is kept if anything was written there
-            folder.rmdir()
 
 
 def _fit_into(run: Path, args: list[str], number: int, remarks: Remarks) -> None:
     """Runs one fit; what it prints goes to the log in its folder, what it warns of to the remarks, too.
+
+    One that was interrupted goes on from its last checkpoint; without one it starts anew.
 
     Args:
         run: The folder, which is made; it is kept if anything was trained.
@@ -87,7 +85,12 @@ def _fit_into(run: Path, args: list[str], number: int, remarks: Remarks) -> None
         number: Which of the fits it is.
         remarks: Takes what it warns of, and the notes of its result.
     """
-    run.mkdir()
+    last = run / "checkpoints" / "last.ckpt"
+    if last.is_file():
+        args = [*args, f"--ckpt_path={last}"]
+    else:
+        shutil.rmtree(run, ignore_errors=True)
+        run.mkdir()
     try:
         with printing_to(run), _remarked(number, remarks):
             run_verb("fit", args, run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,9 @@ class StackedCLI(BenchCLI):
         folder = self.given_folder / f"seed-{seed}"
         return SeedRun(seed, model, folder, None, SaveRunConfig(self._parser(self.verb), config, folder))
 
+    def _keep_alone(self, folder: Path) -> None:
+        """Does nothing: who made the folder of all seeds keeps others out of it."""
+
     def _costs(self, budget: SizeBudget) -> list[Callback]:
         """None of the trainer's own: `SeedRuns` shows them a model, not the stack."""
         self.prices = super()._costs(budget)
@@ -136,6 +140,8 @@ class StackedCLI(BenchCLI):
         seeds, device = f"seeds {self.seeds[0]} to {self.seeds[-1]}", self.trainer.strategy.root_device
         title = " on ".join(self._names())
         say(self.console, f"{title} starts: {seeds} at once, {device}, {shown(self.folder)}")
+        for run in self.runs:
+            shutil.rmtree(run.folder, ignore_errors=True)  # an attempt that did not come to its end
         stacked = StackedClassifiers([run.model for run in self.runs], self.seeds)
         self.trainer.fit(stacked, StackedData(self.datamodule, self.seeds), weights_only=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,12 @@ class Target:
     def c_folder(self) -> Path:
         """The folder of C."""
         return self.folder / f"{self.stem}_c"
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all that any format writes into the folder."""
+        suffixes = {".json", *itertools.chain.from_iterable(_SUFFIXES.values())}
+        return {self.c_folder.name, *(f"{self.stem}{suffix}" for suffix in suffixes)}
 
 
 def target_of(output: str | None, formats: Sequence[Format], checkpoint: Path) -> Target:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from mcubench.cli.options.configurations import MEASURED_WITH, read_run_configuration
+from mcubench.cli.options.going_on import take_up_parts
 from mcubench.cli.options.names import configured, find_option, find_options
 from mcubench.cli.options.trust import guards
 from mcubench.errors import UserError
@@ -87,7 +88,15 @@ def with_run_options(verb: str, args: Sequence[str]) -> tuple[list[str], Path | 
         if rounding and verb in _RUN_BY_A_TRAINER:
             options["trainer"] = {"callbacks": rounding}
     for key in ("model", "data"):  # another class takes nothing over from the one that it replaces
-        if find_option(args, f"--{key}"):
+        if find_option(args, f"--{key}") and not _is_named(args, key, options[key] or {}):
             del options[key]
     guards(config_path, options, run=True)
+    args = take_up_parts(options, args)
     return ["--config", yaml.safe_dump(options), *args], checkpoint
+
+
+def _is_named(args: Sequence[str], key: str, section: Mapping[str, Any]) -> bool:
+    """Whether the options name the class of a section again, and the module that it wraps, if it wraps one."""
+    net = (section.get("init_args") or {}).get("net")
+    named = find_option(args, f"--{key}")
+    return named == section.get("class_path") and find_option(args, f"--{key}.net") in (None, net)

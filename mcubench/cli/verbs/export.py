@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -53,6 +53,7 @@ from mcubench.export.unrolled import planned_arena
 from mcubench.files import atomic_path, check_writable
 from mcubench.graph import deploy, trace
 from mcubench.quant.integer import NotInIntegersError
+from mcubench.results.file_set import written_together
 from mcubench.results.result import RESULT, package_versions, read_result
 from mcubench.results.run_folder import config_of, run_of, shown
 
@@ -104,7 +105,9 @@ def run_export(args: Sequence[str]) -> None:
     options = FormatOptions(config.opset or OPSET, config.batch, *c_options)
     try:
         example = example_for(model, data, subject.shape)
-        manifest = _Export(target, source, model, example, found or fitted, data, options).write(formats)
+        with written_together(target.folder, target.names) as staging:
+            place = replace(target, folder=staging)
+            manifest = _Export(place, source, model, example, found or fitted, data, options).write(formats)
     except OSError as error:
         raise UserError(f"{shown(target.folder)} can't be written to: {error.strerror or error}") from error
     _print(manifest, target, formats, Console())

@@ -32,13 +32,13 @@ from mcubench.console import say
 from mcubench.cost import profile_graph
 from mcubench.cost.macs import count_macs
 from mcubench.errors import UserError
-from mcubench.files import check_writable
 from mcubench.export.sample import describe_sample
 from mcubench.export.unrolled import planned_arena
+from mcubench.files import check_writable
 from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.quant.integer.run import predict
 from mcubench.quant.integer.streaming import streamed
-from mcubench.results.result import add_measured, result_of
+from mcubench.results.result import RESULT, add_measured, result_of
 from mcubench.results.run_folder import shown
 from mcubench.target import CORES, CompileError, EmulationError
 from mcubench.target.measure import OnCore, measure
@@ -67,16 +67,14 @@ def run_emulate(args: Sequence[str]) -> int:
     subject = read_subject("emulate", args, _add_options)
     config = subject.config
     check_targets(config, {"json": None})
-    if subject.checkpoint is not None and (result := subject.checkpoint.parents[1] / "result.json").is_file():
-        check_writable(result)  # it is to hold what is measured
+    if subject.checkpoint is not None and result_of(subject.checkpoint) is not None:
+        check_writable(subject.checkpoint.parents[1] / RESULT)  # it is to hold what is measured
     check_quantization(config)
     device, core = core_of(config.device, config.core)
     count = _count(config.samples)
     limits = measured_limits(config, subject.checkpoint)
     for package in PACKAGES:
         load(package)  # now, not after the work
-    if subject.checkpoint is not None:
-        result_of(subject.checkpoint)  # the same: what is measured is added to it
     pl.seed_everything(config.seed_everything or 0, verbose=False)
     model, data = subject.instantiate()
     fitted = classical("emulate", model, config)

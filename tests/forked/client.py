@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import mcubench
 from tests.forked import wire
 
 __all__ = ["Process", "run", "start"]
@@ -22,6 +23,7 @@ __all__ = ["Process", "run", "start"]
 # What most of our processes import, mcubench before all that imports torchvision; and what they import when it is used.
 _MODULES = ("mcubench.callbacks", "mcubench.cli.fitting.lightning", "torch.export._trace", "sklearn.model_selection")
 _SERVER = Path(__file__).with_name("server.py")
+_ROOT = str(Path(mcubench.__file__).parents[1])
 
 
 class Process:
@@ -140,7 +142,7 @@ def run(
 
 @functools.cache
 def _server(modules: tuple[str, ...]) -> socket.socket:
-    """The server of this process with these imports; it ends when the connection is closed."""
+    """The server of this process with these imports, mcubench's from where it is here; it ends with the connection."""
     ours, theirs = socket.socketpair()
     with theirs:
         subprocess.Popen(
@@ -148,7 +150,7 @@ def _server(modules: tuple[str, ...]) -> socket.socket:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONPATH": _ROOT, "OMP_NUM_THREADS": "1"},
         )
     atexit.register(ours.close)
     return ours

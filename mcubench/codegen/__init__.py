@@ -2,5 +2,6 @@
 
 from mcubench.codegen.project import ABI_VERSION, Facts, Layout, Project, generate
 from mcubench.codegen.source import DIALECTS
+from mcubench.codegen.unit import TreeForm
 
-__all__ = ["ABI_VERSION", "DIALECTS", "Facts", "Layout", "Project", "generate"]
+__all__ = ["ABI_VERSION", "DIALECTS", "Facts", "Layout", "Project", "TreeForm", "generate"]

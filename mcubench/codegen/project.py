@@ -16,6 +16,7 @@ from mcubench.codegen.interface import ABI_VERSION, Facts, Interface, Layout, nu
 from mcubench.codegen.program import program_of
 from mcubench.codegen.sensor import sensor_files, sensor_sources
 from mcubench.codegen.source import Layer, Source, write_source
+from mcubench.codegen.unit import TreeForm
 
 if TYPE_CHECKING:
     from mcubench.quant.integer.ir import IntegerGraph
@@ -77,6 +78,7 @@ def generate(
     facts: Facts | None = None,
     *,
     stream: bool = False,
+    trees: TreeForm | None = None,
 ) -> Project:
     """Writes an integer graph in C.
 
@@ -87,6 +89,8 @@ def generate(
         facts: What else is known of it.
         stream: Whether it is fed step by step: a function computes one step from the state that its caller keeps, and
             another one resets that state.
+        trees: Trees as tests in code (``nested``), or as an array and a loop (``stored``); ``None``: as suits their
+            size.
 
     Raises:
         UserError: If a kernel has no C, or can't be fed step by step; it names the layer.
@@ -95,7 +99,7 @@ def generate(
 
     facts, prefix = facts or Facts(), text.identifier(name)
     called = streamed(graph) if stream else graph
-    source = write_source(program_of(called, kept=stream), dialect)
+    source = write_source(program_of(called, kept=stream), dialect, trees)
     return _Writer(graph, called, source, prefix, dialect, facts, stream).project()
 
 

@@ -10,7 +10,7 @@ from mcubench.codegen.arena import Arena, plan
 from mcubench.codegen.operands import parameters
 from mcubench.codegen.program import Program, Step
 from mcubench.codegen.text import comment, fill, identifier
-from mcubench.codegen.unit import Emitters, Function, Unit
+from mcubench.codegen.unit import Emitters, Function, TreeForm, Unit
 
 if TYPE_CHECKING:
     from mcubench.quant.integer.ir import Operand
@@ -64,17 +64,18 @@ class Source:
     reset: str
 
 
-def write_source(program: Program, dialect: str) -> Source:
+def write_source(program: Program, dialect: str, trees: TreeForm | None = None) -> Source:
     """Writes a program in C.
 
     Args:
         program: The program.
         dialect: A key of `DIALECTS`.
+        trees: How trees are written; ``None``: as suits their size.
 
     Raises:
         UserError: If a kernel has no C.
     """
-    unit, layers, functions = Unit(), [], []
+    unit, layers, functions = Unit(trees), [], []
     unit.use("compiler")
     texts = []
     for number, step in enumerate(program.steps):

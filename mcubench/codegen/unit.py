@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,9 @@ from mcubench.codegen import text
 from mcubench.codegen.program import Step
 from mcubench.errors import UserError
 
-__all__ = ["Emitter", "Emitters", "Function", "Unit"]
+__all__ = ["Emitter", "Emitters", "Function", "TreeForm", "Unit"]
+
+TreeForm = Literal["nested", "stored"]  # trees as tests in code, or as splits in an array that a loop reads
 
 _NEEDS = "/* needs: "
 
@@ -45,11 +47,13 @@ class Unit:
     """What has been written so far.
 
     Attributes:
+        trees: How trees are to be written; ``None``: as suits their size.
         constants: Definitions of arrays.
         helpers: Texts of helpers by their names, each after those that it needs.
         functions: Definitions of functions, in order.
     """
 
+    trees: TreeForm | None = None
     constants: list[str] = field(default_factory=list)
     helpers: dict[str, str] = field(default_factory=dict)
     functions: list[str] = field(default_factory=list)

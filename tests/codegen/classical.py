@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mcubench.codegen import Project, generate
+from mcubench.codegen import Project, TreeForm, generate
 from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.quant.integer.run import predict
 from tests.codegen.host import WARNINGS, compiler
@@ -52,9 +52,10 @@ def build(
     project: Project | None = None,
     command: Sequence[str] = (),
     optimise: str = "-O1",
+    trees: TreeForm | None = None,
 ) -> Path:
     """The program of a model."""
-    project = project or generate(graph, "m")
+    project = project or generate(graph, "m", trees=trees)
     for name in (project.header, project.source):
         (folder / name).write_text(project.files[name])
     kinds = {"input": graph.inputs[0].ctype, "output": graph.outputs[0].ctype}

@@ -6,9 +6,10 @@ mistake in the C would change.
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,9 +19,10 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from mcubench.baselines.rounded import RoundedEstimator, round_estimator
-from mcubench.codegen import Facts, generate
-from mcubench.codegen.classical import trees
+from mcubench.codegen import Facts, TreeForm, generate
 from mcubench.codegen.unit import Unit
+from mcubench.cost import profile
+from mcubench.errors import UserError
 from mcubench.quant.classical import FORMS, Form
 from mcubench.quant.classical.float32 import exponential, sigmoid, tanh
 from mcubench.target import CORES
@@ -30,6 +32,7 @@ from tests.codegen.host import compiler
 from tests.cost.estimators.test_witness import TRAINED, digits, fitted
 
 Array = NDArray[Any]
+TREE_FORMS = get_args(TreeForm)
 
 # One estimator for each kernel and each way it can be computed; the sweep has all.
 _MODELS = [
@@ -51,11 +54,15 @@ def rounded(name: str, form: Form, classes: int = 10) -> RoundedEstimator:
     return round_estimator(fitted(name, classes)[0], form, x[:TRAINED])
 
 
-def differing(model: RoundedEstimator, x: Array, folder: Path) -> int:
+def differing(model: RoundedEstimator, x: Array, folder: Path, trees: TreeForm | None = None) -> int:
     """Numbers that the C gives otherwise than the graph."""
     graph = model.on_device()
     codes = encoded(graph, x)
-    return int((answers(build(graph, folder), graph, codes) != computed(graph, codes).reshape(len(codes), -1)).sum())
+    return int(
+        (
+            answers(build(graph, folder, trees=trees), graph, codes) != computed(graph, codes).reshape(len(codes), -1)
+        ).sum()
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -66,17 +73,46 @@ def test_every_number_is_that_of_the_graph(name: str, form: Form, tmp_path: Path
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("limit", [0, 10**6], ids=["stored", "nested"])
+@pytest.mark.parametrize("trees", TREE_FORMS)
 @pytest.mark.parametrize("name", ["tree", "forest", "boosting"])
-def test_trees_are_stored_or_nested(
-    name: str, limit: int, form: Form, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trees, "NESTED_SPLITS", limit)
+def test_trees_are_stored_or_nested(name: str, trees: TreeForm, form: Form, tmp_path: Path) -> None:
     x, _ = digits(10)
+    assert differing(rounded(name, form), x[:200], tmp_path, trees) == 0
+    assert ("splits_" in (tmp_path / "m.c").read_text()) == (trees == "stored")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "name", ["tree", "forest", "forest of depth 3", "extra trees", "boosting", "histogram boosting"]
+)
+def test_stored_trees_take_the_bytes_of_their_price(name: str, form: Form) -> None:
     model = rounded(name, form)
-    assert differing(model, x[:200], tmp_path) == 0
-    text = (tmp_path / "m.c").read_text()
-    assert ("splits_" in text) == (limit == 0)
+    text = generate(model.on_device(), "m", trees="stored").files["m.c"]
+    arrays = re.findall(r"^static const (float|u?int(\d+)_t) \w+\[(\d+)\] =", text, re.M)
+    taken = sum(int(count) * int(bits or 32) // 8 for _, bits, count in arrays)
+    if "boosting" in name and form == "int16":
+        taken += 4 * 10  # int16 has biases of 64 bits, of which sums of leaves need 32
+    price = profile(model.estimator, np.zeros((1, 64), np.float32), widths=FORMS[form]).flash_bytes
+    assert taken == price
+
+
+def test_small_trees_are_nested_and_large_ones_stored() -> None:
+    small, large = (generate(rounded(name, "int8").on_device(), "m").files["m.c"] for name in ("tree", "boosting"))
+    assert "splits_" not in small
+    assert "splits_" in large
+
+
+def test_a_tree_too_deep_to_be_nested(tmp_path: Path) -> None:
+    """C99 promises 127 levels of nested blocks (5.2.4.1)."""
+    x = np.arange(240, dtype=np.float32)[:, None]
+    model = round_estimator(DecisionTreeClassifier(random_state=0).fit(x, np.arange(240) % 2), "float32", x)
+    assert model.estimator.get_depth() > 100
+    with pytest.raises(
+        UserError, match=r"nested 100 deep at most, .* and a tree has a depth of [12][0-9]{2}: store its"
+    ):
+        generate(model.on_device(), trees="nested")
+    assert differing(model, x, tmp_path) == 0
+    assert "splits_" in (tmp_path / "m.c").read_text()
 
 
 class TestTrees:
@@ -101,12 +137,9 @@ class TestTrees:
         assert model.predict(x).tolist() == model.estimator.predict(x).tolist() == [0, 0, 0, 0]
 
     @pytest.mark.parametrize("form", FORMS)
-    @pytest.mark.parametrize("limit", [0, 10**6], ids=["stored", "nested"])
-    def test_what_lies_on_a_threshold_goes_left(
-        self, form: Form, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.mark.parametrize("trees", TREE_FORMS)
+    def test_what_lies_on_a_threshold_goes_left(self, form: Form, trees: TreeForm, tmp_path: Path) -> None:
         """Thresholds below 0, of 0 and above, and samples on them, next to them, and of -0."""
-        monkeypatch.setattr(trees, "NESTED_SPLITS", limit)
         thresholds = np.array([-3.0, -1.0, 0.0, 2.0])
         x = np.repeat((np.arange(-5.0, 6.0))[:, None], 1, axis=1).astype(np.float32)
         y = np.searchsorted(thresholds, x[:, 0], side="left")
@@ -117,23 +150,20 @@ class TestTrees:
         asked = np.concatenate([x, *near, [[-0.0]]]).astype(np.float32) if form == "float32" else x
         model = round_estimator(tree, form, x)
         graph = model.on_device()
-        found = answers(build(graph, tmp_path), graph, encoded(graph, asked))[:, 0]
+        found = answers(build(graph, tmp_path, trees=trees), graph, encoded(graph, asked))[:, 0]
         if form == "float32":  # on a grid, -3 need not be a code
             assert found.tolist() == tree.predict(asked).tolist()
         assert np.array_equal(found, model.predict(asked))
 
-    @pytest.mark.parametrize("limit", [0, 10**6], ids=["stored", "nested"])
-    def test_a_forest_with_a_tree_of_one_leaf(
-        self, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(trees, "NESTED_SPLITS", limit)
+    @pytest.mark.parametrize("trees", TREE_FORMS)
+    def test_a_forest_with_a_tree_of_one_leaf(self, trees: TreeForm, tmp_path: Path) -> None:
         model, x = self.two("int8")
         model.estimator.estimators_.insert(1, DecisionTreeClassifier().fit(x, [1, 1, 1, 1]))
         model.estimator.estimators_[1].tree_ = DecisionTreeClassifier(max_depth=1).fit(x, [0, 1, 1, 1]).tree_
         alone = DecisionTreeClassifier(min_samples_leaf=4).fit(x, [0, 0, 0, 1])
         model.estimator.estimators_.append(alone)
         again = round_estimator(model.estimator, "int8", x)
-        assert differing(again, x, tmp_path) == 0
+        assert differing(again, x, tmp_path, trees) == 0
 
     def test_a_test_that_leaves_equality_out_is_seen(self, tmp_path: Path) -> None:
         graph = rounded("tree", "int8").on_device()

@@ -6,13 +6,14 @@ Covers every number of 300 samples each, compiled with sanitizers.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from mcubench.baselines.rounded import round_estimator
-from mcubench.codegen.classical import trees
+from mcubench.codegen import TreeForm
 from mcubench.quant.classical import FORMS, Form
 from tests.codegen.classical import answers, build, computed, encoded
 from tests.cost.estimators.test_witness import ESTIMATORS, TRAINED, digits, fitted
@@ -23,9 +24,7 @@ _WITHOUT = {"Bernoulli Bayes", "random features"}  # that no kernel computes
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("classes", [2, 10])
-def test_every_number_of_every_estimator(
-    classes: int, form: Form, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_number_of_every_estimator(classes: int, form: Form, tmp_path: Path) -> None:
     x, _ = digits(classes)
     without = set()
     for number, name in enumerate(ESTIMATORS):
@@ -36,11 +35,10 @@ def test_every_number_of_every_estimator(
         codes = encoded(graph, x[:300])
         expected = computed(graph, codes).reshape(len(codes), -1)
         holds_trees = "trees" in vars(graph.nodes[-1].kernel)
-        for limit in (0, 10**6) if holds_trees else (trees.NESTED_SPLITS,):
-            monkeypatch.setattr(trees, "NESTED_SPLITS", limit)
-            folder = tmp_path / f"{number}-{limit}"
+        for trees in get_args(TreeForm) if holds_trees else (None,):
+            folder = tmp_path / f"{number}-{trees}"
             folder.mkdir()
-            assert (answers(build(graph, folder), graph, codes) == expected).all(), name
+            assert (answers(build(graph, folder, trees=trees), graph, codes) == expected).all(), name
     assert without == _WITHOUT
 
 

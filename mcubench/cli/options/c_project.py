@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser
 from numpy.typing import NDArray
 
 from mcubench.cli.options.samples import labelled_test_samples
-from mcubench.codegen import DIALECTS, Facts, Layout, Project, generate
+from mcubench.codegen import DIALECTS, Facts, Layout, Project, TreeForm, generate
 from mcubench.errors import UserError
 from mcubench.export.manifest import state_in_file, stored_tensors
 from mcubench.quant.integer.ir import IntegerGraph
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from mcubench.codegen.features import FeatureProject
 
 __all__ = [
+    "COptions",
     "Sensor",
     "add_c_options",
     "add_dialect_option",
     "add_stream_option",
+    "add_trees_option",
     "c_project",
     "in_manifest",
     "sensor_of",
@@ -71,6 +73,7 @@ def add_c_options(parser: ArgumentParser) -> None:
         help="and of the gyroscope in degrees a second; not set, 500",
     )
     add_stream_option(parser)
+    add_trees_option(parser)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,25 @@ def sensor_of(accelerometer: float | None, gyroscope: float | None, sample: Mapp
     return Sensor(**given)
 
 
+@dataclass(frozen=True)
+class COptions:
+    """How C is written.
+
+    Attributes:
+        dialect: What it is written for.
+        layout: Of the folder.
+        stream: Whether it is fed step by step.
+        trees: How trees are written; ``None``: as suits their size.
+        sensor: Whose samples features are computed from; ``None``: these are not written.
+    """
+
+    dialect: str = "c99"
+    layout: Layout = "cmake"
+    stream: bool = False
+    trees: TreeForm | None = None
+    sensor: Sensor | None = None
+
+
 def in_manifest(project: Project, graph: IntegerGraph) -> dict[str, Any]:
     """What ``model.json`` says of a model in C: what it takes and gives, and whether it goes on from a state."""
     if project.state is not None:
@@ -142,6 +164,16 @@ def add_stream_option(parser: ArgumentParser) -> None:
     )
 
 
+def add_trees_option(parser: ArgumentParser) -> None:
+    """The option of models of trees."""
+    parser.add_argument(
+        "--trees",
+        type=TreeForm | None,
+        help="trees as nested tests in code, or as stored splits and a loop, which takes half the flash and thrice the "
+        "instructions; not set, nested up to 200 splits",
+    )
+
+
 def c_project(
     graph: IntegerGraph,
     data: pl.LightningDataModule | None,
@@ -149,10 +181,7 @@ def c_project(
     class_names: Sequence[str] | None,
     title: str,
     name: str,
-    dialect: str,
-    layout: Layout = "cmake",
-    stream: bool = False,
-    sensor: Sensor | None = None,
+    options: COptions,
 ) -> Project:
     """Writes a model in C, with the functions that its data needs, and samples to test it with.
 
@@ -163,25 +192,31 @@ def c_project(
         class_names: In order of the outputs.
         title: What it is, in a line.
         name: What names in C begin with.
-        dialect: What it is written for.
-        layout: Of the folder.
-        stream: Whether it is fed step by step.
-        sensor: Whose samples its features are computed from; not given, these are not written.
+        options: How it is written.
 
     Raises:
-        UserError: If there is no such dialect, a kernel has no C, or one can't be fed step by step.
+        UserError: If there is no such dialect, a kernel has no C, one can't be fed step by step, or there are no trees
+            to be written as asked for.
     """
-    if dialect not in DIALECTS:
-        raise UserError(f"--dialect must be one of {', '.join(DIALECTS)}; got {dialect}")
+    if options.dialect not in DIALECTS:
+        raise UserError(f"--dialect must be one of {', '.join(DIALECTS)}; got {options.dialect}")
+    if options.trees is not None and not _holds_trees(graph):
+        raise UserError(f"--trees {options.trees} is for decision trees, forests and boosting: leave it out")
     vectors = None
     if len(graph.inputs) == len(graph.outputs) == 1:
         vectors = _vectors(graph, data)
-    features = None if sensor is None else sensor.features(sample, name)
-    facts = Facts(title, sample, class_names, vectors, features, layout)
+    features = None if options.sensor is None else options.sensor.features(sample, name)
+    facts = Facts(title, sample, class_names, vectors, features, options.layout)
     try:
-        return generate(graph, name, dialect, facts, stream=stream)
+        return generate(graph, name, options.dialect, facts, stream=options.stream, trees=options.trees)
     except NotImplementedError as error:
         raise UserError(str(error)) from error
+
+
+def _holds_trees(graph: IntegerGraph) -> bool:
+    from mcubench.quant.classical.kernels.trees import TreeKernel  # which needs scikit-learn
+
+    return any(isinstance(node.kernel, TreeKernel) for node in graph.nodes)
 
 
 def _vectors(graph: IntegerGraph, data: pl.LightningDataModule | None) -> NDArray[np.int8]:

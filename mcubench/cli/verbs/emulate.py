@@ -14,7 +14,13 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from mcubench.cli.options.c_project import add_dialect_option, add_stream_option, c_project
+from mcubench.cli.options.c_project import (
+    COptions,
+    add_dialect_option,
+    add_stream_option,
+    add_trees_option,
+    c_project,
+)
 from mcubench.cli.options.classical import Classical, classical
 from mcubench.cli.options.core import core_of
 from mcubench.cli.options.measured_budget import add_budget_options, measured_limits
@@ -91,8 +97,7 @@ def run_emulate(args: Sequence[str]) -> int:
         [str(each) for each in getattr(data, "class_names", ())] or None,
         f"{name} on {source}",
         "model",
-        config.dialect or core.dialect,
-        stream=config.stream,
+        COptions(config.dialect or core.dialect, stream=config.stream, trees=config.trees),
     )
     codes = found.integer.encode(samples)[0]
     (expected,) = predict(found.integer, codes)
@@ -132,6 +137,7 @@ def _add_options(parser: ArgumentParser) -> None:
     )
     add_dialect_option(parser, "the core's")
     add_stream_option(parser)
+    add_trees_option(parser)
     add_budget_options(parser)
     add_quantization_options(parser)
     parser.add_argument("--json", type=str | None, metavar="FILE", help="write all figures to this file")

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from mcubench.cli.options.c_project import Sensor, add_c_options, c_project, in_manifest, sensor_of
+from mcubench.cli.options.c_project import COptions, add_c_options, c_project, in_manifest, sensor_of
 from mcubench.cli.options.classical import Classical, classical
 from mcubench.cli.options.destination import Format, Target, target_of
 from mcubench.cli.options.quantization import (
@@ -26,7 +26,6 @@ from mcubench.cli.options.quantization import (
 )
 from mcubench.cli.options.samples import example_for
 from mcubench.cli.options.subject import Subject, read_subject
-from mcubench.codegen import Layout
 from mcubench.console import say
 from mcubench.cost import profile_graph
 from mcubench.cost.units import bytes_text
@@ -101,8 +100,8 @@ def run_export(args: Sequence[str]) -> None:
     source = _source(subject, model, data)
     found = None if fitted else _quantized(subject, model, data) if _in_integers(config, formats) else None
     sensor = sensor_of(config.accelerometer, config.gyroscope, source.sample)
-    c_options = (config.dialect or "c99", config.layout, config.stream, sensor)
-    options = FormatOptions(config.opset or OPSET, config.batch, *c_options)
+    of_c = COptions(config.dialect or "c99", config.layout, config.stream, config.trees, sensor)
+    options = FormatOptions(config.opset or OPSET, config.batch, of_c)
     try:
         example = example_for(model, data, subject.shape)
         with written_together(target.folder, target.names) as staging:
@@ -120,18 +119,12 @@ class FormatOptions:
     Attributes:
         opset: Operator set of ONNX.
         batch: How many samples at a time ONNX takes; ``None``: any number.
-        dialect: What C is written for.
-        layout: Of the folder of C.
-        stream: Whether that C is fed step by step.
-        sensor: What its features are computed from.
+        c: How C is written.
     """
 
     opset: int
     batch: int | None
-    dialect: str
-    layout: Layout
-    stream: bool
-    sensor: Sensor
+    c: COptions
 
 
 def _in_integers(config: Namespace, formats: Sequence[Format]) -> bool:
@@ -177,7 +170,7 @@ def _check_together(config: Namespace, formats: Sequence[Format]) -> None:
     for name in ("float", "opset", "batch"):
         if config[name] and "onnx" not in formats:
             raise UserError(f"--{name} is for --format onnx, asked for is {asked}")
-    of_c = {name: config[name] for name in ("dialect", "stream", "accelerometer", "gyroscope")}
+    of_c = {name: config[name] for name in ("dialect", "stream", "trees", "accelerometer", "gyroscope")}
     for name, given in {**of_c, "layout": config.layout != "cmake"}.items():
         if given and "c" not in formats:
             raise UserError(f"--{name} is for --format c, asked for is {asked}")
@@ -319,7 +312,7 @@ class _Export:
         integer, folder = self.found.integer, self.target.c_folder
         form = self.found.form if isinstance(self.found, Classical) else "int8"
         title = f"{self.source.model} on {self.source.data}, {form}, from {self.source.checkpoint}"
-        described, options = self.source, self.options
+        described = self.source
         project = c_project(
             integer,
             self.data,
@@ -327,10 +320,7 @@ class _Export:
             described.class_names,
             title,
             self.target.stem,
-            options.dialect,
-            options.layout,
-            options.stream,
-            options.sensor,
+            self.options.c,
         )
         for name, text in project.files.items():
             _write(folder / name, text.encode())

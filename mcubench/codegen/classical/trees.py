@@ -1,8 +1,6 @@
 """Trees: a loop over nodes that are stored, or nested tests.
 
-Of a node nothing is stored but what a test needs: its feature, its threshold, how many splits lie left of it, and
-whether its right child is a leaf. Splits lie in preorder, so that the left child is the next one, or a leaf if none lie
-left; and leaves lie in their order, so that one is known by how many were passed.
+`mcubench.cost.estimators.tree_layout.TreeLayout` says what is stored of a split, and where its children lie.
 """
 
 from __future__ import annotations
@@ -17,17 +15,17 @@ from mcubench.codegen.c99.table import EMITTERS
 from mcubench.codegen.classical.common import pointers, source
 from mcubench.codegen.program import Step
 from mcubench.codegen.text import fill, float32
-from mcubench.codegen.unit import Function, Unit
+from mcubench.codegen.unit import Function, TreeForm, Unit
 from mcubench.errors import UserError
 
 if TYPE_CHECKING:
-    from mcubench.quant.classical.kernels.trees import Tree
+    from mcubench.quant.classical.kernels.trees import Tree, TreeLayout
 
 __all__: list[str] = []
 
-NESTED_SPLITS = 1000  # up to which tests are code, which takes twice the flash and a third of the instructions
+_NESTED_SPLITS = 200  # up to which tests are code, which takes twice the flash and a third of the instructions
 _NESTED_DEPTH = 100  # of blocks; ISO C promises 127
-_WORD = 32
+_WORD, _BYTE = 32, 8
 _ORDERED = {"int8_t": "int8_t", "int16_t": "int16_t", "float_bits": "int32_t"}
 
 _WALK = """
@@ -123,10 +121,14 @@ class _Trees:
         step: The step.
         unit: Where they are written.
         numbers: For each tree what its leaves store, shape (nodes,).
+
+    Raises:
+        UserError: If tests are to be nested and are too deep for it.
     """
 
     def __init__(self, step: Step, unit: Unit, numbers: Sequence[NDArray[Any]]) -> None:
         kernel: Any = step.kernel
+        self.layout: TreeLayout = kernel.layout
         self.trees: Sequence[Tree] = kernel.trees
         self.numbers, self.unit = numbers, unit
         x = source(step)
@@ -135,8 +137,18 @@ class _Trees:
         self.type = "float_bits" if self.real else x.ctype
         if self.real:
             unit.use("float_bits")
-        few = sum(tree.splits for tree in self.trees) <= NESTED_SPLITS
-        self.nested = few and max(tree.depth for tree in self.trees) <= _NESTED_DEPTH
+        self.nested = self._is_nested(unit.trees)
+
+    def _is_nested(self, form: TreeForm | None) -> bool:
+        depth = max(tree.depth for tree in self.trees)
+        if form == "nested" and depth > _NESTED_DEPTH:
+            raise UserError(
+                f"tests are nested {_NESTED_DEPTH} deep at most, which compilers promise, and a tree has a depth of "
+                f"{depth}: store its splits"
+            )
+        if form is not None:
+            return form == "nested"
+        return sum(tree.splits for tree in self.trees) <= _NESTED_SPLITS and depth <= _NESTED_DEPTH
 
     def leaf(self, tree: str) -> str:
         """An expression for what the leaf of a tree stores, by the tree's number in C."""
@@ -181,45 +193,42 @@ class _Trees:
     # --- splits and a loop ---
 
     def _walked(self, tree: str) -> str:
-        found = [_Preorder(each) for each in self.trees]
-        leaves = np.concatenate([own[each.leaves] for each, own in zip(found, self.numbers, strict=True)])
+        layout = self.layout
+        leaves = np.concatenate([own[each.leaves] for each, own in zip(layout.trees, self.numbers, strict=True)])
         in_order = np.array_equal(leaves, np.arange(len(leaves)))  # as values of boosted trees mostly are
         numbers = "" if in_order else self.unit.array(_narrowest(leaves), leaves, "leaves")
-        starts = np.cumsum([0, *(len(each.features) for each in found)])
-        walk, splits, thresholds = self._walk(found)
-        if len(found) == 1:
+        walk, splits, thresholds = self._walk(layout)
+        if len(layout.trees) == 1:
             given = ["from", splits, *([thresholds] if thresholds else [])]
             leaf = f"{walk}({', '.join(given)})"
             return leaf if in_order else f"{numbers}[{leaf}]"
+        starts = layout.starts
         first = self.unit.array("uint16_t" if starts[-1] < 1 << 16 else "int32_t", starts, "starts")
         given = ["from", f"{splits} + {first}[tree]"]
         given += [f"{thresholds} + {first}[tree]"] if thresholds else []
         leaf = f"{walk}({', '.join(given)})"
-        if any(not len(each.features) for each in found):  # a tree that is one leaf has no split to begin at
+        if any(not len(each.features) for each in layout.trees):  # a tree that is one leaf has no split to begin at
             leaf = f"({first}[tree] == {first}[tree + 1] ? 0 : {leaf})"
         place = f"{first}[{tree}] + {tree} + {leaf}"
         return f"({place})" if in_order else f"{numbers}[{place}]"
 
-    def _walk(self, found: Sequence[_Preorder]) -> tuple[str, str, str]:
+    def _walk(self, layout: TreeLayout) -> tuple[str, str, str]:
         """Names of the function that walks, of the array of splits, and of that of thresholds, if these are apart."""
         features, left, ends, thresholds = (
-            np.concatenate([getattr(each, name) for each in found])
+            np.concatenate([getattr(each, name) for each in layout.trees])
             for name in ("features", "left", "right_is_leaf", "thresholds")
         )
-        feature_bits = max(int(features.max(initial=0)).bit_length(), 1)
-        left_bits = max(int(left.max(initial=0)).bit_length(), 1)
-        used = feature_bits + 1 + left_bits
-        inside = self.type == "int8_t" and 16 < used <= _WORD - 8
-        if used > _WORD:
+        if layout.used > _WORD:
             raise UserError(
                 f"a tree of {len(features):,} splits is too large for C; the largest takes {_WORD} bits a split"
             )
-        words = features | ends << feature_bits | left << (feature_bits + 1)
+        inside = self.type == "int8_t" and layout.room >= _BYTE
+        words = features | ends << layout.feature_bits | left << (layout.feature_bits + 1)
         if inside:
-            words |= (thresholds.astype(np.int64) & 0xFF) << (_WORD - 8)
-        ctype = "uint16_t" if used <= 16 else "uint32_t"
+            words |= (thresholds.astype(np.int64) & 0xFF) << (_WORD - _BYTE)
+        ctype = f"uint{layout.word_bits}_t"
         apart = "" if inside else self.unit.array(_ORDERED[self.type], self._ordered(thresholds), "thresholds")
-        value = f"from[word & {(1 << feature_bits) - 1}u]"
+        value = f"from[word & {(1 << layout.feature_bits) - 1}u]"
         if self.real:
             self.unit.use("ordered")
         walk = fill(
@@ -228,13 +237,13 @@ class _Trees:
             type=self.type,
             word=ctype,
             value=f"ordered({value})" if self.real else value,
-            threshold=f"(int32_t)word >> {_WORD - 8}" if inside else "*threshold",
+            threshold=f"(int32_t)word >> {_WORD - _BYTE}" if inside else "*threshold",
             parameter="" if inside else f", const {_ORDERED[self.type]} *threshold",
             next="" if inside else "\n            threshold++;",
             skip="" if inside else "\n            threshold += left + 1;",
-            left_at=feature_bits + 1,
-            left_mask=f"{(1 << left_bits) - 1}u",
-            flag_at=feature_bits,
+            left_at=layout.feature_bits + 1,
+            left_mask=f"{(1 << layout.left_bits) - 1}u",
+            flag_at=layout.feature_bits,
         )
         return self.unit.function(walk, "leaf_of"), self.unit.array(ctype, words, "splits"), apart
 
@@ -244,37 +253,6 @@ class _Trees:
             return thresholds.astype(np.int64)
         bits = _bits(thresholds)
         return bits ^ (bits >> 31 & 0x7FFFFFFF)
-
-
-class _Preorder:
-    """The splits and the leaves of a tree, each in preorder.
-
-    Attributes:
-        features: int64, shape (splits,).
-        thresholds: Shape (splits,).
-        left: Splits in the left subtree, int64, shape (splits,).
-        right_is_leaf: int64, shape (splits,).
-        leaves: Their nodes, shape (splits + 1,).
-    """
-
-    def __init__(self, tree: Tree) -> None:
-        order, leaves, waiting = [], [], [0]
-        while waiting:
-            node = waiting.pop()
-            if tree.left[node] < 0:
-                leaves.append(node)
-            else:
-                order.append(node)
-                waiting += [int(tree.right[node]), int(tree.left[node])]
-        place = {node: index for index, node in enumerate(order)}
-        below = dict.fromkeys(leaves, 0)
-        for node in reversed(order):
-            below[node] = 1 + below[int(tree.left[node])] + below[int(tree.right[node])]
-        self.features = np.array([tree.feature[node] for node in order], np.int64)
-        self.thresholds = np.array([tree.threshold[node] for node in order])
-        self.left = np.array([below[int(tree.left[node])] for node in order], np.int64)
-        self.right_is_leaf = np.array([int(tree.right[node]) not in place for node in order], np.int64)
-        self.leaves = np.array(leaves)
 
 
 def _bits(thresholds: NDArray[Any]) -> NDArray[np.int32]:

@@ -154,7 +154,7 @@ def _bits(stored: Stored, weight_bits: int, integer: bool) -> int:
     """Bits of an element; 0 for what is not needed at that width."""
     bias = 8 * BIAS_BYTES if weight_bits < 16 else WIDE_BIAS_BITS
     return {
-        "weight": weight_bits,
+        "weight": weight_bits if weight_bits > stored.room else 0,
         "bias": bias if integer else weight_bits,
         "requantisation": 8 * REQUANTISATION_BYTES if integer else 0,
         "constant": stored.bits,

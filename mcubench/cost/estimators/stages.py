@@ -94,6 +94,7 @@ class Stored:
         bits: Of a constant.
         values: The numbers, if computing needs them.
         rounding: How those with the role ``weight`` become integers.
+        room: Bits that are free in another array for each of them: what is no wider takes none of its own.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Stored:
     bits: int = 0
     values: NDArray[Any] | None = field(default=None, repr=False, compare=False)
     rounding: Rounding = "row"
+    room: int = 0
 
 
 def kept(name: str, values: Any, role: str = "weight", rounding: Rounding = "row") -> Stored:

@@ -43,11 +43,11 @@ from mcubench.cost.estimators.stages import (
 )
 from mcubench.cost.estimators.tree_layout import (
     LEAF_VALUES,
-    NODES,
     SHARES,
+    SPLITS,
     THRESHOLDS,
     Tree,
-    node_arrays,
+    split_arrays,
     with_thresholds,
 )
 
@@ -163,8 +163,8 @@ def _single(estimator: DecisionTreeClassifier) -> Stages:
     """A leaf stores its class: only that is asked for."""
     bits, trees = class_bits(estimator), trees_of(estimator)
     leaves = Stored("leaves' classes", "constant", len(trees[0].leaf_values), bits)
-    stored = (*node_arrays(trees, estimator.n_features_in_), leaves)
-    notes = (NODES, f"tree: a leaf stores its class ({bits // 8} B)")
+    stored = (*split_arrays(trees), leaves)
+    notes = (SPLITS, f"tree: a leaf stores its class ({bits // 8} B)")
     op = f"{type(estimator).__name__}: depth {trees[0].depth}"
     return (
         Stage(
@@ -256,9 +256,9 @@ def _summed(
             f"{type(estimator).__name__}: {len(trees):,} trees",
             outputs=scores,
             comparisons=sum(tree.depth for tree in trees) + argmax(scores),
-            stored=(*node_arrays(trees, estimator.n_features_in_), *stored),
+            stored=(*split_arrays(trees), *stored),
             output_bits=ACCUMULATOR_BITS,
-            notes=(NODES, note),
+            notes=(SPLITS, note),
             compute=compute,
             decide=decide,
         ),

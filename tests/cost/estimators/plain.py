@@ -192,53 +192,72 @@ class Plain:
 
     # Trees: laid out as documented, and walked there
 
-    def packed(self, tree: dict[str, Any], features: int) -> Callable[[Values], int]:
-        """Stores a tree's nodes; what it returns gives the number of the leaf for a sample, in the order stored."""
-        order, sizes = [], {}
+    def packed(self, trees: Sequence[dict[str, Any]]) -> list[Callable[[Values], int]]:
+        """Stores the splits of trees; what it returns gives the number of a sample's leaf in each, as stored."""
+        words: list[tuple[int, int, int]] = []
+        thresholds: list[float] = []
+        starts = []
 
-        def visit(node: int) -> int:  # preorder; how many splits there are below and at a node
-            order.append(node)
+        def visit(tree: dict[str, Any], node: int) -> int:  # preorder; how many splits there are below and at a node
             if tree["left"][node] < 0:
+                tree["leaves"].append(node)
                 return 0
-            left, right = visit(tree["left"][node]), visit(tree["right"][node])
-            sizes[node] = left
+            place = len(words)
+            words.append((0, 0, 0))
+            thresholds.append(tree["threshold"][node])
+            left, right = visit(tree, tree["left"][node]), visit(tree, tree["right"][node])
+            words[place] = (int(tree["feature"][node]), int(right == 0), left)
             return 1 + left + right
 
-        visit(0)
-        splits = [node for node in order if tree["left"][node] >= 0]
-        kinds = self.keep(
-            [tree["feature"][node] if node in sizes else features for node in order], 1 if features <= 255 else 2
+        for tree in trees:
+            starts.append(len(words))
+            tree["leaves"] = []
+            visit(tree, 0)
+        columns = list(zip(*words, strict=True))
+        for_feature, for_left = len(f"{max(columns[0]):b}"), len(f"{max(columns[2]):b}")
+        bits = for_feature + 1 + for_left
+        stored = self.keep(
+            [feature | end << for_feature | left << (for_feature + 1) for feature, end, left in words],
+            2 if bits <= 16 else 4,
         )
-        thresholds = self.keep([tree["threshold"][node] for node in splits])
-        lefts = self.keep([sizes[node] for node in splits], 2)
-        tree["leaves"] = [node for node in order if tree["left"][node] < 0]
+        kept = self.keep(thresholds)
+        if len(trees) > 1:
+            self.keep([*starts, len(words)], 2 if len(words) < 65_536 else 4)
 
-        def walk(x: Values) -> int:
-            node = split = 0
-            while kinds[node] != features:
-                inner = split
+        def walk(x: Values, split: int, leaf: int = 0) -> int:
+            while True:
+                feature = stored[split] & ((1 << for_feature) - 1)
+                end, left = stored[split] >> for_feature & 1, stored[split] >> (for_feature + 1)
+                if x[feature] > kept[split]:
+                    leaf += left + 1
+                    if end:
+                        return leaf
+                    split += left
+                elif left == 0:
+                    return leaf
                 split += 1
-                if x[kinds[node]] > thresholds[inner]:
-                    node += 2 * lefts[inner] + 1
-                    split += lefts[inner]
-                node += 1
-            return node - split
 
-        return walk
+        return [partial(walk, split=start) for start in starts]
 
-    def sklearn_tree(self, estimator: Any) -> tuple[dict[str, Any], Callable[[Values], int], Any]:
-        tree = estimator.tree_
-        arrays = {
-            "left": tree.children_left.tolist(),
-            "right": tree.children_right.tolist(),
-            "feature": tree.feature.tolist(),
-            "threshold": tree.threshold.tolist(),
-        }
-        walk = self.packed(arrays, estimator.n_features_in_)
-        return arrays, walk, tree.value[arrays["leaves"], 0]
+    def sklearn_trees(self, estimators: Sequence[Any]) -> list[tuple[Callable[[Values], int], Any]]:
+        """How to walk trees, and what their leaves have."""
+        found = [
+            {
+                "left": each.tree_.children_left.tolist(),
+                "right": each.tree_.children_right.tolist(),
+                "feature": each.tree_.feature.tolist(),
+                "threshold": each.tree_.threshold.tolist(),
+            }
+            for each in estimators
+        ]
+        walks = self.packed(found)
+        return [
+            (walk, each.tree_.value[tree["leaves"], 0])
+            for walk, each, tree in zip(walks, estimators, found, strict=True)
+        ]
 
     def tree(self, estimator: Any) -> Classify:
-        _, walk, values = self.sklearn_tree(estimator)
+        ((walk, values),) = self.sklearn_trees([estimator])
         classes = self.keep(values.argmax(1), 1)
         return lambda x: classes[walk(x)]
 
@@ -246,8 +265,7 @@ class Plain:
         classes = len(estimator.classes_)
         rows: dict[tuple[float, ...], int] = {}
         walks, numbers = [], []
-        for each in estimator.estimators_:
-            _, walk, values = self.sklearn_tree(each)
+        for walk, values in self.sklearn_trees(estimator.estimators_):
             walks.append(walk)
             found = []
             for row in values.tolist():
@@ -285,31 +303,34 @@ class Plain:
         return classify
 
     def boosted(self, estimator: Any) -> Classify:
-        trees = []
-        for iteration in estimator.estimators_:
-            trees.append([])
-            for each in iteration:
-                _, walk, values = self.sklearn_tree(each)
-                trees[-1].append((walk, self.keep(estimator.learning_rate * values[:, 0])))
+        found = self.sklearn_trees(list(np.ravel(estimator.estimators_)))
+        leaves = [(walk, self.keep(estimator.learning_rate * values[:, 0])) for walk, values in found]
+        scores = estimator.estimators_.shape[1]
+        trees = [leaves[start : start + scores] for start in range(0, len(leaves), scores)]
         prior = estimator.init_.class_prior_
         start = [math.log(prior[1] / prior[0])] if len(prior) == 2 else np.log(prior)
         return self.added(trees, start, at_zero=1)
 
     def histogram_boosted(self, estimator: Any) -> Classify:
-        trees = []
-        for iteration in estimator._predictors:
-            trees.append([])
-            for each in iteration:
-                nodes = each.nodes
-                leaf = nodes["is_leaf"] == 1
-                arrays = {
-                    "left": np.where(leaf, -1, nodes["left"].astype(int)).tolist(),
+        predictors = [each for iteration in estimator._predictors for each in iteration]
+        found = []
+        for each in predictors:
+            nodes = each.nodes
+            found.append(
+                {
+                    "left": np.where(nodes["is_leaf"] == 1, -1, nodes["left"].astype(int)).tolist(),
                     "right": nodes["right"].tolist(),
                     "feature": nodes["feature_idx"].tolist(),
                     "threshold": nodes["num_threshold"].tolist(),
                 }
-                walk = self.packed(arrays, estimator.n_features_in_)
-                trees[-1].append((walk, self.keep(nodes["value"][arrays["leaves"]])))
+            )
+        walks = self.packed(found)
+        leaves = [
+            (walk, self.keep(each.nodes["value"][tree["leaves"]]))
+            for walk, each, tree in zip(walks, predictors, found, strict=True)
+        ]
+        scores = len(estimator._predictors[0])
+        trees = [leaves[start : start + scores] for start in range(0, len(leaves), scores)]
         return self.added(trees, estimator._baseline_prediction[0].tolist(), at_zero=0)
 
     # The others

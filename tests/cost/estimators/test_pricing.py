@@ -75,15 +75,25 @@ class TestByHand:
     def test_a_stump(self) -> None:
         x, y = samples(4, 2)
         report = profile(DecisionTreeClassifier(max_depth=1).fit(x, y), x[:1])
-        # A split and two leaves: 3 features, a threshold, 2 B for the right child, two classes. 4 B in, 1 B out at 16.
-        assert costs(report) == (0, 1, 0, 3 + 1 + 2 + 2, 17)
+        # A split and two leaves: a word of 2 B, a threshold, two classes. 4 B in, 1 B out at 16.
+        assert costs(report) == (0, 1, 0, 2 + 1 + 2, 17)
 
     def test_a_forest_of_mixed_stumps(self) -> None:
         x, y = samples(4, 3, count=90)
         forest = RandomForestClassifier(2, max_depth=1, random_state=0).fit(x, y)
         pure = sum(bool((row == 1).any()) for tree in forest.estimators_ for row in tree.tree_.value[1:, 0])
-        # Twice the nodes of a stump, 4 numbers of leaves, and 3 probabilities for each leaf that is not pure.
-        assert costs(profile(forest, x[:1]))[:4] == (0, 2 + 2, 0, 2 * 6 + 4 + 3 * (4 - pure))
+        # Twice the split of a stump, where the trees begin and end, 4 numbers of leaves, and 3 probabilities for each
+        # leaf that is not pure.
+        assert costs(profile(forest, x[:1]))[:4] == (0, 2 + 2, 0, 2 * 3 + 3 * 2 + 4 + 3 * (4 - pure))
+
+    @pytest.mark.parametrize(("features", "word"), [(1 << 14, 2), (1 << 15, 4)])
+    def test_words_of_splits(self, features: int, word: int) -> None:
+        """At 8 bits a threshold lies in what is free of a word of 4 B, at 16 behind it."""
+        x = np.zeros((2, features), np.float32)
+        x[1, -1] = 1.0  # the last feature alone says which class, and its number takes 14 bits, or 15
+        tree = DecisionTreeClassifier().fit(x, [0, 1])
+        at = {bits: profile(tree, x[:1], BitWidths(bits, bits)).flash_bytes for bits in (8, 16)}
+        assert at == {8: word + (word == 2) + 2, 16: word + 2 + 2}
 
     def test_support_vectors(self) -> None:
         x, y = samples(6, 3)
@@ -251,7 +261,7 @@ class TestPrinted:
     def test_the_layout_of_trees(self) -> None:
         x, y = samples(6, 3)
         text = printed(profile(DecisionTreeClassifier(random_state=0).fit(x, y), x))
-        assert "trees: each node has its feature (1 B" in text
+        assert "trees: a split is a word of 2 B or 4 B" in text
         assert "on average for these samples" in text
         assert "trees:" not in printed(profile(GaussianNB().fit(x, y), x))
 

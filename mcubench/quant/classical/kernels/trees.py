@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcubench.cost.estimators.tree_layout import Tree
+from mcubench.cost.estimators.tree_layout import Tree, TreeLayout
 from mcubench.quant.classical.kernels.base import ArrayKernel
 from mcubench.quant.integer.ir import IntegerTensor
 
-__all__ = ["Tree", "TreeClass", "TreeKernel", "TreeScores", "TreeShares"]
+__all__ = ["Tree", "TreeClass", "TreeKernel", "TreeLayout", "TreeScores", "TreeShares"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,11 @@ class TreeKernel(ArrayKernel):
 
     trees: tuple[Tree, ...]
     leaf_numbers: tuple[NDArray[Any], ...]
+
+    @property
+    def layout(self) -> TreeLayout:
+        """How their splits are stored."""
+        return TreeLayout.of(self.trees)
 
 
 @dataclass(frozen=True, eq=False)

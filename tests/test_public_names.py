@@ -11,7 +11,14 @@ import mcubench
 from tests.conftest import REPOSITORY
 
 _NAME = re.compile(r"(?<![\w/.-])mcubench(?:\.[A-Za-z_]\w*)+")
-_INSIDE = {"cli", "console", "errors", "files"}  # behind the command line, or reached by what they hold
+_INSIDE = {
+    "cli",
+    "console",
+    "errors",
+    "files",
+    "host_errors",
+    "stopping",
+}  # behind the command line, or reached by what they hold
 
 
 def packages() -> list[str]:

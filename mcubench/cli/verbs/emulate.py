@@ -32,9 +32,9 @@ from mcubench.console import say
 from mcubench.cost import profile_graph
 from mcubench.cost.macs import count_macs
 from mcubench.errors import UserError
-from mcubench.files import check_writable
 from mcubench.export.sample import describe_sample
 from mcubench.export.unrolled import planned_arena
+from mcubench.host_errors import check_writable
 from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.quant.integer.run import predict
 from mcubench.quant.integer.streaming import streamed
@@ -67,8 +67,8 @@ def run_emulate(args: Sequence[str]) -> int:
     subject = read_subject("emulate", args, _add_options)
     config = subject.config
     check_targets(config, {"json": None})
-    if subject.checkpoint is not None and (result := subject.checkpoint.parents[1] / "result.json").is_file():
-        check_writable(result)  # it is to hold what is measured
+    if subject.checkpoint is not None and (row := subject.checkpoint.parents[1] / "result.json").is_file():
+        check_writable(row)  # it is to hold what is measured
     check_quantization(config)
     device, core = core_of(config.device, config.core)
     count = _count(config.samples)

@@ -51,8 +51,9 @@ from mcubench.export.qdq import shapes_of, to_onnx
 from mcubench.export.sample import describe_sample
 from mcubench.export.tflite import operators_of, to_tflite
 from mcubench.export.unrolled import planned_arena
-from mcubench.files import atomic_path, check_writable
+from mcubench.files import atomic_path
 from mcubench.graph import deploy, trace
+from mcubench.host_errors import check_writable
 from mcubench.quant.integer import NotInIntegersError
 from mcubench.results.result import package_versions
 from mcubench.results.run_folder import shown

@@ -6,15 +6,12 @@ import contextlib
 import glob
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
-from mcubench.errors import UserError
-
-__all__ = ["atomic_path", "cache_folder", "check_writable", "sha256_of"]
+__all__ = ["atomic_path", "cache_folder", "sha256_of"]
 
 
 def cache_folder() -> Path:
@@ -62,31 +59,6 @@ def _sweep(target: Path) -> None:
         if pid.isascii() and pid.isdigit() and not _is_running(int(pid)):
             with contextlib.suppress(OSError):  # that of another user
                 stale.unlink()
-
-
-def check_writable(target: Path, option: str = "") -> None:
-    """Sees before a computation that the file which takes its outcome can be written; nothing is left of the trial.
-
-    Args:
-        target: The file; its folder may be missing.
-        option: The option that names it, if one does.
-
-    Raises:
-        UserError: If there is a folder of that name, or no file can be made where it is to be.
-    """
-    name = f"{option} {target}".lstrip()
-    if target.is_dir():
-        raise UserError(f"{name} is a folder; give a file, or move it away")
-    place = target.absolute().parent
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"{name} can't be written: {place}: {error.strerror}; change its rights, or name another place"
-        ) from None
 
 
 def _is_running(pid: int) -> bool:

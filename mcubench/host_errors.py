@@ -1,14 +1,16 @@
-"""Errors of the machine that a command runs on, as the user's to mend: full or locked disks, too little memory."""
+"""What the machine that a command runs on refuses, as the user's to mend: disks full or locked, too little memory."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+import tempfile
+from pathlib import Path
 
 from mcubench.errors import UserError
 
-__all__ = ["DiskError", "OutOfMemoryError", "host_error"]
+__all__ = ["DiskError", "OutOfMemoryError", "check_writable", "host_error"]
 
 _ADVICE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space, or write elsewhere"),
@@ -47,3 +49,28 @@ def host_error(error: BaseException) -> DiskError | OutOfMemoryError | None:
             f"there is not enough memory{reason}: take a smaller model, smaller batches or fewer samples"
         )
     return None
+
+
+def check_writable(target: Path, option: str = "") -> None:
+    """Sees before a computation that the file which takes its outcome can be written; nothing is left of the trial.
+
+    Args:
+        target: The file; its folder may be missing.
+        option: The option that names it, if one does.
+
+    Raises:
+        DiskError: If there is a folder of that name, or no file can be made where it is to be.
+    """
+    name = f"{option} {target}".lstrip()
+    if target.is_dir():
+        raise DiskError(f"{name} is a folder; give a file, or move it away")
+    place = target.absolute().parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise DiskError(
+            f"{name} can't be written: {place}: {error.strerror}; change its rights, or name another place"
+        ) from None

@@ -104,8 +104,8 @@ def in_background(compute: Callable[[], T]) -> T:
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
     handled = [number for number in (signal.SIGINT, signal.SIGTERM) if _is_handled(signal.getsignal(number))]
     with _raising(*handled):
-        thread.start()
         try:
+            thread.start()
             return outcome.result()
         except STOPS:
             _left.append(thread)

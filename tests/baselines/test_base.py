@@ -15,6 +15,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import pytest
+import sklearn
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier
@@ -477,6 +478,38 @@ def test_ctrl_c_in_validation_keeps_the_fit(
     x, y = digits("test")
     reference = DecisionTreeClassifier(random_state=0).fit(digits()[0].reshape(-1, 64), digits()[1])
     assert row["accuracy"]["test"] == pytest.approx(reference.score(x.reshape(len(x), -1), y))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_fit_under_way_is_left_at_once(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    """As one in scikit-learn's compiled code, which no signal reaches; nothing is saved of it."""
+    goes_on = threading.Event()
+
+    def fit(self: Any, *args: Any, **options: Any) -> None:
+        os.kill(os.getpid(), number)
+        goes_on.wait(60)
+
+    monkeypatch.setattr(DecisionTree, "fit", fit)
+    begun = time.monotonic()
+    assert main(["fit", "--model", "DecisionTree", "--data.size", "8", *QUIET]) == code
+    assert time.monotonic() - begun < 50
+    goes_on.set()
+    assert not list(workplace.glob("runs/*/checkpoints/*"))
+
+
+def test_settings_of_scikit_learn_go_with_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, plain = list[Any](), DecisionTree.fit
+
+    def fit(self: DecisionTree, *args: Any, **options: Any) -> None:
+        found.append(sklearn.get_config()["assume_finite"])
+        plain(self, *args, **options)
+
+    monkeypatch.setattr(DecisionTree, "fit", fit)
+    with sklearn.config_context(assume_finite=True):
+        trainer().fit(on_digits(DecisionTree), Digits(size=8))
+    assert found == [True]
 
 
 class TestWarnings:

@@ -24,6 +24,7 @@ from mcubench.datamodules.scaling import Standardised
 from mcubench.datamodules.splits import SplitKind
 from mcubench.errors import UserError
 from mcubench.results.run_folder import resolve_checkpoint
+from mcubench.stopping import Terminated
 from tests.cli.test_main import failure
 
 SMALL = ["--data.size", "8", "--trainer.enable_progress_bar", "false"]
@@ -252,9 +253,10 @@ class Stopping:
     ("error", "code", "said"),
     [
         (KeyboardInterrupt(), 130, "Stopped in fold 1 of 3; finished before it, and kept: fold 0"),
+        (Terminated(), 143, "Stopped in fold 1 of 3; finished before it, and kept: fold 0"),
         (UserError("it broke"), 2, "fold 1 of 3: it broke"),
     ],
-    ids=["Ctrl-C", "error"],
+    ids=["Ctrl-C", "SIGTERM", "error"],
 )
 def test_what_is_finished_is_kept(
     error: BaseException,

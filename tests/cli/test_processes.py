@@ -68,9 +68,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)],
+    ids=["killed", "Ctrl-C", "terminated"],
+)
 def test_stopped_in_the_middle_of_an_epoch_and_resumed(
-    tmp_path: Path, uninterrupted: Path, how: signal.Signals
+    tmp_path: Path, uninterrupted: Path, how: signal.Signals, code: int
 ) -> None:
     root = ["--trainer.default_root_dir", str(tmp_path)]
     process = start("fit", *MODEL, "--trainer.max_epochs", "4", "--checkpoint.every_n_train_steps", "5", *root)
@@ -81,12 +85,12 @@ def test_stopped_in_the_middle_of_an_epoch_and_resumed(
 
     wait_for(in_the_middle_of_an_epoch, process)
     process.send_signal(how)
-    out = finish(process, -9 if how == signal.SIGKILL else 130)
+    out = finish(process, code)
     stopped = last(tmp_path)
     assert stopped is not None
     step = stopped["global_step"]
     assert 0 < step < 4 * 36
-    if how == signal.SIGINT:
+    if how != signal.SIGKILL:
         assert "Stopped; saved" in out
         assert "Traceback" not in out
     finish(start("fit", "--ckpt_path", "last", *root))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import fcntl
 import io
 import json
@@ -25,6 +26,8 @@ from mcubench.cli.main import main
 from mcubench.datamodules import Arrays, TensorDataModule
 from mcubench.errors import MissingDataError
 from mcubench.models import MLP
+from mcubench.results.checkpoint_io import AtomicCheckpointIO
+from mcubench.stopping import Terminated
 from tests import forked
 from tests.cli.test_main import failure
 
@@ -158,8 +161,13 @@ def test_what_is_done_is_not_done_again(done: Path, capsys: pytest.CaptureFixtur
     assert "≤" in (suite / "small.md").read_text() or "a tree | 3 |" in (suite / "small.md").read_text()
 
 
-def test_ctrl_c_keeps_what_is_done(
-    suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_a_signal_keeps_what_is_done_and_ends_the_suite(
+    suite: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    stop: type[BaseException],
+    code: int,
 ) -> None:
     plain, calls = cli_lightning.run_verb, []
 
@@ -168,11 +176,11 @@ def test_ctrl_c_keeps_what_is_done(
         if len(calls) == 2:  # in the middle: something is written already
             (folder / "checkpoints").mkdir()
             (folder / "config.yaml").write_text("half")
-            raise KeyboardInterrupt
+            raise stop
         plain(verb, args, folder)
 
     monkeypatch.setattr(cli_lightning, "run_verb", interrupted)
-    assert main(["compare", "--suite", "small.yaml"]) == 130
+    assert main(["compare", "--suite", "small.yaml"]) == code
     assert "1 of 4 runs are done; the same command goes on" in capsys.readouterr().out
     assert results(suite).keys() == {"a-tree seed-0"}
     assert main(["compare", "--suite", "small.yaml"]) == 0
@@ -180,6 +188,22 @@ def test_ctrl_c_keeps_what_is_done(
     assert results(suite).keys() == ROWS
     broken_once = results(suite)["mlp-12 seed-0"].parent
     assert "half" not in (broken_once / "config.yaml").read_text()
+
+
+def test_a_full_disk_ends_the_suite(
+    suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next runs would fail alike; too little memory is of one run."""
+    saved: list[object] = []
+
+    def full(self: object, *args: object, **options: object) -> None:
+        saved.append(self)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(AtomicCheckpointIO, "save_checkpoint", full)
+    assert "No space left on device; free some space" in failure(capsys, "compare", "--suite", "small.yaml")
+    assert len(saved) == 1
+    assert not results(suite)
 
 
 def test_a_run_that_fails_costs_no_other(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:

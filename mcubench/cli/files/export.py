@@ -18,7 +18,8 @@ from mcubench.export.c_array import CModel, identifier
 from mcubench.export.interpreters import smallest_arena
 from mcubench.export.manifest import keeps_state
 from mcubench.export.unrolled import planned_arena
-from mcubench.files import atomic_path, check_writable
+from mcubench.files import atomic_path
+from mcubench.host_errors import check_writable
 from mcubench.readers import ModelFile, read_model
 from mcubench.results.file_set import written_together
 

@@ -41,9 +41,8 @@ from mcubench.cli.options.resume import DEFAULT_ROOT, does_not_fit, with_run_opt
 from mcubench.cli.options.wording import in_our_words
 from mcubench.console import say
 from mcubench.errors import UserError
-from mcubench.files import check_writable
 from mcubench.graph.failing import layer_problem
-from mcubench.host_errors import host_error
+from mcubench.host_errors import check_writable, host_error
 from mcubench.models.agreement import check_agreement
 from mcubench.models.scored import ScoredModule
 from mcubench.results.best_checkpoint import BestCheckpoint

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mcubench.errors import UserError
-from mcubench.files import check_writable
+from mcubench.host_errors import check_writable
 
 __all__ = ["check_targets", "write_targets"]
 

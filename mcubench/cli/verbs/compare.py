@@ -14,7 +14,7 @@ from mcubench.cli.fitting.suite import run_suite
 from mcubench.cli.help import describe
 from mcubench.console import wide
 from mcubench.errors import UserError, did_you_mean
-from mcubench.files import check_writable
+from mcubench.host_errors import check_writable
 from mcubench.results.comparison import compare_runs, print_comparison, save_comparison
 from mcubench.suites import SUITES, find_suite
 

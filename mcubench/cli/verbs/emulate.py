@@ -40,7 +40,7 @@ from mcubench.cost.macs import count_macs
 from mcubench.errors import UserError
 from mcubench.export.sample import describe_sample
 from mcubench.export.unrolled import planned_arena
-from mcubench.files import check_writable
+from mcubench.host_errors import check_writable
 from mcubench.quant.integer.ir import IntegerGraph
 from mcubench.quant.integer.run import predict
 from mcubench.quant.integer.streaming import streamed

@@ -49,8 +49,9 @@ from mcubench.export.qdq import shapes_of, to_onnx
 from mcubench.export.sample import describe_sample
 from mcubench.export.tflite import operators_of, to_tflite
 from mcubench.export.unrolled import planned_arena
-from mcubench.files import atomic_path, check_writable
+from mcubench.files import atomic_path
 from mcubench.graph import deploy, trace
+from mcubench.host_errors import check_writable
 from mcubench.quant.integer import NotInIntegersError
 from mcubench.results.file_set import written_together
 from mcubench.results.result import RESULT, package_versions, read_result

@@ -151,7 +151,7 @@ def test_short_names_are_those_of_the_packages() -> None:
         ("fit --config typo.yaml", ["no option --trainer.max_epocs", "Did you mean '--trainer.max_epochs'"]),
         ("fit --config section.yaml", ["no option --modle.class_path", "Did you mean '--model'"]),
         ("fit --config option.yaml", ["CNN has no option 'chanels'", "Did you mean 'channels'"]),
-        ("fit --config broken.yaml", ["broken.yaml is not a YAML file of options"]),
+        ("fit --config broken.yaml", ["--config broken.yaml is not YAML that can be used: line 2, column 1"]),
         ("fit --config list.yaml", ["list.yaml is not a YAML file of options"]),
         ("fit --ckpt_path last", ["--ckpt_path last", "no run under"]),
         ("test", ["test needs a trained model", "--ckpt_path best"]),

@@ -60,7 +60,8 @@ def logged_by(trainer: pl.Trainer, log: MetricsLog) -> dict[str, Any]:
         log: Its log.
 
     Returns:
-        ``metrics``, the last value of each; and ``row``, the last row, empty if nothing is logged of this step.
+        ``metrics``, the last value of each; ``row``, the last row, empty if nothing is logged of this step; and
+        ``before``, what `MetricsLog.rows_before` says of those that are in the file.
     """
     connector, loop = trainer._logger_connector, trainer.fit_loop
     epoch_ended = connector._first_loop_iter is None
@@ -74,4 +75,4 @@ def logged_by(trainer: pl.Trainer, log: MetricsLog) -> dict[str, Any]:
         pending.setdefault("epoch", trainer.current_epoch)
     row = log.row_with(pending, step)
     metrics = {name: float(value) for name, value in trainer.logged_metrics.items()}
-    return {"metrics": metrics, "row": row if len(row) > 1 else {}}
+    return {"metrics": metrics, "row": row if len(row) > 1 else {}, "before": log.rows_before(step)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zlib
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from lightning.pytorch.utilities import rank_zero_only  # noqa: E402
 __all__ = ["MetricsLog", "read_metrics"]
 
 _COUNTED = ("step", "epoch")
+_MEND = "restore it, or move it away to go on without it"
 
 
 class MetricsLog(Logger):
@@ -84,10 +86,30 @@ class MetricsLog(Logger):
         """What modules log to by themselves: the user's tracker, or one that keeps the numbers."""
         return self.beside[0].experiment if self.beside else self._experiment  # type: ignore[attr-defined]
 
-    def resume_at(self, step: int) -> None:
-        """Takes over the rows of the run so far, up to the optimiser step `step` (excluded: rows count from 0)."""
+    def resume_at(self, step: int, known: Mapping[str, int] | None = None) -> None:
+        """Takes over the rows of the run so far, up to the optimiser step `step` (excluded: rows count from 0).
+
+        Args:
+            step: The step that is resumed from.
+            known: What a checkpoint knows of them: `rows_before` of the step that it says. A run whose file was moved
+                away goes on without.
+
+        Raises:
+            UnreadableError: If the file can't be read.
+            CorruptDataError: If it is damaged, or its rows are not those that the checkpoint knows of.
+        """
         self._rows = {int(row["step"]): row for row in read_metrics(self.path) if row["step"] < step}
         self._changed, self._table = set(self._rows), None
+        if known and self.path.exists() and self.rows_before(known["step"]) != dict(known):
+            raise CorruptDataError(
+                f"{self.path} is damaged: its rows before step {known['step']} are not the {known['rows']:,} that were "
+                f"logged; {_MEND}"
+            )
+
+    def rows_before(self, step: int) -> dict[str, int]:
+        """That step, the number of rows before it, and the CRC-32 of what is in them."""
+        rows = [sorted(row.items()) for number, row in sorted(self._rows.items()) if number < step]
+        return {"step": step, "rows": len(rows), "crc32": zlib.crc32(repr(rows).encode())}
 
     @rank_zero_only  # type: ignore[untyped-decorator,unused-ignore]
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -209,7 +231,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     except UnreadableError:
         raise
     except (ValueError, csv.Error) as error:
-        raise CorruptDataError(f"{path} is damaged: {error}; restore it, or move it away to go on without it") from None
+        raise CorruptDataError(f"{path} is damaged: {error}; {_MEND}") from None
 
 
 def _numbers(row: Mapping[str | Any, Any], line: str) -> dict[str, float]:

@@ -251,6 +251,20 @@ class TestMetricsLog:
             log.resume_at(5)
         assert log.path.read_bytes() == content, "nothing is lost"
 
+    @pytest.mark.parametrize("change", [(b"0.125", b"0.25"), (b"1,,0.125\r\n", b"")], ids=["a value", "a row"])
+    def test_rows_that_a_checkpoint_does_not_know(self, change: tuple[bytes, bytes], tmp_path: Path) -> None:
+        log = MetricsLog(tmp_path, "run")
+        for step in range(4):
+            log.log_metrics({"loss": 0.125 * step}, step=step)
+        log.save()
+        known = log.rows_before(3)
+        MetricsLog(tmp_path, "run").resume_at(4, known)
+        log.path.write_bytes(log.path.read_bytes().replace(*change))
+        with pytest.raises(CorruptDataError, match="its rows before step 3 are not the 3 that were logged; restore it"):
+            MetricsLog(tmp_path, "run").resume_at(4, known)
+        log.path.unlink()
+        MetricsLog(tmp_path, "run").resume_at(4, known)
+
     def test_a_folder_in_its_place(self, tmp_path: Path) -> None:
         (tmp_path / "metrics.csv").mkdir()
         with pytest.raises(UnreadableError, match=r"metrics\.csv can't be read: it is a folder"):

@@ -257,12 +257,13 @@ class BenchCLI(LightningCLI):
                 if self.given_folder is None:  # all of several may be at work
                     self.alone.enter_context(alone_in(run.parent, shared=True))
                 self.alone.enter_context(alone_in(run))
-            self.resumed_at = steps_in(load_state(self.checkpoint))
+            state = load_state(self.checkpoint)
+            self.resumed_at = steps_in(state)
             if goes_on:
                 check_writable(run / "metrics.csv")
                 check_writable(self.checkpoint.with_name("last.ckpt"))
                 metrics = MetricsLog(run.parent, run.name)
-                metrics.resume_at(self.resumed_at)
+                metrics.resume_at(self.resumed_at, state.get("callbacks", {}).get(Logged.__name__, {}).get("before"))
                 return metrics
         if self.given_folder is not None:
             self._keep_alone(self.given_folder)

@@ -29,9 +29,9 @@ class LastCheckpoint(Checkpoint):
 
     The first one lets the step under way finish, saves, and ends the run; the checkpoint lies between two steps,
     so resuming from it is exact. During validation it ends the run at once, with the last checkpoint as it was. A
-    second one aborts. Of several processes all stop at the same step, whichever was asked to. In manual optimisation a
-    batch is a step as long as Lightning has seen none. Behind SIGTERM the process ends with 143, if nobody catches
-    `mcubench.stopping.Terminated`.
+    second one aborts. Of several processes all stop at the same step, whichever was asked to, and none in validation.
+    In manual optimisation a batch is a step as long as Lightning has seen none. Behind SIGTERM the process ends with
+    143, if nobody catches `mcubench.stopping.Terminated`.
 
     Weights that ``StochasticWeightAveraging`` has averaged, which a module has when training has ended, are saved as
     ``checkpoints/averaged.ckpt``. The pass over the data that only computes running statistics for them is no epoch to
@@ -128,12 +128,16 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
         self._stop_if_asked()
 
-    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """Ends the run if it was asked to."""
-        self._stop_if_asked()
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Ends the run if it was asked to; of several processes none ends before the others, so that it waits."""
+        if trainer.world_size == 1:
+            self._stop_if_asked()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the finished epoch; ends the run if it was asked to, and no batch came to an end since."""
+        self._agree(trainer)
         if not is_statistics_pass(trainer):
             self._save(trainer)
         self._stop_if_asked()

@@ -46,7 +46,7 @@ def write(path: Path) -> None:
     path.write_text("hello world\n")
 
 
-@pytest.mark.parametrize("verb", ["test", "validate", "predict", "export", "quantize", "profile", "fit"])
+@pytest.mark.parametrize("verb", ["test", "validate", "predict", "export", "profile", "fit"])
 def test_an_altered_checkpoint_is_refused_by_every_verb(
     run: Path, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:

@@ -414,7 +414,7 @@ def test_ctrl_c_ends_the_run_after_the_step_under_way(tmp_path: Path) -> None:
     class Interrupt(pl.Callback):
         def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
             if trainer.global_step == 16:
-                last._on_interrupt(2, None)  # type: ignore[arg-type]
+                last._on_signal(2, None)  # type: ignore[arg-type]
 
     last = LastCheckpoint()
     with pytest.raises(SystemExit):

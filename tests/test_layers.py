@@ -150,7 +150,7 @@ def test_results_that_need_lightning_mend_torchvision_first() -> None:
 
 @pytest.mark.parametrize("path", each("results/comparison"))
 def test_comparisons_import_no_framework(path: Path) -> None:
-    assert parts_of(path) <= {"results", "console", "errors", "files"}
+    assert parts_of(path) <= {"results", "console", "errors", "files", "reading"}
     assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN | {"torch", "sklearn"})
 
 

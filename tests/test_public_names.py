@@ -12,7 +12,7 @@ from tests.conftest import REPOSITORY
 
 _NAME = re.compile(r"(?<![\w/.-])mcubench(?:\.[A-Za-z_]\w*)+")
 # Behind the command line, or reached by what they hold.
-_INSIDE = {"cli", "console", "errors", "files", "host_errors", "reading", "schema", "stopping"}
+_INSIDE = {"bounded_yaml", "cli", "console", "errors", "files", "host_errors", "reading", "schema", "stopping"}
 
 
 def packages() -> list[str]:

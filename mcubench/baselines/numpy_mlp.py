@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal, get_args
@@ -144,7 +143,7 @@ class NumpyMLP(Baseline):
         if (
             not known
             or min([epochs, batch_size, *hidden]) < 1
-            or not (0 < learning_rate < math.inf and 0 <= momentum < 1)
+            or not (0 < learning_rate < np.inf and 0 <= momentum < 1)
         ):
             names = f"activation must be one of {get_args(Activation)}, loss of {tuple(_OUTPUTS)}"
             raise UserError(f"{names}, momentum from 0 to below 1, other numbers positive; got {self.make()}")

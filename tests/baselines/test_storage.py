@@ -438,7 +438,7 @@ def test_a_pickle_in_place_of_the_checkpoint(
     path = canary.with_name("bad.ckpt")
     path.write_bytes(pickle.dumps(Touch.__new__(Touch)))
     line = failure(capsys, verb, *TEST[1:-1], "--ckpt_path", str(path))
-    assert "bad.ckpt is refused: damaged, or more than tensors and plain values" in line
+    assert "bad.ckpt is damaged, or is no checkpoint: it does not begin as the files of torch.save do" in line
     assert not canary.exists()
 
 

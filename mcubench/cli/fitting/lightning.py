@@ -266,6 +266,7 @@ class BenchCLI(LightningCLI):
                 metrics.resume_at(self.resumed_at, state.get("callbacks", {}).get(Logged.__name__, {}).get("before"))
                 return metrics
         if self.given_folder is not None:
+            self.given_folder.mkdir(parents=True, exist_ok=True)
             self._keep_alone(self.given_folder)
             return MetricsLog(self.given_folder.parent, self.given_folder.name)
         root, title = Path(trainer.default_root_dir), "-".join(self._names())

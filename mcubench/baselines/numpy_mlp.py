@@ -140,11 +140,7 @@ class NumpyMLP(Baseline):
         super().__init__(**options)
         self.options = hidden, activation, loss, learning_rate, momentum, epochs, batch_size
         known = activation in get_args(Activation) and loss in _OUTPUTS
-        if (
-            not known
-            or min([epochs, batch_size, *hidden]) < 1
-            or not (0 < learning_rate < np.inf and 0 <= momentum < 1)
-        ):
+        if not (known and 0 < learning_rate < np.inf and 0 <= momentum < 1 <= min([epochs, batch_size, *hidden])):
             names = f"activation must be one of {get_args(Activation)}, loss of {tuple(_OUTPUTS)}"
             raise UserError(f"{names}, momentum from 0 to below 1, other numbers positive; got {self.make()}")
 

@@ -477,7 +477,7 @@ class Gated(MyNet):
 
 def test_a_classical_model_is_refused_by_name(tmp_path: Path) -> None:
     """Before it is fitted, which may take hours."""
-    tree = DecisionTree((1, 8, 8), 10)
+    tree = DecisionTree(input_shape=(1, 8, 8), num_classes=10)
     with pytest.raises(UserError, match=r"is for networks; DecisionTree is a classical model, .* --model\.bits"):
         trainer(tmp_path, QuantizationAwareTraining()).fit(tree, Digits(size=8))
     assert not tree.is_fitted

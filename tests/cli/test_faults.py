@@ -78,7 +78,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """What a run leaves, but for times and the words that it was called with."""
+    """What a run leaves, but for times, the words that it was called with, and the commit of these tests."""
     row = json.loads((run / "result.json").read_text())
     weights = {
         f"{name} {key}": value
@@ -87,7 +87,7 @@ def outcome(run: Path) -> dict[str, Any]:
         for key, value in torch.load(path, weights_only=True)["state_dict"].items()
     }
     return {
-        "row": {key: value for key, value in row.items() if key not in ("seconds", "command")},
+        "row": {key: value for key, value in row.items() if key not in ("seconds", "command", "git_commit")},
         "timed": row["seconds"].keys(),
         "metrics": (run / "metrics.csv").read_bytes(),
         "config": _without_place(yaml.safe_load((run / "config.yaml").read_text())),

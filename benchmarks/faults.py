@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as name:
         pristine = prepared(Path(name) / "pristine")
         ended = in_folder(pristine, ("export", "--ckpt_path", str(BEST), "--format", "tflite", "onnx"))
-        assert ended.code == 0, ended.err
+        assert ended.code == 0, f"{ended.code}: {ended.err}"
         (pristine / "export").mkdir()
         for path in (pristine / BEST).parents[1].joinpath("export").glob("model.*"):
             path.rename(pristine / "export" / path.name)

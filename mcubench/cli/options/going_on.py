@@ -161,4 +161,6 @@ def _part_shown(part: Config) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # an option that may be either is read as one or the other
     return "not set" if value is None else value if isinstance(value, str) else json.dumps(value)

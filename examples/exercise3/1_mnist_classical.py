@@ -130,8 +130,8 @@ for ours, plain in ((tree, plain_tree), (svm, plain_svm)):
 # %% [markdown]
 # ## What they cost, by hand
 #
-# A tree multiplies nothing: at worst it compares once a level. Each node stores its feature or the mark of a leaf (2 B,
-# as there are 784), each split an 8-bit threshold and the size of its left subtree (2 B), each leaf its class (1 B).
+# A tree multiplies nothing: at worst it compares once a level. Each split is a word of 4 B, which has its feature (10
+# bits), the size of its left subtree and an 8-bit threshold; each leaf stores its class (1 B).
 #
 # An SVM with V support vectors of F pixels computes V kernel values, F multiply-accumulates each, and weighs them for
 # each pair of the C classes: every vector is in C - 1 pairs. Vectors and weights are stored at 8 bits. Each of the

@@ -157,7 +157,7 @@ def test_a_learning_rate_is_taken_over_and_told(workplace: Path, capsys: pytest.
     assert group["lr"] == 0.125
     assert group["weight_decay"] == 0.25
     told = ["went on after 36 steps with --model.learning_rate 0.125, before 0.005"]
-    told += ["went on after 36 steps with --model.weight_decay 0.25, before 0.0"]
+    told += ["went on after 36 steps with --model.weight_decay 0.25, before 0"]
     assert sorted(result(folder)["notes"]) == told
     fit("--ckpt_path=last", "--trainer.max_epochs=3")
     assert sorted(result(folder)["notes"]) == told, "it stays known"

@@ -32,6 +32,7 @@ from mcubench.results.form import form_of
 from mcubench.results.metrics_log import read_metrics
 from mcubench.results.plots import plot_confusion, plot_curves
 from mcubench.results.result import Result, git_commit, package_versions
+from mcubench.results.run_folder import run_of
 from mcubench.results.table import print_result
 from mcubench.training.averaging import mostly_untrained, statistics_passes
 from mcubench.training.progress import steps_taken
@@ -192,8 +193,7 @@ def _class_row(trainer: pl.Trainer, instance: object, config: dict[str, Any], no
 
 def predictions_of(checkpoint: Path) -> Path:
     """The file that takes what a checkpoint predicts: in its run's folder; if it is in none, beside it."""
-    folder = checkpoint.parents[1] if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    return folder / "predictions.csv"
+    return (run_of(checkpoint) or checkpoint.parent) / "predictions.csv"
 
 
 def write_predictions(outputs: Any, source: object, path: Path) -> None:

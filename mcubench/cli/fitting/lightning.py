@@ -33,6 +33,7 @@ from mcubench.cli.fitting.run_callbacks import ProgressBar, SaveRunConfig, Train
 from mcubench.cli.fitting.searched import leave_out_searches
 from mcubench.cli.help import describe
 from mcubench.cli.options.carried import without_other_classes
+from mcubench.cli.options.configurations import read_run_configuration
 from mcubench.cli.options.factories import give_factories_to_hparams
 from mcubench.cli.options.going_on import check_options, noted_options
 from mcubench.cli.options.names import expand_names, with_defaults
@@ -50,7 +51,7 @@ from mcubench.results.checkpoint_io import AtomicCheckpointIO, load_state
 from mcubench.results.lock import alone_in
 from mcubench.results.logged import Logged
 from mcubench.results.metrics_log import MetricsLog
-from mcubench.results.run_folder import claim_run, config_of, shown
+from mcubench.results.run_folder import claim_run, config_of, run_of, shown
 from mcubench.stopping import Terminated
 from mcubench.training.progress import steps_in
 from mcubench.training.ranges import out_of_range
@@ -205,7 +206,7 @@ class BenchCLI(LightningCLI):
         self.trained_with = TrainedWith(noted_options(config))
         before = None if self.checkpoint is None else config_of(self.checkpoint)
         if before is not None:
-            check_options(yaml.safe_load(before.read_text("utf-8")), config, shown(before.parent))
+            check_options(read_run_configuration(before, shown(before)), config, shown(before.parent))
 
     def instantiate_classes(self) -> None:
         """Makes data, model and trainer."""
@@ -251,15 +252,14 @@ class BenchCLI(LightningCLI):
         """The log of a new run, or of the run that goes on; a checkpoint from elsewhere starts a new one."""
         first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
         if self.checkpoint is not None:
-            run = self.checkpoint.parents[1]
-            goes_on = config_of(self.checkpoint) is not None
-            if goes_on and first:
+            run = run_of(self.checkpoint) if config_of(self.checkpoint) is not None else None
+            if run is not None and first:
                 if self.given_folder is None:  # all of several may be at work
                     self.alone.enter_context(alone_in(run.parent, shared=True))
-                self.alone.enter_context(alone_in(run))
+                self._keep_alone(run)
             state = load_state(self.checkpoint)
             self.resumed_at = steps_in(state)
-            if goes_on:
+            if run is not None:
                 check_writable(run / "metrics.csv")
                 check_writable(self.checkpoint.with_name("last.ckpt"))
                 metrics = MetricsLog(run.parent, run.name)

@@ -61,7 +61,7 @@ class RoundedEstimator:
     def predict(self, x: NDArray[Any]) -> NDArray[Any]:
         """Classes of samples x (N, features), shape (N,)."""
         if self.graph is not None:
-            codes = self.graph.encode(torch.from_numpy(np.ascontiguousarray(x, np.float32)))
+            codes = self.graph.encode(torch.from_numpy(np.require(x, np.float32, ["C", "W"])))
             return np.asarray(self.estimator.classes_[self.graph.indices(*predict(self.graph, *codes)).numpy()])
         if obstacle(self.stages):  # nobody said how it computes: scikit-learn does it
             return np.asarray(self.estimator.predict(x))

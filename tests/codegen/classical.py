@@ -36,7 +36,7 @@ int main(void)
 
 def encoded(graph: IntegerGraph, x: NDArray[Any]) -> NDArray[Any]:
     """What the input holds for samples (N, features)."""
-    found: NDArray[Any] = graph.encode(torch.from_numpy(np.ascontiguousarray(x, np.float32)))[0].numpy()
+    found: NDArray[Any] = graph.encode(torch.from_numpy(np.require(x, np.float32, ["C", "W"])))[0].numpy()
     return found
 
 

@@ -17,7 +17,7 @@ __all__ = ["checkpoints", "configurations", "metrics", "model_files", "rows", "s
 
 Damage = Callable[[Path], object]
 
-_TEST = ("test", "--ckpt_path", str(BEST))
+_TEST = ("test", "--ckpt_path", str(BEST), "--trainer.enable_progress_bar", "false")
 _EXPORT = ("export", "--ckpt_path", str(BEST), "--format", "c", "tflite")
 _RESUME = ("fit", "--ckpt_path", str(LAST), "--trainer.max_epochs", "4", "--threads", "1")
 _COMPARE = ("compare", "runs")
@@ -92,12 +92,7 @@ def checkpoints(pristine: Path, draw: random.Random) -> Iterator[Trial]:
 
 def rows(pristine: Path, draw: random.Random) -> Iterator[Trial]:
     """Fields of ``result.json`` that are missing, of other types, out of range; and the file as a whole."""
-    row = json.loads((pristine / RESULT).read_text("utf-8"))
-    fields = list(_leaves(row))
-    changes = [(path, value) for path in fields for value in _VALUES]
-    for path, value in draw.sample(changes, 100):
-        name = f"{'.'.join(map(str, path))}: {str(value)[:8]}"
-        damage = _changed(RESULT, json.loads, json.dumps, path, value)
+    for name, damage in _changes(pristine, RESULT, json.loads, json.dumps, _VALUES, draw, 100):
         yield Trial("result.json", name, _COMPARE, damage, pristine, said, about=RUN)
     for name, damage in _damages(RESULT, draw, 0, 10):
         yield Trial("result.json", name, _COMPARE, damage, pristine, said, about=RUN)
@@ -116,11 +111,8 @@ def configurations(pristine: Path, draw: random.Random) -> Iterator[Trial]:
     path = FOLDER / "config.yaml"
     for name, damage in _damages(path, draw, 0, 20):
         yield Trial("a run's config.yaml", name, _TEST, damage, pristine, said)
-    content = yaml.safe_load((pristine / path).read_text("utf-8"))
-    changes = [(each, value) for each in _leaves(content) for value in ("many", [[]], {"a": 1}, -1.5)]
-    for each, value in draw.sample(changes, 40):
-        name = f"{'.'.join(map(str, each))}: {value}"
-        damage = _changed(path, yaml.safe_load, yaml.safe_dump, each, value)
+    wrong = ("many", [[]], {"a": 1}, -1.5)
+    for name, damage in _changes(pristine, path, yaml.safe_load, yaml.safe_dump, wrong, draw, 40):
         yield Trial("a run's config.yaml", name, _TEST, damage, pristine, said)
     own = Path("own.yaml")
     texts = {
@@ -181,9 +173,24 @@ def model_files(pristine: Path, draw: random.Random) -> Iterator[Trial]:
             yield Trial(f"a file .{suffix}", name, ("profile", str(path)), damage, pristine, said)
 
 
+def _changes(
+    pristine: Path,
+    path: Path,
+    load: Callable[[str], Any],
+    dump: Callable[[Any], str],
+    values: Sequence[Any],
+    draw: random.Random,
+    number: int,
+) -> Iterator[tuple[str, Damage]]:
+    """So many of all ways to give one of a file's fields one of some values, by name."""
+    content = load((pristine / path).read_text("utf-8"))
+    changes = [(place, value) for place in _leaves(content) for value in values]
+    for place, value in draw.sample(changes, number):
+        yield f"{'.'.join(map(str, place))}: {str(value)[:8]}", _changed(path, load, dump, place, value)
+
+
 def _leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    items: Sequence[tuple[Any, Any]] = list(tree.items()) if isinstance(tree, dict) else []
-    for key, value in items:
+    for key, value in tree.items() if isinstance(tree, dict) else ():
         yield (*path, key)
         yield from _leaves(value, (*path, key))
 

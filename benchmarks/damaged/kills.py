@@ -27,7 +27,7 @@ _EXPORTS = tuple(
 )
 # What python runs first in a process that finds it: the Nth file that takes its place ends it.
 _AT_A_FILE = """
-import os, pathlib, signal
+import os, signal
 place, moment = {place}, "{moment}"
 put = {{}}
 def killing(real):
@@ -41,7 +41,6 @@ def killing(real):
         return done
     return replace
 os.replace, os.rename = killing(os.replace), killing(os.rename)
-pathlib.os.replace, pathlib.os.rename = os.replace, os.rename
 """
 
 

@@ -143,9 +143,14 @@ class LastCheckpoint(Checkpoint):
         self._stop_if_asked()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves averaged weights, which the module has from now on, and no epoch had."""
+        """Saves averaged weights, which the module has from now on, and no epoch had; gives the signals back.
+
+        In ``teardown`` it would be too late: Lightning has restored what it found by then, and its own handler, which
+        was found here, would stay for good. It does no more than log.
+        """
         if holds_average(trainer) and not getattr(trainer, "fast_dev_run", False):
             trainer.save_checkpoint(self._folder / AVERAGED, weights_only=False)
+        self._release()
 
     def _save(self, trainer: pl.Trainer) -> None:
         if getattr(trainer, "fast_dev_run", False):
@@ -153,12 +158,8 @@ class LastCheckpoint(Checkpoint):
         self.path = self._folder / "last.ckpt"
         trainer.save_checkpoint(self.path, weights_only=False)
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Gives the signals back."""
-        self._release()
-
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Gives the signals back: there is no teardown after an exception."""
+        """Gives the signals back: training does not come to its end."""
         self._release()
 
     def _release(self) -> None:

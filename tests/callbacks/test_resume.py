@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -187,10 +188,14 @@ def test_ctrl_c_saves_between_two_steps_and_resumes_exactly(tmp_path: Path) -> N
     assert equal(resumed, whole)
 
 
-def test_ctrl_c_is_given_back(tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    run(tmp_path, dropout_net(), Digits(size=8), LastCheckpoint(), limit_train_batches=1)
-    assert signal.getsignal(signal.SIGINT) is before
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("others", [[], [Stop(1)]], ids=["ends", "fails"])
+def test_signals_are_given_back(tmp_path: Path, number: signal.Signals, others: list[pl.Callback]) -> None:
+    """To who had them before the fit, and not to Lightning, whose handler of SIGTERM only logs."""
+    before = signal.getsignal(number)
+    with pytest.raises(StopError) if others else contextlib.nullcontext():
+        run(tmp_path, dropout_net(), Digits(size=8), LastCheckpoint(), *others, limit_train_batches=1)
+    assert signal.getsignal(number) is before
 
 
 def test_every_n_train_steps_must_be_positive() -> None:

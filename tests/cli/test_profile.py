@@ -169,6 +169,8 @@ def test_the_model_of_a_run(workplace: Path, capsys: pytest.CaptureFixture[str])
         (["--input_shape", "3,x"], "--input_shape must be the sizes of one sample, as in 3,32,32; got '3,x'"),
         (["--input_shape", "3,0"], "--input_shape must be the sizes"),
         (["--weight_bits", "3"], "weight_bits must be one of 1, 2, 4, 8, 16, 32; got 3"),
+        (["--weight_bits", "0"], "weight_bits must be one of 1, 2, 4, 8, 16, 32; got 0"),
+        (["--activation_bits", "0"], "activation_bits must be one of 4, 8, 16, 32; got 0"),
         (["--bits_per_layer", '{"layers.9": 4}'], "there is no layer 'layers.9' with weights"),
         (["--device", "stm32f44"], "Did you mean 'stm32f446'?"),
         (["--wieght_bits", "4"], "there is no option --wieght_bits. Did you mean '--weight_bits'?"),

@@ -36,8 +36,9 @@ def run_profile(args: Sequence[str]) -> None:
     subject = read_subject("profile", args, _add_options)
     config = subject.config
     check_targets(config, {"json": None, "csv": None, "plot": ".png"})
-    given = config.weight_bits, config.activation_bits, config.bits_per_layer
-    widths = None if given == (None, None, None) else BitWidths(given[0] or 8, given[1] or 8, given[2] or {})
+    asked = {"weight": config.weight_bits, "activation": config.activation_bits, "per_layer": config.bits_per_layer}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    widths = BitWidths(**asked) if asked else None
     parts = list(devices().values()) if "all" in config.device else [find_device(name) for name in config.device]
     model, data = subject.instantiate()
     used = data if subject.data_given else None

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator
 
 from mcubench.baselines.base import Baseline
 from mcubench.errors import UserError
+from mcubench.search.space import Choice, Number, Space, Whole
 
 __all__ = [
     "KNN",
@@ -35,6 +36,11 @@ class DecisionTree(Baseline):
         **options: ``class_weights``, ``max_samples`` and ``seed`` of `Baseline`.
     """
 
+    @classmethod
+    def search_space(cls) -> Space:
+        """How deep it grows."""
+        return {"max_depth": Whole(2, 24), "min_samples_leaf": Whole(1, 64, log=True)}
+
     def __init__(
         self, max_depth: int | None = None, min_samples_leaf: int = 1, criterion: Criterion = "gini", **options: Any
     ) -> None:
@@ -57,6 +63,11 @@ class RandomForest(Baseline):
     """
 
     forest: type[BaseEstimator] = ensemble.RandomForestClassifier
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """How many trees, and how deep they grow."""
+        return {"trees": Whole(1, 64, log=True), "max_depth": Whole(2, 16), "min_samples_leaf": Whole(1, 32, log=True)}
 
     def __init__(
         self, trees: int = 100, max_depth: int | None = None, min_samples_leaf: int = 1, **options: Any
@@ -91,6 +102,11 @@ class LinearSVM(Baseline):
         **options: ``class_weights``, ``max_samples`` and ``seed`` of `Baseline`.
     """
 
+    @classmethod
+    def search_space(cls) -> Space:
+        """The cost of a wrong sample."""
+        return {"c": Number(1e-3, 1e1, log=True)}
+
     def __init__(self, c: float = 1.0, max_iter: int = 1000, **options: Any) -> None:
         super().__init__(**options)
         self.options = {"C": c, "max_iter": max_iter}
@@ -113,6 +129,15 @@ class SVM(Baseline):
         cache_mb: Memory for kernel values while training, in MB.
         **options: ``class_weights``, ``max_samples`` and ``seed`` of `Baseline`.
     """
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """How many samples it may store as vectors, and how they are weighed."""
+        return {
+            "c": Number(1e-1, 1e2, log=True),
+            "gamma": Number(1e-4, 1e-1, log=True),
+            "max_samples": Whole(100, 3000, log=True),
+        }
 
     def __init__(
         self,
@@ -140,6 +165,11 @@ class LogisticRegression(Baseline):
         **options: ``class_weights``, ``max_samples`` and ``seed`` of `Baseline`.
     """
 
+    @classmethod
+    def search_space(cls) -> Space:
+        """The strength of its penalty."""
+        return {"c": Number(1e-3, 1e1, log=True)}
+
     def __init__(self, c: float = 1.0, max_iter: int = 200, **options: Any) -> None:
         super().__init__(**options)
         self.options = {"C": c, "max_iter": max_iter}
@@ -157,6 +187,15 @@ class KNN(Baseline):
         weights: Whether all count alike, or by the inverse of their distance.
         **options: ``max_samples`` and ``seed`` of `Baseline`.
     """
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """How many neighbours it asks, of how many samples."""
+        return {
+            "neighbours": Whole(1, 9),
+            "weights": Choice(("uniform", "distance")),
+            "max_samples": Whole(100, 3000, log=True),
+        }
 
     def __init__(
         self, neighbours: int = 5, weights: Literal["uniform", "distance"] = "uniform", **options: Any
@@ -179,6 +218,11 @@ class GaussianNB(Baseline):
         **options: ``class_weights``, ``max_samples`` and ``seed`` of `Baseline`.
     """
 
+    @classmethod
+    def search_space(cls) -> Space:
+        """How far variances are smoothed."""
+        return {"var_smoothing": Number(1e-9, 1e-1, log=True)}
+
     def __init__(self, var_smoothing: float = 1e-9, **options: Any) -> None:
         super().__init__(**options)
         self.var_smoothing = var_smoothing
@@ -199,6 +243,15 @@ class SklearnMLP(Baseline):
         epochs: Passes over the training part at most; fewer if the loss stops falling.
         **options: ``class_weights``, ``max_samples`` and ``seed`` of `Baseline`.
     """
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Neurons of one hidden layer or two, and how it learns."""
+        return {
+            "hidden": Choice(tuple([width] * layers for layers in (1, 2) for width in (4, 8, 16, 32, 64, 128))),
+            "learning_rate": Number(1e-4, 1e-2, log=True),
+            "alpha": Number(1e-6, 1e-1, log=True),
+        }
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ VERBS = {
     "emulate": "run its C on an emulated core: every byte, instructions, memory",
     "predict": "write a trained model's class for every test sample to a CSV file",
     "compare": "put finished runs in one table: seeds, costs, the Pareto front",
+    "search": "find the model that scores best within a budget of flash, RAM, MACs",
 }
 
 _WIDTH = 79  # characters that help is written in: an 80-column terminal's, and one to spare
@@ -53,6 +54,7 @@ examples:
   python -m mcubench quantize --ckpt_path best     needs the export packages
   python -m mcubench export --ckpt_path best --format c
   python -m mcubench emulate --ckpt_path best --device stm32f446
+  python -m mcubench search --model DSCNN --data MNIST --budget.flash 4KiB
 
 MNIST and HAPT are looked for under --data.root, else $MCUBENCH_DATA, else the
 user's cache folder.
@@ -142,6 +144,20 @@ Runs of the same model and data that differ by their seed only are one row: mean
 A suite skips what is done, so that the same command goes on after Ctrl-C; its runs and tables are in runs/exercise3.
 
 More seeds for a row: fit ... --seeds 8; one seed has no interval.""",
+    "search": """\
+Trains models of a space that fit a budget; what does not fit is rejected by
+its price, before training. Networks are trained with rounding, and scored as
+they are priced. Models are chosen by validation; those on the front are then
+trained again with other seeds, and only these are scored on the test set.
+
+  python -m mcubench search --model DSCNN --data MNIST --budget.flash 4KiB
+  python -m mcubench search --model DSCNN CNN DecisionTree --trials 100
+  python -m mcubench search --model MLP --objectives accuracy flash macs
+  python -m mcubench search --model my_file.MyNet --space space.yaml
+
+The same command goes on after Ctrl-C, and joins from another terminal, or
+another machine that shares the folder. Options of fit that begin with
+--model., --data. or --trainer. are the same for all models.""",
 }
 
 

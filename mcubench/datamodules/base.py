@@ -20,6 +20,7 @@ from mcubench.datamodules.scaling import Scaling, Standardised
 from mcubench.datamodules.splits import Split, SplitKind
 from mcubench.errors import UserError
 from mcubench.features import FeatureCost
+from mcubench.search.space import Space
 
 __all__ = ["Arrays", "Part", "TensorDataModule"]
 
@@ -188,6 +189,10 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
         if not counts.all():
             raise UserError(f"class {self.class_names[int(counts.argmin())]} has no training sample to weigh")
         return torch.from_numpy((counts.sum() / (self.num_classes * counts)).astype(np.float32))
+
+    def search_space(self) -> Space:
+        """What ``search`` varies of the data, by option: nothing, unless a subclass says so."""
+        return {}
 
     def describe(self) -> dict[str, Any]:
         """What a result row says of the data: shape, scaling, split and sizes, as plain values."""

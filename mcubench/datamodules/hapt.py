@@ -16,6 +16,7 @@ from mcubench.datamodules.scaling import MinMax, Scaling
 from mcubench.datamodules.splits import SplitKind
 from mcubench.errors import UserError
 from mcubench.features import WINDOW, Column, FeatureCost, columns, feature_cost, originals, select
+from mcubench.search.space import Space, Whole
 
 __all__ = ["HAPT"]
 
@@ -158,6 +159,14 @@ class HAPT(TensorDataModule):
     def preprocessing(self) -> FeatureCost | None:
         """What the features cost on a device, for one window; ``None`` for raw windows."""
         return feature_cost(self.columns) if self.inputs == "features" else None
+
+    def search_space(self) -> Space:
+        """How many of the features are taken."""
+        return (
+            {"k_best": Whole(4, min(128, len(originals(self._candidates))), log=True)}
+            if self.inputs == "features"
+            else {}
+        )
 
     def describe(self) -> dict[str, Any]:
         """Adds to `TensorDataModule.describe` where features are from, and which they are."""

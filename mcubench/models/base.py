@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mcubench.errors import UserError, did_you_mean
 from mcubench.models.scored import ClassWeights, ScoredModule
+from mcubench.search.space import Number, Space
 from mcubench.training import ExecutionLoop, set_memory_format
 from mcubench.training.averaging import mostly_untrained
 from mcubench.training.schedules import LaidOut, Schedule, planned_steps
@@ -76,6 +77,11 @@ class Classifier(ScoredModule):
     """
 
     channels_last = False
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """What ``search`` varies, by option; a subclass adds its architecture's."""
+        return {"learning_rate": Number(1e-3, 3e-2, log=True)}
 
     def __init__(
         self,

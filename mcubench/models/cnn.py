@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mcubench.errors import UserError
 from mcubench.models.base import Activation, Classifier, activation_layer
+from mcubench.search.space import Space, Whole
 
 __all__ = ["CNN"]
 
@@ -30,6 +31,14 @@ class CNN(Classifier):
     """
 
     channels_last = True
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """The width of its one convolution."""
+        return {
+            **super().search_space(),
+            "channels": Whole(1, 32, log=True),
+        }
 
     def __init__(
         self,

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from mcubench.errors import UserError
 from mcubench.models.base import Activation, Classifier, activation_layer
+from mcubench.search.space import Choice, Space
 
 __all__ = ["CNN1d"]
+
+_WIDTHS = (4, 6, 8, 12, 16, 24, 32)
 
 
 class CNN1d(Classifier):
@@ -27,6 +30,22 @@ class CNN1d(Classifier):
         activation: What follows each pooling.
         **training: Optimiser, schedule and class weights, as `Classifier` takes them.
     """
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Two to four blocks of one width, or the first one of half of it; what a convolution sees."""
+        return {
+            **super().search_space(),
+            "channels": Choice(
+                tuple(
+                    [first, *[width] * (blocks - 1)]
+                    for blocks in (2, 3, 4)
+                    for width in _WIDTHS
+                    for first in (width // 2, width)
+                )
+            ),
+            "kernel_size": Choice((3, 5, 7, 9)),
+        }
 
     def __init__(
         self,

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from mcubench.errors import UserError
 from mcubench.models.base import Activation, Classifier, activation_layer
+from mcubench.search.space import Choice, Space
 
 __all__ = ["LeNet"]
+
+_WIDTHS = (2, 3, 4, 6, 8, 12)
 
 
 class LeNet(Classifier):
@@ -31,6 +34,17 @@ class LeNet(Classifier):
     """
 
     channels_last = True
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Two or three blocks that double in width, and what a convolution sees."""
+        return {
+            **super().search_space(),
+            "channels": Choice(
+                tuple([width * 2**block for block in range(blocks)] for blocks in (2, 3) for width in _WIDTHS)
+            ),
+            "kernel_size": Choice((3, 5)),
+        }
 
     def __init__(
         self,

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from mcubench.errors import UserError
 from mcubench.models.base import Activation, Classifier, activation_layer
+from mcubench.search.space import Choice, Space
 
 __all__ = ["MLP"]
+
+_WIDTHS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 
 class MLP(Classifier):
@@ -25,6 +28,14 @@ class MLP(Classifier):
         activation: What follows each hidden layer.
         **training: Optimiser, schedule and class weights, as `Classifier` takes them.
     """
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """No hidden layer, or one or two of some width."""
+        return {
+            **super().search_space(),
+            "hidden": Choice(([], *([width] * layers for layers in (1, 2) for width in _WIDTHS))),
+        }
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mcubench.errors import UserError
 from mcubench.models.base import Activation, Classifier, activation_layer
+from mcubench.search.space import Choice, Space, Whole
 
 __all__ = ["RecurrentClassifier"]
 
@@ -39,6 +40,18 @@ class RecurrentClassifier(Classifier):
     """
 
     layer: ClassVar[type[nn.GRU | nn.LSTM]]
+
+    @classmethod
+    def search_space(cls) -> Space:
+        """Its state, what the linear layer sees, and the convolution in front."""
+        return {
+            **super().search_space(),
+            "hidden": Whole(4, 64, log=True),
+            "summary": Choice(("last", "mean")),
+            "conv_channels": Choice((None, 4, 8, 16)),
+            "kernel_size": Choice((3, 5, 9)),
+            "stride": Choice((2, 4)),
+        }
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ from mcubench.cli.fitting.searched import searched_options
 from mcubench.cli.options.names import FROM_DATA
 from mcubench.console import say
 from mcubench.datamodules import TensorDataModule
+from mcubench.datamodules.base import Part
 from mcubench.errors import UserError
 from mcubench.files import atomic_path
 from mcubench.results.best_checkpoint import BestCheckpoint
@@ -59,6 +60,7 @@ class FinishedFit:
         command: What the user typed after the program's name.
         started: When the command began, by ``time.perf_counter``.
         notes: What else is worth knowing of the result.
+        parts: The parts of the data that it is scored on.
     """
 
     trainer: pl.Trainer
@@ -75,6 +77,7 @@ class FinishedFit:
     command: list[str]
     started: float
     notes: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = PARTS
 
 
 def conclude_fit(fit: FinishedFit, console: Console) -> None:
@@ -95,7 +98,7 @@ def conclude_fit(fit: FinishedFit, console: Console) -> None:
         # A row is one model: what is not rounded is priced as all float runs are.
         fit.costs.price_untrained_widths(model)
     rounded = contextlib.nullcontext() if quantization is None else quantization.quantized(model, state)
-    scoring = Scoring(model, fit.datamodule, trainer.strategy.root_device, notes)
+    scoring = Scoring(model, fit.datamodule, trainer.strategy.root_device, notes, fit.parts)
     with rounded, as_trained(model):
         scores = {part: scoring.score(model, part) for part in PARTS}
     macs = None if fit.costs.report is None else fit.costs.report.macs

@@ -331,23 +331,26 @@ class BenchCLI(LightningCLI):
     def after_fit(self) -> None:
         """Scores the model and writes the run's result."""
         if self.trainer.is_global_zero and not getattr(self.trainer, "fast_dev_run", False):
-            finished = FinishedFit(
-                trainer=self.trainer,
-                model=self.model,
-                datamodule=self.datamodule,
-                config=self.config_dump,
-                folder=self.folder,
-                best=self.best,
-                timer=self.timer,
-                costs=self.costs,
-                threads=self.threads,
-                budget=self.config_init[self.verb].budget.problem,
-                resumed_at=self.resumed_at,
-                command=self.command,
-                started=self.started,
-                notes=tuple(self.trained_with.notes),
-            )
-            conclude_fit(finished, self.console)
+            conclude_fit(self.finished(), self.console)
+
+    def finished(self) -> FinishedFit:
+        """What is concluded."""
+        return FinishedFit(
+            trainer=self.trainer,
+            model=self.model,
+            datamodule=self.datamodule,
+            config=self.config_dump,
+            folder=self.folder,
+            best=self.best,
+            timer=self.timer,
+            costs=self.costs,
+            threads=self.threads,
+            budget=self.config_init[self.verb].budget.problem,
+            resumed_at=self.resumed_at,
+            command=self.command,
+            started=self.started,
+            notes=tuple(self.trained_with.notes),
+        )
 
     def predict(self, model: pl.LightningModule, **kwargs: Any) -> None:
         """Predicts the test set and writes predictions.csv beside the checkpoint's run."""

@@ -37,12 +37,14 @@ class Scoring:
         datamodule: Its data, or ``None`` if the module brings its own.
         device: Where to compute.
         notes: Takes what can't be scored, and why.
+        parts: The parts of the data that are scored at all.
     """
 
     model: pl.LightningModule
     datamodule: pl.LightningDataModule | None
     device: torch.device
     notes: list[str]
+    parts: tuple[Part, ...] = PARTS
 
     @property
     def source(self) -> pl.LightningDataModule | pl.LightningModule:
@@ -56,7 +58,9 @@ class Scoring:
         return found
 
     def score(self, module: nn.Module, part: Part) -> Scores | None:
-        """Scores a form of the model on a part of the data; ``None`` if that can't be, with a note."""
+        """Scores a form of the model on a part of the data; ``None`` if that can't be, with a note, or is not to be."""
+        if part not in self.parts:
+            return None
         unknown = "accuracy and macro-F1 are not known"
         try:
             return score(module, self._batches(part), self.num_classes, self.device, self._prepare)

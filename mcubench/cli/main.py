@@ -34,6 +34,8 @@ OF_FILES = (
     "emulate",
 )  # run_X in mcubench.cli.files.X, if a file comes next
 
+_OWN = {"parity": {"--seeds"}, "search": {"--folds"}}  # which fit has, too
+
 _LIGHTNINGS = ("fit", "validate", "test", "predict")  # the others are run_X in mcubench.cli.verbs.X
 
 
@@ -114,8 +116,7 @@ def _run(args: list[str], own_process: bool) -> int:
             f"there is no {what} {verb!r}.{did_you_mean(verb, VERBS)} There are {', '.join(VERBS)}; try --help."
         )
     several = {"--folds", "--seeds"} & {arg.partition("=")[0] for arg in args}
-    if verb == "parity":  # which has seeds of its own
-        several -= {"--seeds"}
+    several -= _OWN.get(verb, set())
     if several and verb != "fit":
         raise UserError(f"{min(several)} is an option of fit, not of {verb}")
     for each in several:

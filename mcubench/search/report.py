@@ -120,7 +120,7 @@ class Report:
         failed = f"; {counts['failed']} failed" if counts["failed"] else ""
         for line in (
             f"{tried} models were trained{early}; {counts['rejected']:,} were rejected by their price{failed}",
-            "*: on the front, +: given up early; accuracies are of validation, and the best of many is too good to be true",
+            "*: on the front, +: given up early; accuracies are of validation, the best of many is too good to be true",
         ):
             say(console, line)
         if self.confirmed:

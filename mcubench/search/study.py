@@ -255,18 +255,17 @@ class Study:
         """What share of the accuracy's variance each option explains (PED-ANOVA); nothing where that can't be said."""
         import optuna
 
-        with contextlib.suppress(ValueError, RuntimeError):
-            return optuna.importance.get_param_importances(
-                self._study,
-                evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
-                target=_loss_of_first,
-            )
+        if "accuracy" not in self.objectives:
+            return {}
+        place = list(self.objectives).index("accuracy")
+
+        def loss(trial: optuna.trial.FrozenTrial) -> float:
+            return -trial.values[place] if trial.values else math.inf
+
+        with contextlib.suppress(ValueError, RuntimeError):  # too few trials, or all are alike
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+            return optuna.importance.get_param_importances(self._study, evaluator=evaluator, target=loss)
         return {}
-
-
-def _loss_of_first(trial: optuna.trial.FrozenTrial) -> float:
-    """What is low where the first objective is good, as the evaluator takes it."""
-    return -trial.values[0] if trial.values else math.inf
 
 
 def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from mcubench.cli.options.names import class_path, find_options
 from mcubench.cli.options.subject import read_subject
@@ -26,42 +26,61 @@ def plan_of(options: SearchOptions) -> Plan:
         UserError: If a class says nothing that can be varied, or a file names options that there are not.
     """
     given = {} if options.space is None else read_space(options.space)
-    spaces = {model: _space(model, options, given) for model in options.models}
+    subjects = {model: _Subject.read(model, options) for model in options.models}
     for path in given:
-        if not any(path in space for space in spaces.values()):
-            raise _unknown(path, options)
-    return Plan(spaces, options.words)
+        if not any(subject.takes(path) for subject in subjects.values()):
+            raise _unknown(path, options, subjects)
+    return Plan({model: _space(subject, options, given) for model, subject in subjects.items()}, options.words)
 
 
-def _space(model: str, options: SearchOptions, given: Space) -> Space:
-    found: dict[str, Dimension] = {}
-    kind = _class_of(model)
-    made, data = read_subject(
-        "profile", ["--model", model, *of_model_and_data(options.words)], lambda _: None
-    ).instantiate()
-    for part, own in (("model", kind), ("data", data)):
-        says = getattr(own, "search_space", None)
-        found |= {f"{part}.{name}": each for name, each in (says() if says else {}).items()}
-    if not hasattr(made, "is_fitted"):
-        found[BITS] = Choice(options.bits)
-    takes = {"model": _options_of(kind), "data": _options_of(type(data))}
-    for path, each in given.items():
+@dataclass(frozen=True)
+class _Subject:
+    """A model and its data, of which options are varied.
+
+    Attributes:
+        name: The model, as typed.
+        model: Its class.
+        data: The data module.
+        trained_with_rounding: Whether it is a network, whose weights may have several widths.
+    """
+
+    name: str
+    model: type
+    data: object
+    trained_with_rounding: bool
+
+    @classmethod
+    def read(cls, model: str, options: SearchOptions) -> _Subject:
+        words = ["--model", model, *of_model_and_data(options.words)]
+        made, data = read_subject("profile", words, lambda _: None).instantiate()
+        module, _, name = class_path("model", model).rpartition(".")
+        return cls(model, getattr(importlib.import_module(module), name), data, not hasattr(made, "is_fitted"))
+
+    def takes(self, path: str) -> bool:
+        """Whether it has an option."""
         part, _, name = path.partition(".")
-        if part not in takes or name in takes[part]:
-            found[path] = each
-    found = {path: each for path, each in found.items() if path in given or not _is_given(path, options.words)}
-    if not any(path != BITS for path in found):
+        if path == BITS:
+            return self.trained_with_rounding
+        return part == "trainer" or name in _options_of(self.model if part == "model" else type(self.data))
+
+    def says(self) -> dict[str, Dimension]:
+        """What can be varied of it, as it says itself."""
+        found: dict[str, Dimension] = {}
+        for part, own in (("model", self.model), ("data", self.data)):
+            space = getattr(own, "search_space", None)
+            found |= {f"{part}.{name}": each for name, each in (space() if space else {}).items()}
+        return found
+
+
+def _space(subject: _Subject, options: SearchOptions, given: Space) -> Space:
+    found = {path: each for path, each in subject.says().items() if not _is_given(path, options.words)}
+    found |= {path: each for path, each in given.items() if subject.takes(path)}
+    if not found:
         raise UserError(
-            f"nothing of {model} can be varied: give its class a classmethod search_space, or --space FILE.yaml; its "
-            f"options are {', '.join(sorted(takes['model']))}"
+            f"nothing of {subject.name} can be varied: give its class a classmethod search_space, or --space FILE; "
+            f"its options are {', '.join(sorted(_options_of(subject.model)))}"
         )
-    return found
-
-
-def _class_of(model: str) -> type:
-    module, _, name = class_path("model", model).rpartition(".")
-    found: type = getattr(importlib.import_module(module), name)
-    return found
+    return {BITS: Choice(options.bits), **found} if subject.trained_with_rounding else found
 
 
 def _options_of(kind: type) -> set[str]:
@@ -79,17 +98,17 @@ def _is_given(path: str, words: Sequence[str]) -> bool:
     return bool(find_options(words, f"--{path}", f"--{part}.init_args.{name}"))
 
 
-def _unknown(path: str, options: SearchOptions) -> UserError:
+def _unknown(path: str, options: SearchOptions, subjects: Mapping[str, _Subject]) -> UserError:
     part, _, name = path.partition(".")
-    if part == "trainer" or path == BITS:
-        return UserError(f"space {options.space}: {path} is for networks")
-    known: Mapping[str, Any] = {each: None for model in options.models for each in _options_of(_class_of(model))}
-    what = (
-        "the data have"
-        if part == "data"
-        else f"{' and '.join(options.models)} have"
-        if len(options.models) > 1
-        else f"{options.models[0]} has"
+    if path == BITS:
+        return UserError(f"space {options.space}: {BITS} is for networks, which {' and '.join(subjects)} are not")
+    kinds = (
+        [each.model for each in subjects.values()] if part == "model" else [type(next(iter(subjects.values())).data)]
     )
-    there = f" There are {', '.join(sorted(known))}" if part == "model" else ""
-    return UserError(f"space {options.space}: {what} no option {name!r}.{did_you_mean(name, known)}{there}")
+    known = sorted({option for kind in kinds for option in _options_of(kind)})
+    names = " and ".join(kind.__name__ for kind in kinds)
+    have = "have" if len(kinds) > 1 else "has"
+    return UserError(
+        f"space {options.space}: {names} {have} no option {name!r}.{did_you_mean(name, known)} There are "
+        f"{', '.join(known)}"
+    )

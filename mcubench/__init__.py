@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mcubench import quant as quant
     from mcubench import readers as readers
     from mcubench import results as results
+    from mcubench import search as search
     from mcubench import seeds as seeds
     from mcubench import suites as suites
     from mcubench import target as target
@@ -47,6 +48,7 @@ _SUBPACKAGES = (
     "quant",
     "readers",
     "results",
+    "search",
     "seeds",
     "suites",
     "target",
@@ -71,6 +73,7 @@ __all__ = [
     "quant",
     "readers",
     "results",
+    "search",
     "seeds",
     "suites",
     "target",

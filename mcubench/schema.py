@@ -6,6 +6,7 @@ A check takes a value and what it is called, and raises `FaultError` if the valu
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = [
     "count",
     "listed",
     "mapping",
+    "matching",
     "nullable",
     "number",
     "plain",
@@ -41,6 +43,22 @@ class FaultError(ValueError):
 def text(value: Any, name: str) -> None:
     """Takes text."""
     _demand(isinstance(value, str), value, name, "text")
+
+
+def matching(pattern: str, wanted: str) -> Check:
+    """A text of some form.
+
+    Args:
+        pattern: A regular expression that it must match as a whole.
+        wanted: The form in words.
+    """
+    form = re.compile(pattern)
+
+    def check(value: Any, name: str) -> None:
+        text(value, name)
+        _demand(form.fullmatch(value) is not None, value, name, wanted)
+
+    return check
 
 
 def number(low: float = -math.inf, high: float = math.inf) -> Check:

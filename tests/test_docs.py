@@ -37,9 +37,8 @@ def commands() -> list[str]:
     pages = ("data.md", "result.md", "parity.md", "hapt.md", "numpy_mlp.md", "export.md", "performance.md")
     texts = [README, OVERVIEW, *((REPOSITORY / "docs" / name).read_text("utf-8") for name in pages)]
     found = {match for text in texts for match in COMMAND.findall(text)}
-    configured = VERBS.keys() - {
-        "compare"
-    }  # which has no configuration to print; tests/cli/test_compare.py runs its own
+    # Two have no configuration to print: tests/cli/test_compare.py and test_search.py run their own.
+    configured = VERBS.keys() - {"compare", "search"}
     of_models = {command for command in found if command not in commands_about_files()}
     return sorted(command for command in of_models if command.split()[0] in configured and "my_file" not in command)
 

@@ -23,7 +23,11 @@ RUN, RESULT = str(FOLDER), FOLDER / "result.json"
 _OTHERWISE = {"seconds", "command", "git_commit", "versions"}
 
 
-def prepared(folder: Path, words: tuple[str, ...] = (*FIT, "--trainer.max_epochs", "3")) -> Path:
+# With a schedule that lets it be extended.
+_LONG = (*FIT, "--trainer.max_epochs", "3", "--model.schedule", "constant")
+
+
+def prepared(folder: Path, words: tuple[str, ...] = _LONG) -> Path:
     """A folder in which a command was run, which has made one run; that is then called `RUN`."""
     folder.mkdir(parents=True)
     ended = in_folder(folder, words)

@@ -145,6 +145,11 @@ class TensorDataModule(pl.LightningDataModule, abc.ABC):
             raise UserError(
                 f"{name}.load gave training samples of shape {full.x.shape[1:]}, test samples of {test.x.shape[1:]}"
             )
+        if (full.y == full.y[0]).all():
+            raise UserError(
+                f"{name}.load, training set: all of its {len(full.y):,} samples are of class {full.y[0]}: there is "
+                "nothing to tell apart"
+            )
         return full, test
 
     def arrays(self, part: Part) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

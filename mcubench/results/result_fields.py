@@ -7,6 +7,7 @@ from mcubench.schema import (
     count,
     listed,
     mapping,
+    matching,
     nullable,
     number,
     plain,
@@ -24,6 +25,14 @@ _validated = record({"val": nullable(share), "test": nullable(share)})
 _scores = record(dict.fromkeys(("train", "val", "test"), nullable(share)))
 _class = record({"name": text, "class_path": text, "init_args": mapping(plain)})
 _sizes = record(dict.fromkeys(("train", "val", "test"), count))
+
+
+# As `mcubench.results.form.form_of` says it.
+_form = matching(
+    r"float|\d+-bit( \(others by layer\))?|\d+-bit weights( \(others by layer\))?, \d+-bit activations",
+    "a form: float, 8-bit, or 4-bit weights, 8-bit activations",
+)
+_split_kind = matching("stratified|subject|random", "stratified, subject or random")
 
 
 def _seed(value: object, name: str) -> None:
@@ -65,7 +74,7 @@ check_result = record(
         "model": _class,
         "data": nullable(_class),
         "inputs": nullable(record({}, {"shape": listed(count)})),
-        "split": nullable(record({"kind": text, "sizes": _sizes}, _SPLIT)),
+        "split": nullable(record({"kind": _split_kind, "sizes": _sizes}, _SPLIT)),
         "seed": _seed,
         "accuracy": _scores,
         "macro_f1": _scores,
@@ -90,8 +99,8 @@ check_result = record(
         "preprocessing": nullable(record({"operations": mapping(count)}, {"features": count, "ram_bytes": count})),
         "notes": listed(text),
         "threads": nullable(count),
-        "form": text,
-        "other_form": nullable(record({"form": text, "accuracy": _validated, "macro_f1": _validated}, {"how": text})),
+        "form": _form,
+        "other_form": nullable(record({"form": _form, "accuracy": _validated, "macro_f1": _validated}, {"how": text})),
         "measured": nullable(record(_MEASURED, _MEASURED_BESIDE)),
     },
 )

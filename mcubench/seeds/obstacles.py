@@ -21,7 +21,7 @@ from mcubench.seeds.stack import Stack
 __all__ = ["obstacle_in_data", "obstacle_in_models"]
 
 _SAMPLES = 8  # that a forward is tried with
-_STACKED = {"forward", "loss", "channels_last"}  # what a subclass of Classifier may bring along
+_STACKED = {"forward", "loss", "channels_last", "search_space"}  # what a subclass of Classifier may bring along
 _BATCHES = {"train_dataloader", "val_dataloader", "transfer_batch_to_device"}
 _BATCHES |= {"on_before_batch_transfer", "on_after_batch_transfer"}
 _CONVOLUTIONS = ("aten::convolution", "aten::mkldnn_convolution")

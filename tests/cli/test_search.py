@@ -10,20 +10,27 @@ import contextlib
 import csv
 import io
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
+from mcubench.cli.help import OVERVIEW, describe
 from mcubench.cli.main import main
 from mcubench.cli.searching import running
+from mcubench.cli.searching.options import read_options
+from mcubench.cli.searching.spaces import plan_of
 from mcubench.models import MLP
 from mcubench.results.comparison.rows import mean_of
 from mcubench.search import Space, Whole
 from mcubench.stopping import Terminated
 from tests.cli.test_main import failure
+from tests.conftest import REPOSITORY
 
+PAGE = (REPOSITORY / "docs" / "search.md").read_text("utf-8")
 DATA = ("--data", "Digits", "--data.size", "8", "--trainer.max_epochs", "2", "--threads", "1")
 NETS = ("search", "--model", "MLP", *DATA, "--budget.flash", "1KiB", "--weight_bits", "8", "4", "--trials", "3")
 TREES = ("search", "--model", "DecisionTree", *DATA, "--trials", "2", "--confirm_seeds", "0")
@@ -287,6 +294,16 @@ def test_a_class_that_says_nothing(workplace: Path, capsys: pytest.CaptureFixtur
     Path("space.yaml").write_text("model.hidden_size: {int: [1, 2]}\n")
     found = failure(capsys, "search", "--model", f"{__name__}.Plain", "--data", "Digits", "--space", "space.yaml")
     assert "has no option 'hidden_size'. Did you mean 'hidden'?" in found
+
+
+def test_documented_commands_are_of_options_and_spaces_that_there_are(workplace: Path) -> None:
+    Path("space.yaml").write_text(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])
+    texts = [describe("search"), OVERVIEW, PAGE, (REPOSITORY / "README.md").read_text("utf-8")]
+    commands = set(re.findall(r"python -m mcubench (search [^#`\n]*)", "\n".join(texts).replace("\\\n", " ")))
+    assert len(commands) >= 8
+    for command in commands:
+        if "my_file" not in command and "..." not in command:
+            assert plan_of(read_options(shlex.split(command)[1:])).spaces
 
 
 def test_without_optuna(workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,7 +182,7 @@ def test_arrays_are_read_only_because_training_shares_them() -> None:
     [
         (
             np.zeros((40, 2, 4)),
-            np.zeros(40, int),
+            np.arange(40) % 3,
             r"shape \(2, 4\), scaled to \(2, 4\); its input_shape is \(2, 5\)",
         ),
         (np.zeros((50, 2, 5)), np.zeros(40, int), r"labels of shape \(40,\)"),
@@ -259,6 +259,7 @@ def test_a_value_that_is_not_finite_is_named_with_its_set_and_place(value: float
         (samples()[0].astype(object), samples()[1], "x must be real numbers .* got object"),
         (samples()[0].astype(complex), samples()[1], "x must be real numbers .* got complex128"),
         (samples()[0][:0], samples()[1][:0], "training set: has no samples"),
+        (samples()[0], np.full(60, 2), "training set: all of its 60 samples are of class 2"),
         (samples()[0], np.where(np.arange(60) == 5, 3, 0), "The first that is not is at index 5: 3"),
     ],
 )

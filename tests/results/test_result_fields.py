@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from mcubench.cost import BitWidths
 from mcubench.errors import CorruptDataError
+from mcubench.results.form import form_of
 from mcubench.results.result import Result, read_result
 from tests.trained import digits_run
 
@@ -33,6 +35,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "inputs.shape": ("x", [-1]),
     "split": NO_OBJECT,
     "split.sizes": (None, {}, {"train": 1, "val": -1, "test": 1}),
+    "split.kind": (None, *NO_TEXT, "by luck"),
     "split.val_fraction": NO_SHARE,
     "split.folds": NO_COUNT,
     "split.fold": NO_COUNT,
@@ -66,7 +69,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "preprocessing": (*NO_OBJECT, {}, {"operations": {"macs": -1}}),
     "notes": (None, "x", [5]),
     "threads": NO_COUNT,
-    "form": (None, *NO_TEXT),
+    "form": (None, *NO_TEXT, "many", "8-bits", "float and 8-bit"),
     "other_form": (*NO_OBJECT, {"form": "8-bit"}),
     "other_form.accuracy": (None, {}, {"val": 1, "test": 17}),
     "measured": (
@@ -100,6 +103,16 @@ def test_what_a_field_can_not_be_is_named(digits_run: Path, tmp_path: Path, wher
         (tmp_path / "result.json").write_text(json.dumps(altered(row, where, value)))
         with pytest.raises(CorruptDataError, match=rf"result\.json is damaged: .*{where}.*; restore it, run its fit"):
             read_result(tmp_path)
+
+
+@pytest.mark.parametrize("per_layer", [{}, {"layers.0": 4}])
+@pytest.mark.parametrize(("weight", "activation"), [(8, 8), (4, 8), (2, 4), (16, 16), (32, 32), (32, 8)])
+def test_every_form_that_is_written_is_read(
+    digits_run: Path, tmp_path: Path, weight: int, activation: int, per_layer: dict[str, int]
+) -> None:
+    row = read_result(digits_run) | {"form": form_of(BitWidths(weight, activation, per_layer))}
+    (tmp_path / "result.json").write_text(json.dumps(row))
+    assert read_result(tmp_path)["form"] == row["form"]
 
 
 def test_what_is_missing_is_named(digits_run: Path, tmp_path: Path) -> None:

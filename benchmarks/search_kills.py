@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.command_line import page_command, show
 from benchmarks.tables import table
 from mcubench.search.storage import JOURNAL
-from mcubench.search.study import TRAINED, Study, TrialRow
+from mcubench.search.study import TRAINED, Study, TrialRow, name_of
 
 _ENDS = 6  # of Optuna's journal: a trial's state and values
 _COMMAND = (
@@ -41,7 +41,7 @@ def _start(folder: Path, trials: int) -> subprocess.Popen[bytes]:
 
 def _rows(folder: Path) -> list[TrialRow]:
     place = folder / "study"
-    return Study(place, place.name).rows() if (place / JOURNAL).exists() else []
+    return Study(place, name_of(place)).rows() if (place / JOURNAL).exists() else []
 
 
 def _ended_twice(folder: Path) -> int:

@@ -15,9 +15,11 @@ from mcubench.errors import UserError
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["import_optuna", "locked", "open_storage"]
+__all__ = ["JOURNAL", "import_optuna", "locked", "open_storage"]
 
 JOURNAL = "journal.log"
+_GRPC = "grpc://"
+_ANSWERS_WITHIN = 10  # seconds
 
 
 def import_optuna() -> None:
@@ -38,9 +40,19 @@ def import_optuna() -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Waits for a lock, and holds it; the system takes it from a process that has ended, however it did."""
+    """Waits for a lock, and holds it; the system takes it from a process that has ended, however it did.
+
+    Raises:
+        UserError: If the file system has no locks, so that nobody would know who trains what.
+    """
     with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise UserError(
+                f"{path.parent} lies on a file system without locks ({error.strerror}), which several processes at one "
+                "study need: give --study on another one"
+            ) from None
         yield
 
 
@@ -49,10 +61,11 @@ def open_storage(folder: Path, url: str | None) -> optuna.storages.BaseStorage:
 
     Args:
         folder: The study's folder.
-        url: A data base, as SQLAlchemy names it; not given, a journal in the folder.
+        url: A data base, as SQLAlchemy names it, or ``grpc://host:port`` of a proxy of Optuna's; not given, a journal
+            in the folder.
 
     Raises:
-        UserError: If the data base can't be opened, or its driver is not installed.
+        UserError: If it can't be opened, does not answer, or its driver is not installed.
     """
     import optuna
 
@@ -62,9 +75,18 @@ def open_storage(folder: Path, url: str | None) -> optuna.storages.BaseStorage:
             _complete_last_line(path)
         return optuna.storages.JournalStorage(_journal(path))
     try:
-        return optuna.storages.RDBStorage(url)
+        return _proxy(url) if url.startswith(_GRPC) else optuna.storages.RDBStorage(url)
     except Exception as error:  # of SQLAlchemy's, of a driver's, and what is raised where that is not installed
         raise UserError(f"--storage {url.partition('://')[0]}://... can't be opened: {error}") from error
+
+
+def _proxy(url: str) -> optuna.storages.BaseStorage:
+    from optuna.storages import GrpcStorageProxy
+
+    host, _, port = url.removeprefix(_GRPC).partition(":")
+    proxy = GrpcStorageProxy(host=host, port=int(port))
+    proxy.wait_server_ready(timeout=_ANSWERS_WITHIN)
+    return proxy
 
 
 def _lock_of(path: Path) -> Path:

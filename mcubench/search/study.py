@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mcubench.errors import UserError
+from mcubench.errors import CorruptDataError, UserError
 from mcubench.results.lock import alone_in
 from mcubench.search.budget import Price
-from mcubench.search.storage import locked, open_storage
+from mcubench.search.storage import JOURNAL, locked, open_storage
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["OBJECTIVES", "PRUNERS", "SAMPLERS", "Outcome", "Study", "TrialRow"]
+__all__ = ["ASKED", "OBJECTIVES", "PRUNERS", "SAMPLERS", "TRAINED", "Outcome", "Study", "TrialRow", "name_of"]
 
 OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
@@ -25,6 +26,7 @@ OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
     "ram": "minimize",
     "macs": "minimize",
 }
+ASKED = "study.json"  # what a study is about, and its name
 SAMPLERS = ("tpe", "gp", "nsga2", "random")
 PRUNERS = ("halving", "hyperband", "none")
 
@@ -74,6 +76,10 @@ class Study:
         pruner: Which trials are given up early, of `PRUNERS`.
         seed: Of the choice of options.
         storage: A data base for the trials; not given, a journal in the folder.
+
+    Raises:
+        UserError: If the storage can't be opened.
+        CorruptDataError: If the journal can't be read.
     """
 
     folder: Path
@@ -89,13 +95,20 @@ class Study:
         import optuna
 
         with locked(self._lock):
-            self._study = optuna.create_study(
-                storage=open_storage(self.folder, self.storage),
-                study_name=self.name,
-                directions=[OBJECTIVES[each] for each in self.objectives],
-                pruner=_pruner(self.pruner),
-                load_if_exists=True,
-            )
+            try:
+                self._study = optuna.create_study(
+                    storage=open_storage(self.folder, self.storage),
+                    study_name=self.name,
+                    directions=[OBJECTIVES[each] for each in self.objectives],
+                    pruner=_pruner(self.pruner),
+                    load_if_exists=True,
+                )
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                if self.storage is not None:
+                    raise
+                raise CorruptDataError(
+                    f"{self.folder / JOURNAL} is damaged ({error}): restore it, or give another --study"
+                ) from error
 
     @property
     def _lock(self) -> Path:
@@ -266,6 +279,11 @@ class Study:
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
             return optuna.importance.get_param_importances(self._study, evaluator=evaluator, target=loss)
         return {}
+
+
+def name_of(folder: Path) -> str:
+    """The name of the study in a folder."""
+    return str(json.loads((folder / ASKED).read_text("utf-8"))["name"])
 
 
 def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

@@ -25,6 +25,7 @@ from mcubench.cli.searching.options import read_options
 from mcubench.cli.searching.spaces import plan_of
 from mcubench.models import MLP
 from mcubench.results.comparison.rows import mean_of
+from mcubench.results.lock import alone_in
 from mcubench.search import Space, Whole
 from mcubench.stopping import Terminated
 from tests.cli.test_main import failure
@@ -252,6 +253,24 @@ def test_a_study_is_of_one_question(workplace: Path, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     found = failure(capsys, *TREES, "--study", "mine", "--budget.flash", "1KiB", "--sampler", "random")
     assert "mine has a study with other budget, sampler: give another --study" in found
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"name": 5}', "{"])
+def test_what_a_study_is_about_is_read_with_care(
+    workplace: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    Path("mine").mkdir()
+    Path("mine/study.json").write_text(damage)
+    assert "study.json is damaged" in failure(capsys, *TREES, "--study", "mine")
+
+
+def test_one_process_sums_up(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TREES, "--study", "mine"]) == 0
+    Path("mine/search.json").unlink()
+    with alone_in(Path("mine")):
+        assert main([*TREES, "--study", "mine"]) == 0
+    assert "another process sums up in mine" in capsys.readouterr().out
+    assert not Path("mine/search.json").exists()
 
 
 def test_nothing_fits(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,9 @@ References: what a single process does, and Optuna's own journal read without us
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ from typing import Any
 import optuna
 import pytest
 
+from mcubench.errors import CorruptDataError, UserError
+from mcubench.search import storage
 from mcubench.search.budget import Budget, Price
 from mcubench.search.storage import JOURNAL
 from mcubench.search.study import Study
@@ -140,6 +145,36 @@ def test_what_is_rejected_is_not_trained_and_what_fails_is_not_learned_from(tmp_
     assert [row.number for row in study.front()] == [3], "trained to the end, and no other one beats it"
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "grpc"])
+def test_other_storages(whole: Study, tmp_path: Path, kind: str) -> None:
+    """A proxy of Optuna's own, in a process of its own."""
+    url, process = f"sqlite:///{tmp_path / 'study.db'}", None
+    if kind == "grpc":
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        serve = (
+            f"import optuna; optuna.storages.run_grpc_proxy_server(optuna.storages.RDBStorage({url!r}), port={port})"
+        )
+        process = subprocess.Popen([sys.executable, "-c", serve], stderr=subprocess.DEVNULL)
+        url = f"grpc://localhost:{port}"
+    try:
+        work(open_study(tmp_path / "study", storage=url), 12)
+        assert content(open_study(tmp_path / "study", storage=url)) == content(whole)
+        assert not (tmp_path / "study" / JOURNAL).exists()
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "grpc://localhost:1", "grpc://localhost", "postgresql://nobody@nowhere/x"])
+def test_storages_that_can_not_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setattr(storage, "_ANSWERS_WITHIN", 0.2)
+    with pytest.raises(UserError, match="can't be opened"):
+        open_study(tmp_path / "study", storage=url)
+
+
 def test_half_a_line_of_the_journal_is_cut_off(tmp_path: Path) -> None:
     study = open_study(tmp_path / "study")
     work(study, 2)
@@ -150,6 +185,17 @@ def test_half_a_line_of_the_journal_is_cut_off(tmp_path: Path) -> None:
     assert content(again) == before
     work(again, 3)
     assert sum(row.outcome == "trained" for row in open_study(tmp_path / "study").rows()) == 3
+
+
+@pytest.mark.parametrize("damage", ["not what it should be\n", '{"op_code": 4}\n', "[]\n"])
+def test_a_damaged_journal_is_named(tmp_path: Path, damage: str) -> None:
+    study = open_study(tmp_path / "study")
+    work(study, 2)
+    path = study.folder / JOURNAL
+    first, _, rest = path.read_text().partition("\n")
+    path.write_text(f"{first}\n{damage}{rest}")
+    with pytest.raises(CorruptDataError, match=r"journal\.log is damaged .*: restore it, or give another --study"):
+        open_study(tmp_path / "study").rows()
 
 
 @pytest.mark.parametrize("sampler", ["random", "nsga2", "gp"])

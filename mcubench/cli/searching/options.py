@@ -178,7 +178,7 @@ def _parser() -> _Parser:
     add(
         "--storage",
         metavar="URL",
-        help="a data base for the trials, as postgresql://...; not given, a journal in the study's folder",
+        help="a data base for the trials, as postgresql://..., or grpc://host:port; not given, a journal in its folder",
     )
     add(
         "--study", type=Path, metavar="FOLDER", help="the study's folder; not given, one for these options under --root"

@@ -117,7 +117,6 @@ class _TrialCLI(BenchCLI):
         """Has the trial watched."""
         trainer = super().instantiate_trainer(**kwargs)
         if self.watch is not None:
-            self.watch.monitor = "val/accuracy" if self.best is None else str(self.best.monitor)
             trainer.callbacks.insert(0, self.watch)  # type: ignore[attr-defined]  # before checkpoints, which come last
         return trainer
 
@@ -136,11 +135,10 @@ class _GivesUp(pl.Callback):
 
     def __init__(self, trial: optuna.Trial) -> None:
         self.trial = trial
-        self.monitor = "val/accuracy"
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tells the accuracy, and asks."""
-        value = trainer.callback_metrics.get(self.monitor)
+        value = trainer.callback_metrics.get("val/accuracy")
         if trainer.sanity_checking or value is None or self.trial.user_attrs.get(_PRUNED):
             return
         self.trial.report(float(value), trainer.current_epoch + 1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,18 +18,17 @@ from mcubench.cli.searching.options import SearchOptions, read_options
 from mcubench.cli.searching.running import Search
 from mcubench.cli.searching.spaces import plan_of
 from mcubench.console import say, wide
-from mcubench.errors import UserError
+from mcubench.errors import CorruptDataError, UserError
 from mcubench.files import atomic_path
 from mcubench.reading import read_json
+from mcubench.results.lock import alone_in
 from mcubench.results.run_folder import shown
 from mcubench.search.plan import Plan
 from mcubench.search.report import Report
-from mcubench.search.storage import import_optuna
-from mcubench.search.study import Study
+from mcubench.search.storage import import_optuna, locked
+from mcubench.search.study import ASKED, Study
 
 __all__ = ["run_search"]
-
-_ASKED = "study.json"
 
 
 def run_search(args: Sequence[str]) -> None:
@@ -45,22 +46,30 @@ def run_search(args: Sequence[str]) -> None:
     import_optuna()
     plan = plan_of(options)
     console = wide(Console(file=sys.stdout))  # this stream, also while fits print to their logs
-    folder = _folder(options, plan)
-    study = Study(
-        folder, folder.name, options.objectives, options.sampler, options.pruner, options.seed, options.storage
-    )
+    folder, name = _joined(options, plan)
+    study = Study(folder, name, options.objectives, options.sampler, options.pruner, options.seed, options.storage)
     say(console, f"search in {shown(folder)}; budget: {options.budget}", style="bold")
     Search(options, plan, study, console).run()
-    if study.is_under_way():
-        say(console, f"other processes still train; who ends last sums up in {shown(folder)}")
-        return
+    with contextlib.ExitStack() as alone:
+        try:
+            alone.enter_context(alone_in(folder))
+        except UserError:
+            say(console, f"another process sums up in {shown(folder)}")
+            return
+        if study.is_under_way():
+            say(console, f"other processes still train; who ends last sums up in {shown(folder)}")
+            return
+        _sum_up(options, plan, study, console)
+
+
+def _sum_up(options: SearchOptions, plan: Plan, study: Study, console: Console) -> None:
     rows, front = study.rows(), study.front()
     words = {row.number: plan.chosen(row.params).words(options.words[:-1]) for row in front}
     seeds = [options.seed + 1 + index for index in range(options.confirm_seeds)]
-    confirmed = confirm(words, _data(options), seeds, folder, console) if seeds and front else {}
+    confirmed = confirm(words, _data(options), seeds, study.folder, console) if seeds and front else {}
     report = Report(options.objectives, options.budget, plan, rows, front, confirmed, len(seeds), study.importances())
-    report.save(folder)
-    report.show(folder, console)
+    report.save(study.folder)
+    report.show(study.folder, console)
 
 
 def _data(options: SearchOptions) -> str:
@@ -68,8 +77,8 @@ def _data(options: SearchOptions) -> str:
     return words[words.index("--data") + 1].rpartition(".")[2] if "--data" in words else "data"
 
 
-def _folder(options: SearchOptions, plan: Plan) -> Path:
-    """The study's folder, which is made; it belongs to these options alone."""
+def _joined(options: SearchOptions, plan: Plan) -> tuple[Path, str]:
+    """The study's folder, which belongs to these options alone and is made if there is none, and the study's name."""
     asked = {
         **plan.as_dict(),
         "budget": options.budget.as_dict(),
@@ -79,27 +88,30 @@ def _folder(options: SearchOptions, plan: Plan) -> Path:
         "folds": options.folds,
         "seed": options.seed,
     }
-    folder = options.study or options.root / _name(options, asked)
+    folder = options.study or options.root / _title(options, asked)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"a study can't be written to {folder}: {error.strerror}") from None
-    path = folder / _ASKED
-    if path.exists():
+    path = folder / ASKED
+    with locked(folder / ".lock"):
+        if not path.exists():
+            named = {"name": f"{folder.name}-{secrets.token_hex(4)}"}  # a data base may hold others of its title
+            with atomic_path(path) as temporary:
+                temporary.write_text(json.dumps(asked | named, indent=2), "utf-8")
         before = read_json(path)
-        different = [name for name, value in asked.items() if before.get(name) != value]
-        if different:
-            raise UserError(
-                f"{shown(folder)} has a study with other {', '.join(different)}: give another --study, or the options "
-                f"that it was begun with ({shown(path)})"
-            )
-    else:
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(asked, indent=2), "utf-8")
-    return folder
+    if not isinstance(before, dict) or not isinstance(before.get("name"), str):
+        raise CorruptDataError(f"{path} is damaged: it has no name of a study; restore it, or give another --study")
+    different = [name for name, value in asked.items() if before.get(name) != value]
+    if different:
+        raise UserError(
+            f"{shown(folder)} has a study with other {', '.join(different)}: give another --study, or the options that "
+            f"it was begun with ({shown(path)})"
+        )
+    return folder, before["name"]
 
 
-def _name(options: SearchOptions, asked: Mapping[str, Any]) -> str:
+def _title(options: SearchOptions, asked: Mapping[str, Any]) -> str:
     """What the folder of a study is called: other options make another one."""
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]
     models = [model.rpartition(".")[2] for model in options.models]

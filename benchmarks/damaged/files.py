@@ -198,8 +198,18 @@ def _leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
         yield from _leaves(value, (*path, key))
 
 
+# What may be null in a row, as it may not be known; of the others, some of their fields may.
+_NOT_KNOWN = {
+    *("data", "inputs", "split", "macs", "flash_bytes", "ram_bytes", "steps", "git_commit", "threads", "seed"),
+    *("preprocessing", "other_form", "measured"),
+}
+_PARTS_NOT_KNOWN = {"accuracy", "macro_f1", "seconds", "logged", "checkpoint", "split"}
+
+
 def _may_be(place: tuple[Any, ...], before: Any, value: Any) -> bool:
-    """Whether a row's field may have a value: names are free, and so are seconds."""
+    """Whether a row's field may have a value: names are free, seconds are any, and much may not be known."""
+    if value is None:
+        return place[-1] in _NOT_KNOWN or (len(place) > 1 and place[0] in _PARTS_NOT_KNOWN)
     named = isinstance(before, str) and place[-1] not in ("form", "kind")
     return (named and isinstance(value, str)) or (place[0] in ("seconds", "logged") and value == 1.5)
 

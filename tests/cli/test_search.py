@@ -12,6 +12,7 @@ import io
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mcubench.models import MLP
 from mcubench.results.comparison.rows import mean_of
 from mcubench.results.lock import alone_in
 from mcubench.search import Space, Whole
+from mcubench.search.budget import Price
 from mcubench.stopping import Terminated
 from tests.cli.test_main import failure
 from tests.conftest import REPOSITORY
@@ -214,7 +216,8 @@ def test_folds(workplace: Path) -> None:
         assert [result(place / f"fold-{fold}")["split"]["fold"] for fold in (0, 1)] == [0, 1]
 
 
-def test_a_space_of_ones_own(workplace: Path) -> None:
+def test_a_space_of_ones_own(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_REPEATS", 5)
     Path("space.yaml").write_text("model.max_depth: {int: [2, 2]}\nmodel.min_samples_leaf: {choice: [7]}\n")
     assert main([*TREES, "--space", "space.yaml"]) == 0
     (folder,) = Path("runs").iterdir()
@@ -273,7 +276,8 @@ def test_one_process_sums_up(workplace: Path, capsys: pytest.CaptureFixture[str]
     assert not Path("mine/search.json").exists()
 
 
-def test_nothing_fits(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_fits(workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_PATIENCE", 4)
     found = failure(capsys, "search", "--model", "MLP", *DATA, "--budget.flash", "20")
     assert "nothing fits the budget (flash 20 B)" in found
     assert "MLP learning_rate 0.001, hidden [4], 2 bits, has flash " in found
@@ -304,6 +308,26 @@ def test_nothing_fits(workplace: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_mistakes(workplace: Path, capsys: pytest.CaptureFixture[str], args: list[str], message: str) -> None:
     assert message in failure(capsys, "search", *args, "--data", "Digits")
     assert not list(Path().rglob("trial-*"))
+
+
+def test_nothing_can_be_made(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_PATIENCE", 3)
+    Path("space.yaml").write_text("model.kernel_size: {choice: [2, 4, 6]}\n")
+    found = failure(capsys, "search", "--model", "DSCNN", *DATA, "--space", "space.yaml")
+    assert "none of 3 models can be made and priced; DSCNN learning_rate" in found
+    assert "kernel_size must be odd and positive, got 2" in found
+
+
+def test_what_is_searched_for_must_be_known(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = running.train
+    monkeypatch.setattr(running, "train", lambda *args: replace(train(*args), price=Price(None, 1, 1)))
+    args = [*TREES, "--objectives", "accuracy", "flash"]
+    assert main(args) == 2
+    (folder,) = Path("runs").iterdir()
+    assert main(args) == 0
+    assert {row["reason"] for row in rows(folder)} == {"what it costs is not known: flash"}
 
 
 def test_a_class_that_says_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

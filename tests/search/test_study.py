@@ -159,8 +159,9 @@ def test_other_storages(whole: Study, tmp_path: Path, kind: str) -> None:
         process = subprocess.Popen([sys.executable, "-c", serve], stderr=subprocess.DEVNULL)
         url = f"grpc://localhost:{port}"
     try:
-        work(open_study(tmp_path / "study", storage=url), 12)
-        assert content(open_study(tmp_path / "study", storage=url)) == content(whole)
+        work(open_study(tmp_path / "study", storage=url), 3)
+        found = content(open_study(tmp_path / "study", storage=url))
+        assert found == content(whole)[: len(found)]
         assert not (tmp_path / "study" / JOURNAL).exists()
     finally:
         if process is not None:

@@ -89,6 +89,7 @@ class Search:
         prunes = self.options.pruner != "none"
         try:
             found = train(words, self.study.place(trial.number), trial, self.options.folds, prunes)
+            self._check_known(found.price)
         except STOPS:
             say(self.console, f"{done} of {self.options.trials} models are trained; the same command goes on")
             raise
@@ -103,6 +104,15 @@ class Search:
             return
         self.study.finish(trial, found.accuracy, found.price, self.options.budget.excess(found.price), found.pruned)
         self._say(trial.number, done, candidate, self._told(found))
+
+    def _check_known(self, price: Price) -> None:
+        """Sees that all that is searched for is known of a model.
+
+        Raises:
+            UserError: If something is not.
+        """
+        if unknown := [each for each in self.options.objectives if each != "accuracy" and getattr(price, each) is None]:
+            raise UserError(f"what it costs is not known: {', '.join(unknown)}")
 
     def _told(self, found: Trained) -> str:
         text = f"{100 * found.accuracy:.2f} % of validation{', given up early' if found.pruned else ''}"
@@ -125,12 +135,11 @@ class Search:
             return
         self._told_smallest = True
         smallest = self.plan.smallest(self._excess)
-        words = smallest.words(self.options.words)
         try:
-            problem = None if (found := price(words, smallest.bits)) is None else self.options.budget.problem(found)
+            found = price(smallest.words(self.options.words), smallest.bits)
         except UserError as error:
-            problem = str(error)
-        if problem is not None:
+            raise UserError(f"none of {self._unfit} models can be made and priced; {smallest}: {error}") from error
+        if found is not None and (problem := self.options.budget.problem(found)) is not None:
             raise UserError(
                 f"nothing fits the budget ({self.options.budget}): of {self._unfit} models none did, and the smallest "
                 f"of the space that was found, {smallest}, has {problem}. Raise the budget, or give a --space with "

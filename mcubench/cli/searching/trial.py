@@ -138,8 +138,11 @@ class _GivesUp(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tells the accuracy, and asks."""
+        if self.trial.user_attrs.get(_PRUNED):  # the process was killed before it had ended
+            trainer.should_stop = True
+            return
         value = trainer.callback_metrics.get("val/accuracy")
-        if trainer.sanity_checking or value is None or self.trial.user_attrs.get(_PRUNED):
+        if trainer.sanity_checking or value is None:
             return
         self.trial.report(float(value), trainer.current_epoch + 1)
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs

@@ -15,7 +15,7 @@ from pathlib import Path
 from mcubench.cli.help import OVERVIEW, VERBS
 from mcubench.cli.options.counts import count_of
 from mcubench.cli.options.trust import guarded
-from mcubench.cli.start_up import imports_kept
+from mcubench.cli.start_up import as_line, imports_kept
 from mcubench.errors import UserError, did_you_mean
 from mcubench.host_errors import host_error
 from mcubench.stopping import EXIT_TERMINATED, Terminated, is_computing_still, terminated_as_error
@@ -93,11 +93,6 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _as_line(message: Warning | str, *_: object, **__: object) -> str:
-    """A warning as people read it, without the line of code that it comes from."""
-    return f"mcubench: warning: {' '.join(str(message).split())}\n"
-
-
 def _run(args: list[str], own_process: bool) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         print(OVERVIEW, end="")
@@ -132,7 +127,7 @@ def _run(args: list[str], own_process: bool) -> int:
         _check_no_file_behind(args)
     with imports_kept() if own_process else contextlib.nullcontext():
         run = _imported_for_file(verb) if of_file else _imported(verb, several)
-    warnings.formatwarning = _as_line  # now, as lightning brings a form of its own
+    warnings.formatwarning = as_line  # now, as lightning brings a form of its own
     return run(args[1:]) or 0
 
 

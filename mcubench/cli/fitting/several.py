@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mcubench.cli.fitting.lightning import run_verb
+from mcubench.cli.fitting.one_fit import words_of_going_on
 from mcubench.cli.fitting.run_log import RUN_LOG, printing_to
 from mcubench.cli.fitting.unfinished import SeveralFits
 from mcubench.console import say
@@ -85,12 +85,7 @@ def _fit_into(run: Path, args: list[str], number: int, remarks: Remarks) -> None
         number: Which of the fits it is.
         remarks: Takes what it warns of, and the notes of its result.
     """
-    last = run / "checkpoints" / "last.ckpt"
-    if last.is_file():
-        args = [*args, f"--ckpt_path={last}"]
-    else:
-        shutil.rmtree(run, ignore_errors=True)
-        run.mkdir()
+    args = [*args, *words_of_going_on(run)]
     try:
         with printing_to(run), _remarked(number, remarks):
             run_verb("fit", args, run)

@@ -25,6 +25,9 @@ __all__ = ["Workers", "outcomes"]
 
 K = TypeVar("K")
 
+# A terminal sends Ctrl-C to all its processes, and it is the command that stops what workers do.
+_NO_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"
+
 _CONNECTING = 10.0  # seconds
 _MOST = 1_000  # processes on one machine
 
@@ -75,9 +78,10 @@ class Workers:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",  # nobody else's: who reaches a scheduler has code run
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 memory_limit=0,  # fits are no part of what Dask measures; the system ends what is too large
                 local_directory=folder,
+                preload=_NO_CTRL_C,
                 silence_logs=logging.CRITICAL,  # that workers die is told by how their fits end
             ) as cluster,
             Client(cluster) as client,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import re
 import tempfile
 import time
 import uuid
@@ -28,7 +29,9 @@ K = TypeVar("K")
 # A terminal sends Ctrl-C to all its processes, and it is the command that stops what workers do.
 _NO_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"
 
+_ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx)://)?[^\s/:]+:[1-9]\d{0,4}", re.ASCII)
 _CONNECTING = 10.0  # seconds
+_SUCH = "as in tcp://host:8786"
 _MOST = 1_000  # processes on one machine
 
 
@@ -41,7 +44,7 @@ class Workers:
         scheduler: The address of a Dask scheduler, as in ``tcp://host:8786``.
 
     Raises:
-        UserError: If Dask is not installed, or there is no such number.
+        UserError: If Dask is not installed, or there can be no such number or address.
     """
 
     number: int | None = None
@@ -53,6 +56,10 @@ class Workers:
             raise UserError(f"{option} needs Dask, which is not installed: pip install 'mcubench[cluster]'")
         if self.number is not None and not 1 <= self.number <= _MOST:
             raise UserError(f"--workers must be a number of processes, 1 to {_MOST:,}; got {self.number}")
+        if self.scheduler is not None and not _ADDRESS.fullmatch(self.scheduler):  # before Dask, which waits for long
+            raise UserError(
+                f"--scheduler must be an address as `dask scheduler` prints it, {_SUCH}; got {self.scheduler}"
+            )
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[Client]:
@@ -96,10 +103,10 @@ def _at(address: str) -> Iterator[Client]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is wrong is said in a line of ours
     try:
         client = Client(address, timeout=_CONNECTING, set_as_default=False)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise UserError(
             f"--scheduler {address}: no scheduler of Dask's answers there ({_first_line(error)}); give the address "
-            "that `dask scheduler` prints, as in tcp://host:8786"
+            f"that `dask scheduler` prints, {_SUCH}"
         ) from None
     with client:
         yield client
@@ -121,7 +128,7 @@ def outcomes(client: Client, orders: Mapping[K, Order]) -> Generator[tuple[K, Ou
     }
     waiting = set(futures)
     try:
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             waiting.discard(future)
             yield futures[future], _outcome_of(future)
     finally:

@@ -39,8 +39,8 @@ _LOOK = 1.0  # seconds until it is looked whether a fit has died without a word
 _LOCK_WAIT = 60.0  # seconds until a fit that another worker was at, and that was given up, must have ended
 
 
-def main() -> None:
-    """Serves until the lines end."""
+def main() -> NoReturn:
+    """Serves until the lines end; then the process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what stops it is the end of the lines
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _import_all()
@@ -54,6 +54,7 @@ def main() -> None:
         outcome = _Fit(line, requests).outcome()
         with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
             answers.write(json.dumps(asdict(outcome)) + "\n")
+    os._exit(0)  # torch takes itself apart for a second, which nobody waits for
 
 
 def _import_all() -> None:

@@ -81,7 +81,7 @@ class Order:
     start: str
     mark: SharedMark
     trusts: bool
-    versions: dict[str, str] = field(default_factory=versions)
+    versions: dict[str, str] = field(default_factory=lambda: versions())  # noqa: PLW0108 - looked up when an order is made
 
 
 @contextlib.contextmanager

@@ -138,8 +138,10 @@ Runs of the same model and data that differ by their seed only are one row: mean
   python -m mcubench compare --markdown all.md        the table for a report
   python -m mcubench compare --plot pareto            pareto.png and pareto.svg
   python -m mcubench compare --suite exercise3        train 27 models, 3 seeds
+  python -m mcubench compare --suite exercise3 --workers 2   two at a time
 
 A suite skips what is done, so that the same command goes on after Ctrl-C; its runs and tables are in runs/exercise3.
+--workers and --scheduler have its fits run by Dask, and need the extra cluster (docs/cluster.md).
 
 More seeds for a row: fit ... --seeds 8; one seed has no interval.""",
 }

@@ -87,6 +87,7 @@ _TEXTS = {
 --folds 5: cross-validation, a run for each fold, then mean and spread; HAPT's --folds 21 leaves one person out
 --seeds 8: the same fit with eight seeds, from --seed_everything on: a run for each, then mean and 95 % interval;
   plain networks are trained all at once, anything else one after another
+--workers 2 or --scheduler tcp://host:8786, beside --folds or --seeds: a fit for each worker of Dask's (docs/cluster.md)
 --threads 1: threads to train with on the CPU; not given, the fastest number is measured first
 --budget.flash 32KiB --budget.ram 8KiB --budget.macs 1M: refuse a model that needs more""",
     "profile": """\

@@ -113,6 +113,9 @@ def _run(args: list[str], own_process: bool) -> int:
         several -= {"--seeds"}
     if several and verb != "fit":
         raise UserError(f"{min(several)} is an option of fit, not of {verb}")
+    of_workers = {"--workers", "--scheduler"} & {arg.partition("=")[0] for arg in args}
+    if of_workers and not several and verb != "compare":
+        raise UserError(f"{min(of_workers)} is an option of fit --seeds, fit --folds and compare --suite")
     for each in several:
         count_of(each.removeprefix("--"), args)
     if "" not in sys.path:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import yaml
 from distributed import LocalCluster
 
 import mcubench
+from mcubench.baselines import DecisionTree
 from mcubench.cli.cluster import client, orders
 from mcubench.cli.cluster.orders import SharedMark, versions
 from mcubench.cli.main import main
@@ -270,6 +272,58 @@ def test_without_dask(
     write(SUITE)
     line = failure(capsys, "compare", "--suite", "small.yaml", option, "1")
     assert f"{option} needs Dask, which is not installed: pip install 'mcubench[cluster]'" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["fold", "seed"])
+def test_folds_and_seeds_are_those_of_one_process(what: str, cluster: LocalCluster, workplace: Path) -> None:
+    """Classical models: seeds of networks are trained at once in one process, which rounds otherwise."""
+    words = ["fit", "--data.size", "8", "--model", "tests.cli.test_workers.Warns", f"--{what}s", "3"]
+    assert main([*words, "--trainer.default_root_dir", "here"]) == 0
+    assert main([*words, "--trainer.default_root_dir", "there", f"--scheduler={cluster.scheduler_address}"]) == 0
+    here, there = (json.loads(next(Path(root).glob(f"*/{what}s.json")).read_text()) for root in ("here", "there"))
+    assert any("sixes and sevens" in note and "likewise in 1, 2" in note for note in here["notes"])
+    assert there["notes"] == here["notes"]
+    assert "here" in here["command"]
+    assert "--scheduler" not in " ".join(there["command"])
+    for row, other in zip(there[f"{what}s"], here[f"{what}s"], strict=True):
+        assert {key: row[key] for key in row if key != "seconds"} == {
+            key: other[key] for key in row if key != "seconds"
+        }
+
+
+class Warns(DecisionTree):
+    """A tree that warns."""
+
+    def on_fit_start(self) -> None:
+        warnings.warn("at sixes and sevens", stacklevel=1)
+
+
+@pytest.mark.slow
+def test_a_mistake_in_several_fits_leaves_nothing(
+    cluster: LocalCluster, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model.hiden", "[8]", "--seeds", "3", "--scheduler", cluster.scheduler_address]
+    assert "MLP has no option 'hiden'" in failure(capsys, "fit", *words)
+    assert list(Path("runs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("fit --workers 2", "--workers is an option of fit --seeds, fit --folds and compare --suite"),
+        ("test --scheduler=tcp://host:8786", "--scheduler is an option of fit --seeds"),
+        ("fit --seeds 2 --workers 2 --scheduler tcp://host:8786", "give one of the two"),
+        ("fit --folds 2 --workers two", "--workers must be a number of processes; got 'two'"),
+        ("fit --folds 2 --workers", "--workers must be a number of processes; got ''"),
+        ("fit --seeds 2 --scheduler host", "as in tcp://host:8786; got host"),
+    ],
+)
+def test_wrong_options_of_several_fits(
+    args: str, message: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in failure(capsys, *args.split())
+    assert not Path("runs").exists()
 
 
 @pytest.mark.slow

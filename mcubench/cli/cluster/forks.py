@@ -22,7 +22,7 @@ import signal
 import sys
 import time
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import FileIO
 from pathlib import Path
 from typing import NoReturn
@@ -137,12 +137,14 @@ def _outcome(order: Order) -> Outcome:
 
     warnings.formatwarning = as_line
     folder = Path(order.folder)
+    remarks: list[tuple[str, str | None]] = []
     try:
         os.chdir(order.start)
         guard = contextlib.nullcontext() if order.trusts else guarded(order.words)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with terminated_as_error(), guard, alone_at(folder.parent / f".{folder.name}.lock", _LOCK_WAIT):
-            return fit_one(order.words, folder)
+            outcome = fit_one(order.words, folder, lambda text, kind: remarks.append((text, kind)))
+            return replace(outcome, remarks=remarks)
     except ENDS_ALL as error:
         return Outcome(str(error), ends_all=True)
     except OSError as error:

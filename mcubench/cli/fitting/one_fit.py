@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcubench._compat import mend_torchvision
+from mcubench.cli.fitting.remarked import remarked
 from mcubench.cli.fitting.run_log import RUN_LOG, printing_to
 from mcubench.errors import CorruptDataError, MissingDataError, UserError
 from mcubench.host_errors import DiskError
@@ -32,13 +33,17 @@ class Outcome:
     Attributes:
         text: In a few words.
         ends_all: Whether all that follows would fail alike: data are missing, a disk is full.
+        remarks: What it has warned of, as `remarked` takes it.
     """
 
     text: str
     ends_all: bool = False
+    remarks: list[tuple[str, str | None]] = field(default_factory=list)
 
 
-def fit_one(words: Sequence[str], folder: Path) -> Outcome:
+def fit_one(
+    words: Sequence[str], folder: Path, take: Callable[[str, str | None], None] = lambda _text, _kind: None
+) -> Outcome:
     """Runs a fit that has no result yet, and says in a few words how it went.
 
     One that was cut off goes on from its last checkpoint, if that is whole. One that failed starts anew, as what it
@@ -47,6 +52,7 @@ def fit_one(words: Sequence[str], folder: Path) -> Outcome:
     Args:
         words: What follows ``fit`` on the command line.
         folder: Where it writes.
+        take: Takes what it warns of, as of `remarked`.
 
     Raises:
         UserError: Of `ENDS_ALL`, or if the folder can't be made.
@@ -60,7 +66,7 @@ def fit_one(words: Sequence[str], folder: Path) -> Outcome:
 
     more = words_of_going_on(folder)
     started = time.perf_counter()
-    with printing_to(folder):
+    with printing_to(folder), remarked(take):
         try:
             run_verb("fit", [*words, *more, "--trainer.enable_progress_bar", "false"], folder)
         except (*ENDS_ALL, Terminated):

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mcubench.cli.fitting.one_fit import fit_one
-from mcubench.cli.options.trust import trusts_all
 from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.results.comparison import compare_runs, report_comparison
@@ -138,16 +137,10 @@ def _by_workers(
     waiting: Sequence[PlannedRun], folder: Path, workers: Workers, begins: Callable[[object], None]
 ) -> Generator[tuple[PlannedRun, str]]:
     """Fits on a cluster's workers, as many at a time as there are."""
-    from mcubench.cli.cluster.client import outcomes
-    from mcubench.cli.cluster.orders import Order, shared_mark
+    from mcubench.cli.cluster.ordered import ordered
 
-    begins("workers start")
-    with shared_mark(folder) as mark, workers.connected() as client:
-        here, trusts = str(Path.cwd()), trusts_all()
-        orders = {run: Order(run.words, str(run.folder.absolute()), here, mark, trusts) for run in waiting}
-        begins("fits at a time: as many as workers")
-        with contextlib.closing(outcomes(client, orders)) as found:
-            for run, outcome in found:
-                if outcome.ends_all:
-                    raise UserError(f"{run}: {outcome.text}")
-                yield run, outcome.text
+    begins("as many fits at a time as workers")
+    fits = {run: (run.words, run.folder) for run in waiting}
+    with contextlib.closing(ordered(workers, folder, fits)) as found:
+        for run, outcome in found:
+            yield run, outcome.text

@@ -275,6 +275,26 @@ def test_without_dask(
 
 
 @pytest.mark.slow
+def test_a_scheduler_that_is_lost(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has no workers yet, which is waited for."""
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    start += ["--no-dashboard", "--scheduler-file", "scheduler.json"]
+    scheduler = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not Path("scheduler.json").is_file() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        write(of_rows({"a tree": "--model DecisionTree"}))
+        threading.Timer(2, scheduler.kill).start()
+        address = json.loads(Path("scheduler.json").read_text())["address"]
+        line = failure(capsys, "compare", "--suite", "small.yaml", "--scheduler", address)
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+    assert "the scheduler does not answer any more" in line
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["fold", "seed"])
 def test_folds_and_seeds_are_those_of_one_process(what: str, cluster: LocalCluster, workplace: Path) -> None:
     """Classical models: seeds of networks are trained at once in one process, which rounds otherwise."""

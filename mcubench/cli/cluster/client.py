@@ -100,7 +100,8 @@ class Workers:
 def _at(address: str) -> Iterator[Client]:
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is wrong is said in a line of ours
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what is wrong is said in a line of ours
     try:
         client = Client(address, timeout=_CONNECTING, set_as_default=False)
     except (OSError, ValueError, OverflowError) as error:
@@ -118,6 +119,9 @@ def outcomes(client: Client, orders: Mapping[K, Order]) -> Generator[tuple[K, Ou
     Args:
         client: A connection, as `Workers.connected` has it.
         orders: By anything that tells them apart.
+
+    Raises:
+        UserError: If the scheduler is lost.
     """
     from distributed import as_completed
 
@@ -129,6 +133,10 @@ def outcomes(client: Client, orders: Mapping[K, Order]) -> Generator[tuple[K, Ou
     waiting = set(futures)
     try:
         for future in as_completed(futures, loop=client.loop):
+            if future.cancelled():
+                raise UserError(
+                    "the scheduler does not answer any more: see what has become of it; the same command goes on"
+                )
             waiting.discard(future)
             yield futures[future], _outcome_of(future)
     finally:
@@ -155,6 +163,8 @@ def _outcome_of(future: Future[Outcome]) -> Outcome:
 
 def _stop(client: Client, futures: list[Future[Outcome]], run: str) -> None:
     """Cancels what waits and what runs, and waits until the latter has saved."""
+    if client.status != "running":  # its scheduler is lost
+        return
     client.cancel(futures)
     deadline = time.monotonic() + GRACE + 5
     while time.monotonic() < deadline:

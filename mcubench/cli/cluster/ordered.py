@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,8 @@ from mcubench.errors import UserError
 __all__ = ["ordered"]
 
 K = TypeVar("K")
+
+_PATIENCE = 60.0  # seconds, for which NFS may keep what it knows of a folder
 
 
 def ordered(
@@ -41,4 +44,18 @@ def ordered(
             for key, outcome in found:
                 if outcome.ends_all:
                     raise UserError(f"{key}: {outcome.text}")
-                yield key, outcome
+                result = fits[key][1] / "result.json"
+                if outcome.is_done and not _is_seen(result):
+                    yield key, Outcome(f"failed: it is done on its worker, and there is no {result} here")
+                else:
+                    yield key, outcome
+
+
+def _is_seen(file: Path) -> bool:
+    """Whether a file is here that another machine has written; shared folders take their time."""
+    deadline = time.monotonic() + _PATIENCE
+    while not file.is_file():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True

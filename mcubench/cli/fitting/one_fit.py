@@ -32,11 +32,13 @@ class Outcome:
 
     Attributes:
         text: In a few words.
+        is_done: Whether it has a result.
         ends_all: Whether all that follows would fail alike: data are missing, a disk is full.
         remarks: What it has warned of, as `remarked` takes it.
     """
 
     text: str
+    is_done: bool = False
     ends_all: bool = False
     remarks: list[tuple[str, str | None]] = field(default_factory=list)
 
@@ -60,7 +62,7 @@ def fit_one(
         Terminated: After SIGTERM, likewise.
     """
     if (folder / "result.json").is_file():  # somebody else was at it until now
-        return Outcome(_scored(folder))
+        return Outcome(_scored(folder), is_done=True)
     mend_torchvision()
     from mcubench.cli.fitting.lightning import run_verb  # here, as a suite that is done needs no torch
 
@@ -80,7 +82,7 @@ def fit_one(
     if not (folder / "result.json").is_file():
         why = "it left no result.json; options like --help, --print_config and fast_dev_run are not for suites"
         return _failed(folder, why)
-    return Outcome(f"{_scored(folder)}, in {time.perf_counter() - started:.0f} s")
+    return Outcome(f"{_scored(folder)}, in {time.perf_counter() - started:.0f} s", is_done=True)
 
 
 def words_of_going_on(folder: Path) -> list[str]:

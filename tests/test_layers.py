@@ -154,6 +154,13 @@ def test_comparisons_import_no_framework(path: Path) -> None:
     assert {name.partition(".")[0] for name in imports_of(path)}.isdisjoint(FOREIGN | {"torch", "sklearn"})
 
 
+def test_dask_is_known_in_two_places() -> None:
+    dask = {"dask", "distributed"}
+    found = {path.name for path in modules(".") if dask & {name.partition(".")[0] for name in imports_of(path)}}
+    assert found == {"client.py", "worker.py"}
+    assert loaded("import mcubench.cli.verbs.compare, mcubench.cli.cluster.worker").isdisjoint(dask | {"torch"})
+
+
 @pytest.mark.parametrize("name", ["errors.py", "files.py"])
 def test_the_ground_floor_imports_nothing_of_mcubench(name: str) -> None:
     assert parts_of(PACKAGE / name) == set()

@@ -89,6 +89,7 @@ _TEXTS = {
 --folds 5: cross-validation, a run for each fold, then mean and spread; HAPT's --folds 21 leaves one person out
 --seeds 8: the same fit with eight seeds, from --seed_everything on: a run for each, then mean and 95 % interval;
   plain networks are trained all at once, anything else one after another
+--workers 2 or --scheduler tcp://host:8786, beside --folds or --seeds: a fit for each worker of Dask's (docs/cluster.md)
 --threads 1: threads to train with on the CPU; not given, the fastest number is measured first
 --budget.flash 32KiB --budget.ram 8KiB --budget.macs 1M: refuse a model that needs more""",
     "profile": """\
@@ -140,8 +141,10 @@ Runs of the same model and data that differ by their seed only are one row: mean
   python -m mcubench compare --markdown all.md        the table for a report
   python -m mcubench compare --plot pareto            pareto.png and pareto.svg
   python -m mcubench compare --suite exercise3        train 27 models, 3 seeds
+  python -m mcubench compare --suite exercise3 --workers 2   two at a time
 
 A suite skips what is done, so that the same command goes on after Ctrl-C; its runs and tables are in runs/exercise3.
+--workers and --scheduler have its fits run by Dask, and need the extra cluster (docs/cluster.md).
 
 More seeds for a row: fit ... --seeds 8; one seed has no interval.""",
     "search": """\

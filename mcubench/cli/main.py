@@ -15,7 +15,7 @@ from pathlib import Path
 from mcubench.cli.help import OVERVIEW, VERBS
 from mcubench.cli.options.counts import count_of
 from mcubench.cli.options.trust import guarded
-from mcubench.cli.start_up import imports_kept
+from mcubench.cli.start_up import as_line, imports_kept
 from mcubench.errors import UserError, did_you_mean
 from mcubench.host_errors import host_error
 from mcubench.stopping import EXIT_TERMINATED, Terminated, is_computing_still, terminated_as_error
@@ -95,11 +95,6 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _as_line(message: Warning | str, *_: object, **__: object) -> str:
-    """A warning as people read it, without the line of code that it comes from."""
-    return f"mcubench: warning: {' '.join(str(message).split())}\n"
-
-
 def _run(args: list[str], own_process: bool) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         print(OVERVIEW, end="")
@@ -119,6 +114,9 @@ def _run(args: list[str], own_process: bool) -> int:
     several -= _OWN.get(verb, set())
     if several and verb != "fit":
         raise UserError(f"{min(several)} is an option of fit, not of {verb}")
+    of_workers = {"--workers", "--scheduler"} & {arg.partition("=")[0] for arg in args}
+    if of_workers and not several and verb != "compare":
+        raise UserError(f"{min(of_workers)} is an option of fit --seeds, fit --folds and compare --suite")
     for each in several:
         count_of(each.removeprefix("--"), args)
     if "" not in sys.path:
@@ -133,7 +131,7 @@ def _run(args: list[str], own_process: bool) -> int:
         _check_no_file_behind(args)
     with imports_kept() if own_process else contextlib.nullcontext():
         run = _imported_for_file(verb) if of_file else _imported(verb, several)
-    warnings.formatwarning = _as_line  # now, as lightning brings a form of its own
+    warnings.formatwarning = as_line  # now, as lightning brings a form of its own
     return run(args[1:]) or 0
 
 

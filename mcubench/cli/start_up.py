@@ -1,4 +1,4 @@
-"""What makes a process of ours start, and end, sooner."""
+"""What all processes of ours begin with: warnings as lines, and what makes them start, and end, sooner."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-__all__ = ["imports_kept"]
+__all__ = ["as_line", "imports_kept"]
 
 
 @contextlib.contextmanager
@@ -23,3 +23,8 @@ def imports_kept() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def as_line(message: Warning | str, *_: object, **__: object) -> str:
+    """A warning as people read it, without the line of code that it comes from."""
+    return f"mcubench: warning: {' '.join(str(message).split())}\n"

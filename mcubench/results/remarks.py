@@ -28,15 +28,20 @@ class Remarks:
         Args:
             run: Whose it is.
             text: The remark.
-            kind: What remarks that differ in details have in common; of these the first is told.
+            kind: What remarks that differ in details have in common; of these the first run's is told.
         """
-        runs = self.said.setdefault(kind or text, (" ".join(text.split()), []))[1]
-        if run not in runs:
-            runs.append(run)
+        kind, told = kind or text, " ".join(text.split())
+        before, runs = self.said.get(kind, (told, []))
+        if run in runs:
+            return
+        if runs and run < runs[0]:  # runs that are done at the same time end in any order
+            del self.said[kind]
+            before = told
+        self.said[kind] = (before, sorted([*runs, run]))
 
     def told(self) -> list[str]:
-        """One line for each, with the runs that it is about."""
+        """One line for each, with the runs that it is about; by run."""
         return [
             f"{self.what} {runs[0]}: {text}" + (f" (likewise in {', '.join(map(str, runs[1:]))})" if runs[1:] else "")
-            for text, runs in self.said.values()
+            for text, runs in sorted(self.said.values(), key=lambda each: each[1][0])
         ]

@@ -72,7 +72,7 @@ class SeveralSeeds:
     Attributes:
         model: Name of the model.
         data: Name of the data module; ``None`` where the model brings its own data.
-        obstacle: Why the seeds were trained one after another; ``None`` if they were trained at once.
+        obstacle: Why each seed was trained by itself; ``None`` if they were trained at once.
         command: The command line, word by word.
         seeds: A row a seed.
         notes: What is worth knowing of the seeds.
@@ -90,7 +90,7 @@ class SeveralSeeds:
         """How the seeds were trained, in a line."""
         if self.obstacle is None:
             return f"{len(self.seeds)} seeds at once (stacked)"
-        return f"{len(self.seeds)} seeds one after another: {self.obstacle}"
+        return f"{len(self.seeds)} seeds, each by itself: {self.obstacle}"
 
     @property
     def seconds(self) -> float:

@@ -208,7 +208,7 @@ def test_what_can_not_be_stacked_is_trained_one_after_another(
     folder, found = summary()
     assert found["stacked"] is False
     assert found["obstacle"] == reason
-    assert f"2 seeds one after another: {reason}" in printed
+    assert f"2 seeds, each by itself: {reason}" in printed
     assert [read_result(folder / row["run"])["seed"] for row in found["seeds"]] == [0, 1]
 
 

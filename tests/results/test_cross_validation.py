@@ -112,6 +112,22 @@ def test_remarks_are_told_once_each() -> None:
     ]
 
 
+def test_remarks_do_not_depend_on_which_run_ends_first() -> None:
+    each = {
+        0: [("empty class b", "empty"), ("slow", None)],
+        1: [("slow", None)],
+        2: [("slow", None), ("empty c", "empty")],
+    }
+    told = []
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
+        remarks = Remarks("fold")
+        for run in order:
+            for text, kind in each[run]:
+                remarks.add(run, text, kind)
+        told.append(remarks.told())
+    assert told == [["fold 0: empty class b (likewise in 2)", "fold 0: slow (likewise in 1, 2)"]] * 3
+
+
 def test_the_picture_has_a_dot_a_fold_and_leaves_out_what_is_not_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

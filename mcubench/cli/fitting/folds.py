@@ -8,10 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mcubench.cli.fitting.by_workers import fit_each_by_workers, workers_from
 from mcubench.cli.fitting.lightning import run_verb
 from mcubench.cli.fitting.several import fit_each, only_asks, short_name
 from mcubench.cli.fitting.unfinished import several_fits
-from mcubench.cli.options.counts import count_of
+from mcubench.cli.options.counts import count_of, workers_of
 from mcubench.cli.options.names import configured, expand_names, find_options, named_class, with_defaults, wrapped_name
 from mcubench.cli.options.parsing import class_options
 from mcubench.cli.options.resume import root_of
@@ -39,6 +40,7 @@ def run_folds(args: Sequence[str]) -> None:
         KeyboardInterrupt: After Ctrl-C; the same words go on.
         Terminated: After SIGTERM, likewise.
     """
+    args, number, scheduler = workers_of(args)  # others may go on with what these have begun
     rest, folds = count_of("folds", args)
     if only_asks(rest):
         run_verb("fit", [*rest, *_fold_words(folds, 0)])
@@ -51,11 +53,16 @@ def run_folds(args: Sequence[str]) -> None:
         rows.append(FoldScores.read(run, fold))
         return fold_line(rows[-1], folds)
 
+    workers = workers_from(number, scheduler)
     words = {fold: [*rest, *_fold_words(folds, fold)] for fold in range(folds)}
     with several_fits(root_of(rest), f"{model}-{data}-{folds}-folds", args, "fold") as fits:
         goes_on = ", goes on" if fits.goes_on else ""
         say(console, f"{model} on {data}, {folds} folds{goes_on}: {shown(fits.folder)}")
-        fit_each(words, fits, told, console)
+        if workers is None:
+            fit_each(words, fits, told, console)
+        else:
+            fit_each_by_workers(words, fits, told, console, workers)
+            rows.sort(key=lambda row: row.fold)
         _conclude(rows, fits.folder, (model, data), ["fit", *args], fits.remarks, console)
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mcubench.cli.fitting.by_workers import fit_each_by_workers, workers_from
 from mcubench.cli.fitting.lightning import run_verb
 from mcubench.cli.fitting.several import fit_each, only_asks, short_name
 from mcubench.cli.fitting.stacked_fit import ObstacleError, StackedCLI, trained_together
 from mcubench.cli.fitting.unfinished import several_fits
-from mcubench.cli.options.counts import count_of
+from mcubench.cli.options.counts import count_of, workers_of
 from mcubench.cli.options.names import (
     configured,
     expand_names,
@@ -49,6 +50,7 @@ def run_seeds(args: Sequence[str]) -> None:
             once start anew.
         Terminated: After SIGTERM, likewise.
     """
+    args, number, scheduler = workers_of(args)  # others may go on with what these have begun
     rest, seeds = _without_seeds(args)
     if only_asks(rest):
         run_verb("fit", [*rest, *_seed_words(seeds[0])])
@@ -61,10 +63,13 @@ def run_seeds(args: Sequence[str]) -> None:
         rows.append(SeedScores.read(run, seed))
         return seed_line(rows[-1])
 
+    workers = workers_from(number, scheduler)
     title = "-".join([model, *([data] if data else []), f"{len(seeds)}-seeds"])
     with several_fits(root_of(rest), title, args, "seed") as fits:
         folder, obstacle = fits.folder, None
         try:
+            if workers is not None:
+                raise ObstacleError("each is a worker's")
             make = functools.partial(StackedCLI, seeds=seeds, words=rest)
             run_verb("fit", [*rest, *_seed_words(seeds[0])], folder, make)
             for seed in seeds:
@@ -76,9 +81,14 @@ def run_seeds(args: Sequence[str]) -> None:
             obstacle = str(found)
             what = f"{model} on {data}" if data else model
             goes_on = ", goes on" if fits.goes_on else ""
-            how = f"{len(seeds)} seeds one after another ({obstacle}){goes_on}"
+            how = f"{len(seeds)} seeds, each by itself ({obstacle}){goes_on}"
             say(console, f"{what}, {how}: {shown(folder)}", style="")
-            fit_each({seed: [*rest, *_seed_words(seed)] for seed in seeds}, fits, told, console)
+            words = {seed: [*rest, *_seed_words(seed)] for seed in seeds}
+            if workers is None:
+                fit_each(words, fits, told, console)
+            else:
+                fit_each_by_workers(words, fits, told, console, workers)
+                rows.sort(key=lambda row: row.seed)
         result = SeveralSeeds(
             model=model,
             data=data,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import shutil
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from mcubench.cli.fitting.lightning import run_verb
+from mcubench.cli.fitting.one_fit import words_of_going_on
+from mcubench.cli.fitting.remarked import remarked
 from mcubench.cli.fitting.run_log import RUN_LOG, printing_to
 from mcubench.cli.fitting.unfinished import SeveralFits
 from mcubench.console import say
@@ -21,7 +21,7 @@ from mcubench.results.result import read_result
 from mcubench.results.run_folder import shown
 from mcubench.stopping import STOPS
 
-__all__ = ["fit_each", "only_asks", "short_name"]
+__all__ = ["drop_if_refused", "fit_each", "only_asks", "short_name", "take_notes"]
 
 
 def only_asks(args: Sequence[str]) -> bool:
@@ -85,44 +85,24 @@ def _fit_into(run: Path, args: list[str], number: int, remarks: Remarks) -> None
         number: Which of the fits it is.
         remarks: Takes what it warns of, and the notes of its result.
     """
-    last = run / "checkpoints" / "last.ckpt"
-    if last.is_file():
-        args = [*args, f"--ckpt_path={last}"]
-    else:
-        shutil.rmtree(run, ignore_errors=True)
-        run.mkdir()
+    args = [*args, *words_of_going_on(run)]
     try:
-        with printing_to(run), _remarked(number, remarks):
+        with printing_to(run), remarked(functools.partial(remarks.add, number)):
             run_verb("fit", args, run)
     finally:
-        if [path.name for path in run.iterdir()] == [RUN_LOG]:  # it was refused before anything was trained
-            (run / RUN_LOG).unlink()
-            run.rmdir()
+        drop_if_refused(run)
+    take_notes(run, number, remarks)
+
+
+def drop_if_refused(run: Path) -> None:
+    """Takes the folder of a fit away that was refused before anything was trained."""
+    if [path.name for path in run.iterdir()] == [RUN_LOG]:
+        (run / RUN_LOG).unlink()
+        run.rmdir()
+
+
+def take_notes(run: Path, number: int, remarks: Remarks) -> None:
+    """Adds the notes of a fit's result, if it has one, to the remarks."""
     with contextlib.suppress(OSError):
         for note in read_result(run)["notes"]:
             remarks.add(number, note)
-
-
-@contextlib.contextmanager
-def _remarked(number: int, remarks: Remarks) -> Iterator[None]:
-    """Takes down what is warned of and logged, which k fits would say k times."""
-
-    class Listener(logging.StreamHandler):  # type: ignore[type-arg]
-        def emit(self, record: logging.LogRecord) -> None:
-            super().emit(record)
-            remarks.add(number, record.getMessage(), str(record.msg))
-
-    logger, listener = logging.getLogger("mcubench"), Listener()
-    logger.addHandler(listener)
-    try:
-        with warnings.catch_warnings():
-            show = warnings.showwarning
-
-            def listen(message: Warning | str, *rest: object) -> None:
-                show(message, *rest)  # type: ignore[arg-type]
-                remarks.add(number, str(message))
-
-            warnings.showwarning = listen  # type: ignore[assignment]
-            yield
-    finally:
-        logger.removeHandler(listener)

@@ -1,39 +1,39 @@
-"""``compare --suite``: trains what a suite plans and is not done yet, one fit after the other, in a folder each."""
+"""``compare --suite``: trains what a suite plans and is not done yet, in a folder each; one by one, or by workers."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import shutil
 import time
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mcubench._compat import mend_torchvision
-from mcubench.cli.fitting.run_log import RUN_LOG, printing_to
+from mcubench.cli.fitting.one_fit import fit_one
 from mcubench.console import say
-from mcubench.errors import CorruptDataError, MissingDataError, UserError
-from mcubench.host_errors import DiskError
+from mcubench.errors import UserError
 from mcubench.results.comparison import compare_runs, report_comparison
 from mcubench.results.result import read_result
-from mcubench.results.run_folder import shown
-from mcubench.stopping import STOPS, Terminated
+from mcubench.stopping import STOPS
 from mcubench.suites import PlannedRun, Suite
+
+if TYPE_CHECKING:
+    from mcubench.cli.cluster.client import Workers
 
 __all__ = ["run_suite"]
 
 
-def run_suite(suite: Suite, root: Path, console: Console) -> None:
+def run_suite(suite: Suite, root: Path, console: Console, workers: Workers | None = None) -> None:
     """Fits what is not done, and compares all that is; tables and pictures go beside the runs.
 
     Args:
         suite: What to run.
         root: Where the suite's folder lies, with its runs.
         console: Where to print; it must hold its stream, for standard output is the log's while a fit runs.
+        workers: Who runs the fits; not given, this process.
 
     Raises:
         UserError: After all, if a run failed; at once, if data are missing or damaged, the result of a run that is done
@@ -46,7 +46,7 @@ def run_suite(suite: Suite, root: Path, console: Console) -> None:
         for run in planned:
             if run.is_done:
                 read_result(run.folder)  # now, not after hours of training
-        failed = _run(planned, console)
+        failed = _run(planned, root / suite.name, workers, console)
     if done := {run.folder: (run.table, run.row) for run in planned if run.is_done}:
         report_comparison(compare_runs(done, done), root / suite.name / suite.name, console)
     if failed:
@@ -73,11 +73,11 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _run(planned: Sequence[PlannedRun], console: Console) -> list[PlannedRun]:
-    """Fits what is not done, with a line for each; goes on after one that fails.
+def _run(planned: Sequence[PlannedRun], folder: Path, workers: Workers | None, console: Console) -> list[PlannedRun]:
+    """Fits what is not done, with a line for each as it ends; goes on after one that fails.
 
-    A run that was interrupted or killed has no result, and starts again. What a fit prints goes to ``log.txt`` in its
-    folder. Returns the runs that failed.
+    A run that was interrupted or killed has no result, and goes on from its last checkpoint. What a fit prints goes to
+    ``log.txt`` in its folder. Returns the runs that failed.
     """
     waiting = [run for run in planned if not run.is_done]
     done = len(planned) - len(waiting)
@@ -85,19 +85,28 @@ def _run(planned: Sequence[PlannedRun], console: Console) -> list[PlannedRun]:
         say(console, f"{done} of {len(planned)} runs are done already", style="dim")
     failed = []
     started = time.perf_counter()
-    with _progress(console) as progress:
+    with _progress(console) as progress, contextlib.ExitStack() as ended:
         task = progress.add_task("", total=len(planned), completed=done)
-        for count, run in enumerate(waiting, done + 1):
-            progress.update(task, description=str(run))
-            try:
-                outcome = _fit(run)
-            except STOPS:
-                say(console, f"{count - 1} of {len(planned)} runs are done; the same command goes on", style="")
-                raise
-            if not run.is_done:
-                failed.append(run)
-            say(console, f"[{count:>{len(str(len(planned)))}}/{len(planned)}] {run}: {outcome}", style="")
-            progress.advance(task)
+
+        def begins(what: object) -> None:
+            progress.update(task, description=str(what))
+
+        if workers is None or not waiting:
+            outcomes = _one_by_one(waiting, begins)
+        else:
+            outcomes = _by_workers(waiting, folder, workers, begins)
+        ended.enter_context(contextlib.closing(outcomes))  # at once, not when somebody collects it
+        count = done
+        try:
+            for run, outcome in outcomes:
+                count += 1
+                if not run.is_done:
+                    failed.append(run)
+                say(console, f"[{count:>{len(str(len(planned)))}}/{len(planned)}] {run}: {outcome}", style="")
+                progress.advance(task)
+        except STOPS:
+            say(console, f"{count} of {len(planned)} runs are done; the same command goes on", style="")
+            raise
     if waiting:
         minutes = (time.perf_counter() - started) / 60
         say(console, f"{len(waiting)} runs took {minutes:.1f} min", style="dim")
@@ -117,30 +126,21 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _fit(run: PlannedRun) -> str:
-    """Fits one run, and says in a few words how it went."""
-    mend_torchvision()
-    from mcubench.cli.fitting.lightning import run_verb  # here, as a suite that is done needs no torch
+def _one_by_one(waiting: Sequence[PlannedRun], begins: Callable[[object], None]) -> Generator[tuple[PlannedRun, str]]:
+    """Fits in this process, one after the other."""
+    for run in waiting:
+        begins(run)
+        yield run, fit_one(run.words, run.folder).text
 
-    shutil.rmtree(run.folder, ignore_errors=True)  # an attempt that did not come to its end
-    try:
-        run.folder.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"runs can't be written to {run.folder}: {error.strerror}") from None
-    started = time.perf_counter()
-    with printing_to(run.folder):
-        try:
-            run_verb("fit", [*run.words, "--trainer.enable_progress_bar", "false"], run.folder)
-        except (MissingDataError, CorruptDataError, DiskError, Terminated):
-            raise  # all that follows would fail alike, or is not wanted any more
-        except UserError as error:
-            print(error)
-            return f"failed: {error}"
-        except (Exception, SystemExit) as error:  # a mistake in somebody's model must not cost the night's other runs
-            traceback.print_exc()
-            return f"failed: {type(error).__name__}: {error}; {shown(run.folder / RUN_LOG)}"
-    if not run.is_done:
-        return "failed: it left no result.json; options like --help, --print_config and fast_dev_run are not for suites"
-    accuracy = read_result(run.folder)["accuracy"]["test"]
-    score = "?" if accuracy is None else f"{100 * accuracy:.2f} %"
-    return f"{score} of the test set, in {time.perf_counter() - started:.0f} s"
+
+def _by_workers(
+    waiting: Sequence[PlannedRun], folder: Path, workers: Workers, begins: Callable[[object], None]
+) -> Generator[tuple[PlannedRun, str]]:
+    """Fits on a cluster's workers, as many at a time as there are."""
+    from mcubench.cli.cluster.ordered import ordered
+
+    begins("as many fits at a time as workers")
+    fits = {run: (run.words, run.folder) for run in waiting}
+    with contextlib.closing(ordered(workers, folder, fits)) as found:
+        for run, outcome in found:
+            yield run, outcome.text

@@ -1,4 +1,4 @@
-"""How often a fit is asked for, by ``--folds`` and ``--seeds``: known, and refused, before anything is imported."""
+"""How often a fit is asked for, by ``--folds`` and ``--seeds``, and of whom: known before anything is imported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mcubench.errors import UserError
 
-__all__ = ["count_of"]
+__all__ = ["count_of", "workers_of"]
 
 _MOST = 10_000  # each is a training of its own
 _HINTS = {
@@ -43,3 +43,20 @@ def count_of(what: str, args: Sequence[str]) -> tuple[list[str], int]:
     if not 2 <= int(digits) <= _MOST:
         raise UserError(f"--{what} must be a number of {what}, 2 to {_MOST:,}; got {value!r}. {_HINTS[what]}")
     return rest, int(digits)
+
+
+def workers_of(args: Sequence[str]) -> tuple[list[str], str | None, str | None]:
+    """The other words, and the values of ``--workers`` and ``--scheduler``.
+
+    Args:
+        args: All words.
+
+    Raises:
+        UserError: If both are given: they are two clusters.
+    """
+    given = {arg.partition("=")[0] for arg in args}
+    rest, number = _without_option(args, "--workers")
+    rest, scheduler = _without_option(rest, "--scheduler")
+    if {"--workers", "--scheduler"} <= given:
+        raise UserError("--workers are this machine's, --scheduler has its own: give one of the two")
+    return rest, number if "--workers" in given else None, scheduler if "--scheduler" in given else None

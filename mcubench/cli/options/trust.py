@@ -19,7 +19,7 @@ from mcubench.cli.options.makers import maker_at, returned
 from mcubench.errors import UserError
 from mcubench.results.run_folder import shown
 
-__all__ = ["guarded", "guards"]
+__all__ = ["guarded", "guards", "trusts_all"]
 
 _guard: ContextVar[_Guard | None] = ContextVar("_guard", default=None)
 
@@ -46,6 +46,11 @@ def guarded(args: Sequence[str]) -> Iterator[None]:
     finally:
         sys.meta_path.remove(guard)
         _guard.reset(token)
+
+
+def trusts_all() -> bool:
+    """Whether the command that runs was given ``--trust``."""
+    return _guard.get() is None
 
 
 def guards(path: Path, content: object, run: bool = False) -> None:

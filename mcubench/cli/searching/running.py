@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mcubench.cli.fitting.one_fit import ENDS_ALL
 from mcubench.cli.searching.options import SearchOptions
 from mcubench.cli.searching.pricing import price
 from mcubench.cli.searching.trial import Trained, train
 from mcubench.console import say
-from mcubench.errors import CorruptDataError, MissingDataError, UserError
-from mcubench.host_errors import DiskError
+from mcubench.errors import UserError
 from mcubench.search.budget import Price
 from mcubench.search.plan import Candidate, Plan
 from mcubench.search.study import TRAINED, Study, TrialRow
@@ -72,7 +72,7 @@ class Search:
                     words = candidate.words(self.options.words)
                     try:
                         found = price(words, candidate.bits)
-                    except (MissingDataError, CorruptDataError, DiskError):
+                    except ENDS_ALL:
                         raise
                     except UserError as error:  # its options don't go together, or with the data
                         self.study.reject(trial, str(error), {"possible": 1.0})
@@ -93,7 +93,7 @@ class Search:
         except STOPS:
             say(self.console, f"{done} of {self.options.trials} models are trained; the same command goes on")
             raise
-        except (MissingDataError, CorruptDataError, DiskError):
+        except ENDS_ALL:
             raise
         except (Exception, SystemExit) as error:  # a mistake in one model must not cost the night's other ones
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

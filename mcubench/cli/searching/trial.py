@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import lightning.pytorch as pl
 
 from mcubench.cli.fitting.conclusion import FinishedFit
 from mcubench.cli.fitting.lightning import BenchCLI, run_verb
+from mcubench.cli.fitting.one_fit import words_of_going_on
 from mcubench.cli.fitting.run_log import printing_to
 from mcubench.errors import UserError
 from mcubench.results.result import read_result
@@ -95,11 +95,7 @@ def _runs(words: Sequence[str], place: Path, folds: int | None) -> Iterator[tupl
 def _fit(run: Path, words: Sequence[str], make: Callable[..., BenchCLI]) -> None:
     if (run / "result.json").is_file():
         return
-    last = run / "checkpoints" / "last.ckpt"
-    goes_on = [f"--ckpt_path={last}"] if last.is_file() else []
-    if not goes_on:
-        shutil.rmtree(run, ignore_errors=True)
-        run.mkdir(parents=True)
+    goes_on = words_of_going_on(run)
     with printing_to(run):
         run_verb("fit", [*words, "--trainer.enable_progress_bar=false", *goes_on], run, make)
     if not (run / "result.json").is_file():

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
@@ -18,9 +18,12 @@ from mcubench.host_errors import check_writable
 from mcubench.results.comparison import compare_runs, print_comparison, save_comparison
 from mcubench.suites import SUITES, find_suite
 
+if TYPE_CHECKING:
+    from mcubench.cli.cluster.client import Workers
+
 __all__ = ["run_compare"]
 
-_OPTIONS = ("--suite", "--root", "--csv", "--markdown", "--plot", "--help")
+_OPTIONS = ("--suite", "--root", "--workers", "--scheduler", "--csv", "--markdown", "--plot", "--help")
 _PICTURES = (".png", ".svg")
 
 
@@ -40,7 +43,7 @@ def run_compare(args: Sequence[str]) -> None:
     _check_targets(options)
     console = wide(Console(file=sys.stdout))  # this stream, also while a suite's fits print to their logs
     if options.suite is not None:
-        run_suite(find_suite(options.suite), options.root, console)
+        run_suite(find_suite(options.suite), options.root, console, _workers(options))
         return
     comparison = compare_runs(options.runs)
     print_comparison(comparison, console)
@@ -58,7 +61,8 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(
         prog="python -m mcubench compare",
         usage="python -m mcubench compare [RUN ...] [options]\n"
-        "       python -m mcubench compare --suite SUITE [--root FOLDER]",
+        "       python -m mcubench compare --suite SUITE [--root FOLDER]\n"
+        "                                  [--workers N | --scheduler ADDRESS]",
         description=describe("compare"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -77,6 +81,12 @@ def _parse(args: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--root", type=Path, metavar="FOLDER", help="where a suite's folder lies, with runs and tables; by default runs"
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="run a suite's fits in so many processes at once, with a thread each"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="run them on the workers of a Dask cluster, as in tcp://host:8786"
     )
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write all figures to this file, a row each")
     parser.add_argument("--markdown", type=Path, metavar="FILE.md", help="write the table to this file")
@@ -97,10 +107,24 @@ def _check_suite(options: argparse.Namespace) -> None:
     """Sees that what is given goes together: a suite has runs and files of its own."""
     if options.suite is None and options.root is not None:
         raise UserError("--root is where a suite's folder lies: give --suite with it")
+    for name in ("workers", "scheduler"):
+        if options.suite is None and getattr(options, name) is not None:
+            raise UserError(f"--{name} is who runs a suite's fits: give --suite with it")
+    if options.workers is not None and options.scheduler is not None:
+        raise UserError("--workers are this machine's, --scheduler has its own: give one of the two")
     given = [f"--{name}" for name in ("csv", "markdown", "plot") if getattr(options, name) is not None]
     given += ["RUN"] if options.runs else []
     if options.suite is not None and given:
         raise UserError(f"--suite compares its own runs and writes all files beside them: leave {given[0]} out")
+
+
+def _workers(options: argparse.Namespace) -> Workers | None:
+    """Who runs a suite's fits, if not this process."""
+    if options.workers is None and options.scheduler is None:
+        return None
+    from mcubench.cli.cluster.client import Workers
+
+    return Workers(options.workers, options.scheduler)
 
 
 def _check_targets(options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import dask
 import psutil
 import pytest
 import torch
@@ -157,6 +158,28 @@ def test_a_killed_worker_costs_nothing(cluster: LocalCluster, undisturbed: Path,
     assert_same(suite, undisturbed)
     assert {path.name for path in suite.iterdir() if path.name.startswith(".")} == {".lock"}
     assert not list(suite.glob("*/*/.*")), "locks of runs go with them"
+
+
+class Environment(DecisionTree):
+    """A tree that writes down what it is fitted in."""
+
+    def on_fit_start(self) -> None:
+        Path("environment.json").write_text(json.dumps({**os.environ, "threads": torch.get_num_threads()}))
+
+
+@pytest.mark.slow
+def test_a_fit_has_one_thread_and_none_of_what_dask_has_set(cluster: LocalCluster, workplace: Path) -> None:
+    """MALLOC_TRIM_THRESHOLD_ is in the workers' environment, and makes a convolution three times as slow."""
+    write(of_rows({"a tree": "--model tests.cli.test_workers.Environment"}))
+    assert main(["compare", "--suite", "small.yaml", "--scheduler", cluster.scheduler_address]) == 0
+    found = json.loads(Path("environment.json").read_text())
+    assert found["threads"] == 1
+    assert found["OMP_NUM_THREADS"] == found["LOKY_MAX_CPU_COUNT"] == "1"
+    worker = psutil.Process(next(iter(cluster.workers.values())).pid).environ()
+    assert "MALLOC_TRIM_THRESHOLD_" in worker or "MALLOC_TRIM_THRESHOLD_" in dask.config.get(
+        "distributed.nanny.pre-spawn-environ"
+    )
+    assert "MALLOC_TRIM_THRESHOLD_" not in found
 
 
 class Dies(MLP):

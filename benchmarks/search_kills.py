@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.command_line import page_command, show
 from benchmarks.tables import table
-from mcubench.search.storage import JOURNAL
+from mcubench.search.storage import JOURNAL, import_optuna
 from mcubench.search.study import TRAINED, Study, TrialRow, name_of
 
 _ENDS = 6  # of Optuna's journal: a trial's state and values
@@ -54,6 +54,7 @@ def _ended_twice(folder: Path) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
+    import_optuna()  # quiet
     dice = random.Random(options.seed)
     lost = killed = 0
     with tempfile.TemporaryDirectory() as name:

@@ -20,6 +20,7 @@ from rich.progress import track
 from benchmarks.command_line import page_command, show
 from benchmarks.tables import interval, table
 from mcubench.cli.main import main as mcubench
+from mcubench.search.storage import import_optuna
 from mcubench.search.study import Study, name_of
 
 _COMMAND = (
@@ -40,6 +41,7 @@ def _best(sampler: str, seed: int, trials: int, folder: Path) -> float:
 
 
 def run(options: argparse.Namespace) -> int:
+    import_optuna()  # quiet
     with tempfile.TemporaryDirectory() as name:
         pairs = [
             [_best(sampler, seed, options.trials, Path(name)) for sampler in _SAMPLERS]

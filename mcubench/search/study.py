@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -275,7 +276,8 @@ class Study:
         def loss(trial: optuna.trial.FrozenTrial) -> float:
             return -trial.values[place] if trial.values else math.inf
 
-        with contextlib.suppress(ValueError, RuntimeError):  # too few trials, or all are alike
+        # Too few trials, or all are alike; and what it warns of is in the words of somebody who calls it.
+        with contextlib.suppress(ValueError, RuntimeError), warnings.catch_warnings(action="ignore"):
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
             return optuna.importance.get_param_importances(self._study, evaluator=evaluator, target=loss)
         return {}

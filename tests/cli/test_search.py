@@ -205,6 +205,15 @@ def test_a_training_that_does_not_keep_up_is_given_up(workplace: Path, monkeypat
     assert result(run)["epochs"] == 1
 
 
+def test_a_classical_model_is_not_given_up(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is fitted when it would be asked."""
+    monkeypatch.setattr(optuna.pruners.SuccessiveHalvingPruner, "prune", lambda *_: True)
+    assert main([*TREES, "--pruner", "halving"]) == 0
+    (folder,) = Path("runs").iterdir()
+    assert {row["outcome"] for row in rows(folder)} <= {"trained", "repeated"}
+    assert read(folder)["front"]
+
+
 def test_folds(workplace: Path) -> None:
     assert main([*TREES, "--folds", "2"]) == 0
     (folder,) = Path("runs").iterdir()

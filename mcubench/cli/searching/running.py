@@ -86,7 +86,7 @@ class Search:
                     self._train(trial, candidate, words, done)
 
     def _train(self, trial: optuna.Trial, candidate: Candidate, words: list[str], done: int) -> None:
-        prunes = self.options.pruner != "none"
+        prunes = self.options.pruner != "none" and candidate.bits is not None  # a classical model has one epoch
         try:
             found = train(words, self.study.place(trial.number), trial, self.options.folds, prunes)
             self._check_known(found.price)

@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 
 from mcubench.baselines.base import Baseline
 from mcubench.errors import UserError
-from mcubench.search.space import Choice, Number, Space
 
 __all__ = ["NumpyMLP", "NumpyNetwork", "sgd_step"]
 
@@ -126,14 +125,6 @@ class NumpyMLP(Baseline):
         batch_size: Samples a step.
         **options: ``max_samples`` and ``seed`` of `Baseline`; the seed is that of weights and of the samples' order.
     """
-
-    @classmethod
-    def search_space(cls) -> Space:
-        """Neurons of its hidden layer, and how it learns."""
-        return {
-            "hidden": Choice(tuple([width] for width in (4, 8, 16, 32, 64, 128))),
-            "learning_rate": Number(1e-4, 1e-1, log=True),
-        }
 
     def __init__(
         self,

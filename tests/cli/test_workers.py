@@ -368,12 +368,24 @@ def test_wrong_options_of_several_fits(
 
 
 @pytest.mark.slow
+def _as_of_a_terminal() -> None:
+    """What runs in the background of a shell inherits that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_no_process_and_what_is_done(number: signal.Signals, code: int, workplace: Path) -> None:
     """Ctrl-C as a terminal sends it: to all processes of the command. What was at work has saved, and goes on."""
     write(of_rows({"long": "--model MLP --trainer.max_epochs 100000 --trainer.max_time 00:00:02:00"}))
     run = [sys.executable, "-m", "mcubench", "compare", "--suite", "small.yaml", "--workers", "1"]
-    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
+    process = subprocess.Popen(
+        run,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+        preexec_fn=_as_of_a_terminal,  # noqa: PLW1509 - it sets a handler, and takes no lock
+    )
     try:
         deadline = time.monotonic() + 120
         while not (found := list(Path("runs").glob("*/*/*/*/checkpoints/last.ckpt"))) and time.monotonic() < deadline:

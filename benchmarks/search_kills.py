@@ -22,9 +22,10 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.command_line import page_command, show
+from benchmarks.studies import study_in
 from benchmarks.tables import table
 from mcubench.search.storage import JOURNAL, import_optuna
-from mcubench.search.study import TRAINED, Study, TrialRow, name_of
+from mcubench.search.study import TRAINED, TrialRow
 
 _ENDS = 6  # of Optuna's journal: a trial's state and values
 _COMMAND = (
@@ -41,7 +42,7 @@ def _start(folder: Path, trials: int) -> subprocess.Popen[bytes]:
 
 def _rows(folder: Path) -> list[TrialRow]:
     place = folder / "study"
-    return Study(place, name_of(place)).rows() if (place / JOURNAL).exists() else []
+    return study_in(place).rows() if (place / JOURNAL).exists() else []
 
 
 def _ended_twice(folder: Path) -> int:

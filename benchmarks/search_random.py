@@ -18,10 +18,10 @@ from pathlib import Path
 from rich.progress import track
 
 from benchmarks.command_line import page_command, show
+from benchmarks.studies import study_in
 from benchmarks.tables import interval, table
 from mcubench.cli.main import main as mcubench
 from mcubench.search.storage import import_optuna
-from mcubench.search.study import Study, name_of
 
 _COMMAND = (
     *("search", "--model", "MLP", "--data", "HAPT", "--data.inputs", "features", "--trainer.max_epochs", "5"),
@@ -37,7 +37,7 @@ def _best(sampler: str, seed: int, trials: int, folder: Path) -> float:
         code = mcubench([*words, "--study", str(study)])
     if code != 0:
         raise SystemExit(f"the search of {sampler} with seed {seed} ended with exit code {code}")
-    return max(row.accuracy or 0.0 for row in Study(study, name_of(study)).rows() if row.fits)
+    return max(row.accuracy or 0.0 for row in study_in(study).rows() if row.fits)
 
 
 def run(options: argparse.Namespace) -> int:

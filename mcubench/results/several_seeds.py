@@ -112,10 +112,7 @@ class SeveralSeeds:
             "data": self.data,
             "stacked": self.obstacle is None,
             "obstacle": self.obstacle,
-            "mean": {
-                score: None if mean is None else {"value": mean.value, "ci95": mean.half_width}
-                for score, mean in means.items()
-            },
+            "mean": {score: None if mean is None else mean.as_dict() for score, mean in means.items()},
             "seconds": self.seconds,
             "seeds": [asdict(row) for row in self.seeds],
             "command": self.command,

@@ -18,7 +18,7 @@ from mcubench.console import say, say_command
 from mcubench.files import atomic_path
 from mcubench.results.comparison.rows import Mean
 from mcubench.results.run_folder import shown
-from mcubench.search.budget import Budget, Price
+from mcubench.search.budget import Budget
 from mcubench.search.plan import Plan
 from mcubench.search.plots import plot_importances, plot_trials
 from mcubench.search.study import TRAINED, TrialRow
@@ -27,6 +27,7 @@ __all__ = ["SCHEMA_VERSION", "Confirmed", "Report"]
 
 SCHEMA_VERSION = 1
 _BESIDE_FRONT = 5  # rows of the table that others beat
+_COSTS = ("flash", "ram", "macs")
 _CONFIRMED = ("val, other seeds [%]", "test, other seeds [%]", "gap [points]")
 
 
@@ -43,6 +44,10 @@ class Confirmed:
     validation: Mean
     test: Mean
     gap: Mean
+
+    def as_dict(self) -> dict[str, dict[str, float | None]]:
+        """What files have of it."""
+        return {name: mean.as_dict() for name, mean in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,8 @@ class Report:
                 ["trial", "outcome", "model", "val_accuracy", "flash_bytes", "ram_bytes", "macs", "fits", "reason"]
             )
             for row in self.rows:
-                cost = row.price or Price(None, None, None)
-                found = row.number, row.outcome, self.plan.chosen(row.params), row.accuracy
-                writer.writerow([*found, cost.flash, cost.ram, cost.macs, row.fits, row.reason])
+                model, costs = self.plan.chosen(row.params), map(row.value, _COSTS)
+                writer.writerow([row.number, row.outcome, model, row.accuracy, *costs, row.fits, row.reason])
         plot_trials(self.rows, self.front, self.budget, folder / "trials.png")
         if self.importances:
             plot_importances(self.importances, folder / "importance.png")
@@ -102,8 +106,8 @@ class Report:
                     "trial": row.number,
                     "model": str(self.plan.chosen(row.params)),
                     "val_accuracy": row.accuracy,
-                    **({} if row.price is None else vars(row.price)),
-                    "confirmed": None if (found := self.confirmed.get(row.number)) is None else _scores(found),
+                    **{name: row.value(name) for name in _COSTS},
+                    "confirmed": None if (found := self.confirmed.get(row.number)) is None else found.as_dict(),
                 }
                 for row in self.front
             ],
@@ -144,12 +148,11 @@ class Report:
         on_front = {row.number for row in self.front}
         others = [row for row in best if row.number not in on_front][:_BESIDE_FRONT]
         for row in sorted([*self.front, *others], key=lambda row: -(row.accuracy or 0.0)):
-            cost = row.price or Price(None, None, None)
             found = self.confirmed.get(row.number)
             table.add_row(
                 f"{_mark(row, on_front)}{row.number}",
                 f"{100 * (row.accuracy or 0.0):.2f}",
-                *("?" if value is None else f"{value:,}" for value in (cost.flash, cost.ram, cost.macs)),
+                *("?" if value is None else f"{value:,}" for value in map(row.value, _COSTS)),
                 *(("", "", "") if found is None else map(_percent, (found.validation, found.test, found.gap))),
             )
         return table
@@ -162,8 +165,3 @@ def _mark(row: TrialRow, on_front: Collection[int]) -> str:
 def _percent(mean: Mean) -> str:
     half = "" if mean.half_width is None else f" ±{100 * mean.half_width:.2f}"
     return f"{100 * mean.value:.2f}{half}"
-
-
-def _scores(found: Confirmed) -> dict[str, dict[str, float | None]]:
-    named = {"validation": found.validation, "test": found.test, "gap": found.gap}
-    return {name: {"value": each.value, "ci95": each.half_width} for name, each in named.items()}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +18,7 @@ from mcubench.search.storage import JOURNAL, locked, open_storage
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["ASKED", "OBJECTIVES", "PRUNERS", "SAMPLERS", "TRAINED", "Outcome", "Study", "TrialRow", "name_of"]
+__all__ = ["ASKED", "OBJECTIVES", "PRUNERS", "SAMPLERS", "TRAINED", "Outcome", "Study", "TrialRow"]
 
 OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
@@ -195,10 +194,8 @@ class Study:
     ) -> None:
         """Ends a trial that was trained, with what is known of it."""
         trial.set_user_attr(_ACCURACY, accuracy)
-        outcome: Outcome = "pruned" if pruned else "trained"
-        self._end(
-            trial, outcome, None, price, excess, lambda name: accuracy if name == "accuracy" else getattr(price, name)
-        )
+        values = [accuracy if name == "accuracy" else getattr(price, name) for name in self.objectives]
+        self._end(trial, "pruned" if pruned else "trained", None, price, excess, values)
 
     def _end(
         self,
@@ -207,7 +204,7 @@ class Study:
         reason: str | None,
         price: Price | None,
         excess: Mapping[str, float],
-        value: Callable[[str], float] | None = None,
+        values: Sequence[float] = (),
     ) -> None:
         from optuna.trial import TrialState
 
@@ -220,8 +217,8 @@ class Study:
         for name, far in excess.items():
             if name not in known:  # it was killed behind this
                 trial.set_constraint(name, far)
-        if outcome == "trained" and value is not None:
-            self._study.tell(trial, [value(name) for name in self.objectives])
+        if outcome == "trained":
+            self._study.tell(trial, values)
         else:
             given_up = outcome in ("pruned", "rejected")
             self._study.tell(trial, state=TrialState.PRUNED if given_up else TrialState.FAIL)
@@ -281,11 +278,6 @@ class Study:
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
             return optuna.importance.get_param_importances(self._study, evaluator=evaluator, target=loss)
         return {}
-
-
-def name_of(folder: Path) -> str:
-    """The name of the study in a folder."""
-    return str(json.loads((folder / ASKED).read_text("utf-8"))["name"])
 
 
 def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

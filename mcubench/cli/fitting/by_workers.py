@@ -65,9 +65,10 @@ def fit_each_by_workers(
     waiting = {
         name: (words[number], run) for name, (number, run) in runs.items() if not (run / "result.json").is_file()
     }
-    for name in runs.keys() - waiting.keys():
-        say(console, told(runs[name][1], runs[name][0]))
-        done += 1
+    for name, (number, run) in runs.items():
+        if name not in waiting:
+            say(console, told(run, number))
+            done += 1
     if not waiting:
         return
     try:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn, TimeElapsedColumn
 
 from mcubench.cli.fitting.one_fit import fit_one
+from mcubench.cli.fitting.progress import bar_below
 from mcubench.console import say
 from mcubench.errors import UserError
 from mcubench.results.comparison import compare_runs, report_comparison
@@ -85,7 +86,8 @@ def _run(planned: Sequence[PlannedRun], folder: Path, workers: Workers | None, c
         say(console, f"{done} of {len(planned)} runs are done already", style="dim")
     failed = []
     started = time.perf_counter()
-    with _progress(console) as progress, contextlib.ExitStack() as ended:
+    behind = TimeElapsedColumn(), TextColumn("{task.description}", markup=False)  # the run that is in work
+    with bar_below(console, *behind) as progress, contextlib.ExitStack() as ended:
         task = progress.add_task("", total=len(planned), completed=done)
 
         def begins(what: object) -> None:
@@ -111,19 +113,6 @@ def _run(planned: Sequence[PlannedRun], folder: Path, workers: Workers | None, c
         minutes = (time.perf_counter() - started) / 60
         say(console, f"{len(waiting)} runs took {minutes:.1f} min", style="dim")
     return failed
-
-
-def _progress(console: Console) -> Progress:
-    """A bar below the lines, where somebody looks; the name of the run that is in work beside it."""
-    return Progress(
-        BarColumn(20),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def _one_by_one(waiting: Sequence[PlannedRun], begins: Callable[[object], None]) -> Generator[tuple[PlannedRun, str]]:

@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from mcubench.cli.help import describe
+from mcubench.cli.options.verb_parser import VerbParser
 from mcubench.errors import UserError, did_you_mean
+from mcubench.quant.grid import WEIGHT_BITS
 from mcubench.search.budget import Budget
 from mcubench.search.study import OBJECTIVES, PRUNERS, SAMPLERS
 
@@ -25,7 +26,7 @@ _NOT_FOR_FIT = {
     "--print_config": "each trial's folder has a config.yaml",
 }
 _FIT = ("--data", "--trainer", "--threads", "--checkpoint", "--model")
-_WIDTHS = (8, 4, 2)
+_WIDTHS = tuple(sorted(WEIGHT_BITS, reverse=True))
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class SearchOptions:
 
     Attributes:
         models: Classes, as typed.
-        words: Of ``fit``, the same for all models.
+        data: The data module's class, as typed, if it was.
+        others: Other words of ``fit``, the same for all models.
         space: A file with dimensions, if one was given.
         bits: Widths of weights that networks are trained with.
         budget: What a model may cost.
@@ -51,7 +53,8 @@ class SearchOptions:
     """
 
     models: tuple[str, ...]
-    words: tuple[str, ...]
+    data: str | None
+    others: tuple[str, ...]
     space: Path | None
     bits: tuple[int, ...]
     budget: Budget
@@ -66,12 +69,15 @@ class SearchOptions:
     study: Path | None
     root: Path
 
+    @property
+    def unseeded_words(self) -> tuple[str, ...]:
+        """What follows ``fit`` for all models, without the seed."""
+        return (*(() if self.data is None else ("--data", self.data)), *self.others)
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line of ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"search: {message}; try --help")
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The same with the seed of the search."""
+        return (*self.unseeded_words, f"--seed_everything={self.seed}")
 
 
 def read_options(args: Sequence[str]) -> SearchOptions:
@@ -93,10 +99,10 @@ def read_options(args: Sequence[str]) -> SearchOptions:
         raise UserError(
             f"--pruner {given.pruner} gives trainings up by their accuracy: it is for one objective, without --folds"
         )
-    data = ["--data", given.data] if given.data else []
     return SearchOptions(
         models=tuple(given.model),
-        words=(*data, *words, f"--seed_everything={given.seed_everything}"),
+        data=given.data or None,
+        others=tuple(words),
         space=given.space,
         bits=tuple(given.weight_bits),
         budget=Budget.of(*(getattr(given, f"budget.{name}") for name in _LIMITS)),
@@ -122,14 +128,8 @@ def _from(least: int) -> Any:
     return number
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="python -m mcubench search",
-        usage="python -m mcubench search --model MODEL --data DATA --budget.flash 4KiB [options]",
-        description=describe("search"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _parser() -> VerbParser:
+    parser = VerbParser("search", "python -m mcubench search --model MODEL --data DATA --budget.flash 4KiB [options]")
     add = parser.add_argument
     add("--model", nargs="+", required=True, metavar="MODEL", help="one or several, classical ones too")
     add("--data", metavar="DATA", help="as fit takes it; its options too, as --data.inputs features")

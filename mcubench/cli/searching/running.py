@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mcubench.cli.fitting.one_fit import ENDS_ALL
+from mcubench.cli.fitting.progress import bar_below
 from mcubench.cli.searching.options import SearchOptions
 from mcubench.cli.searching.pricing import price
 from mcubench.cli.searching.trial import Trained, train
@@ -53,37 +54,43 @@ class Search:
             KeyboardInterrupt: After Ctrl-C; the same command goes on.
             Terminated: After SIGTERM, likewise.
         """
-        with self._progress() as progress:
+        state = TextColumn("{task.description}", markup=False)
+        behind = state, TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn()
+        with bar_below(self.console, *behind) as progress:
             task = progress.add_task("", total=self.options.trials)
-            while True:
+            while self._repeats < _REPEATS:
                 rows = self.study.rows()
                 done = sum(row.outcome in TRAINED for row in rows)
                 progress.update(task, completed=done, description=self._state(rows))
                 with self.study.claim(self.options.trials) as trial:
                     if trial is None:
                         return
-                    candidate = self.plan.suggest(trial)
-                    if self.study.is_repeated(trial):
-                        self.study.repeat(trial)
-                        if self._is_exhausted():
-                            return
-                        continue
-                    self._repeats = 0
-                    words = candidate.words(self.options.words)
-                    try:
-                        found = price(words, candidate.bits)
-                    except ENDS_ALL:
-                        raise
-                    except UserError as error:  # its options don't go together, or with the data
-                        self.study.reject(trial, str(error), {"possible": 1.0})
-                        self._count_unfit()
-                        continue
-                    if found is not None and (problem := self.options.budget.problem(found)) is not None:
-                        self.study.reject(trial, problem, self.options.budget.excess(found), found)
-                        self._count_unfit()
-                        continue
-                    self._unfit = 0
-                    self._train(trial, candidate, words, done)
+                    self._work_on(trial, done)
+        say(self.console, "the space has no other models that were not tried")
+
+    def _work_on(self, trial: optuna.Trial, done: int) -> None:
+        """Trains a model, unless it is like another one or does not fit."""
+        candidate = self.plan.suggest(trial)
+        if self.study.is_repeated(trial):
+            self.study.repeat(trial)
+            self._repeats += 1
+            return
+        self._repeats = 0
+        words = candidate.words(self.options.words)
+        try:
+            found = price(words, candidate.bits)
+        except ENDS_ALL:
+            raise
+        except UserError as error:  # its options don't go together, or with the data
+            self.study.reject(trial, str(error), {"possible": 1.0})
+            self._count_unfit()
+            return
+        if found is not None and (problem := self.options.budget.problem(found)) is not None:
+            self.study.reject(trial, problem, self.options.budget.excess(found), found)
+            self._count_unfit()
+            return
+        self._unfit = 0
+        self._train(trial, candidate, words, done)
 
     def _train(self, trial: optuna.Trial, candidate: Candidate, words: list[str], done: int) -> None:
         prunes = self.options.pruner != "none" and candidate.bits is not None  # a classical model has one epoch
@@ -153,31 +160,10 @@ class Search:
             return float("inf")
         return -1.0 if found is None else max(self.options.budget.excess(found).values(), default=0.0)
 
-    def _is_exhausted(self) -> bool:
-        self._repeats += 1
-        if self._repeats < _REPEATS:
-            return False
-        say(self.console, "the space has no other models that were not tried")
-        return True
-
     def _state(self, rows: list[TrialRow]) -> str:
         best = max((row.accuracy for row in rows if row.fits and row.accuracy is not None), default=None)
         rejected = sum(row.outcome == "rejected" for row in rows)
         return f"{rejected:,} rejected; best {'?' if best is None else f'{100 * best:.2f} %'}"
-
-    def _progress(self) -> Progress:
-        """A bar below the lines, where somebody looks."""
-        return Progress(
-            BarColumn(20),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
 
 
 def _costs(found: Price) -> str:

@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from mcubench.cli.fitting.suite import run_suite
-from mcubench.cli.help import describe
+from mcubench.cli.options.verb_parser import VerbParser
 from mcubench.console import wide
 from mcubench.errors import UserError, did_you_mean
 from mcubench.host_errors import check_writable
@@ -50,22 +50,12 @@ def run_compare(args: Sequence[str]) -> None:
     save_comparison(comparison, console, csv=options.csv, markdown=options.markdown, plot=options.plot)
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line of ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"compare: {message}; try --help")
-
-
 def _parse(args: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m mcubench compare",
-        usage="python -m mcubench compare [RUN ...] [options]\n"
+    parser = VerbParser(
+        "compare",
+        "python -m mcubench compare [RUN ...] [options]\n"
         "       python -m mcubench compare --suite SUITE [--root FOLDER]\n"
         "                                  [--workers N | --scheduler ADDRESS]",
-        description=describe("compare"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "runs",

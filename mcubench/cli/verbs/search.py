@@ -64,7 +64,7 @@ def run_search(args: Sequence[str]) -> None:
 
 def _sum_up(options: SearchOptions, plan: Plan, study: Study, console: Console) -> None:
     rows, front = study.rows(), study.front()
-    words = {row.number: plan.chosen(row.params).words(options.words[:-1]) for row in front}
+    words = {row.number: plan.chosen(row.params).words(options.unseeded_words) for row in front}
     seeds = [options.seed + 1 + index for index in range(options.confirm_seeds)]
     confirmed = confirm(words, _data(options), seeds, study.folder, console) if seeds and front else {}
     report = Report(options.objectives, options.budget, plan, rows, front, confirmed, len(seeds), study.importances())
@@ -73,8 +73,8 @@ def _sum_up(options: SearchOptions, plan: Plan, study: Study, console: Console) 
 
 
 def _data(options: SearchOptions) -> str:
-    words = options.words
-    return words[words.index("--data") + 1].rpartition(".")[2] if "--data" in words else "data"
+    """What the data are called."""
+    return (options.data or "data").rpartition(".")[2]
 
 
 def _joined(options: SearchOptions, plan: Plan) -> tuple[Path, str]:

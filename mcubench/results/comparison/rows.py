@@ -26,6 +26,10 @@ class Mean:
     value: float
     half_width: float | None
 
+    def as_dict(self) -> dict[str, float | None]:
+        """What files have of it."""
+        return {"value": self.value, "ci95": self.half_width}
+
 
 @dataclass(frozen=True)
 class Range:

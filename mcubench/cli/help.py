@@ -91,7 +91,9 @@ _TEXTS = {
   plain networks are trained all at once, anything else one after another
 --workers 2 or --scheduler tcp://host:8786, beside --folds or --seeds: a fit for each worker of Dask's (docs/cluster.md)
 --threads 1: threads to train with on the CPU; not given, the fastest number is measured first
---budget.flash 32KiB --budget.ram 8KiB --budget.macs 1M: refuse a model that needs more""",
+--budget.flash 32KiB --budget.ram 8KiB --budget.macs 1M: refuse a model that needs more
+--trainer.callbacks+=ImageAugmentation --trainer.callbacks.shift=2, SignalAugmentation, Mixup: other samples each epoch
+--distill runs/large: learn from a larger model, too; docs/recipes.md has these, and what each is worth""",
     "profile": """\
 --model one of {models}, or module.Class of your own: any torch module
 --data one of {data}, for the shape of a sample; or --input_shape 3,32,32

@@ -65,6 +65,8 @@ class Classifier(ScoredModule):
             the one for runs that will be continued beyond their end. Stepped with every batch.
         class_weights: Weights of the classes in the loss: ``balanced``, which takes the data module's
             ``class_weights``, or one number a class; not set, every sample counts alike.
+        label_smoothing: Share of a sample's class, in the loss that is trained, that is spread evenly over all classes
+            (Szegedy et al., arXiv:1512.00567); validation and test have the plain loss.
         steps_per_execution: Optimiser steps between two looks of Lightning's loop at progress bar, validation and
             signals. It changes the speed, and nothing that is computed, logged or saved; not set, it is 50 wherever
             that is possible, else 1.
@@ -93,6 +95,7 @@ class Classifier(ScoredModule):
         momentum: float = 0.9,
         schedule: Schedule = "onecycle",
         class_weights: ClassWeights = None,
+        label_smoothing: float = 0.0,
         steps_per_execution: int | None = None,
     ) -> None:
         super().__init__(input_shape, num_classes, class_weights)
@@ -100,7 +103,7 @@ class Classifier(ScoredModule):
         for name, value, kind in (("optimizer", optimizer, Optimizer), ("schedule", schedule, Schedule)):
             if value not in get_args(kind):
                 raise UserError(f"{name} must be one of {', '.join(get_args(kind))}; got {value!r}")
-        _check_ranges(learning_rate, weight_decay, momentum)
+        _check_ranges(learning_rate, weight_decay, momentum, label_smoothing)
         if steps_per_execution is not None and steps_per_execution < 1:
             raise UserError(f"steps_per_execution must be at least 1, got {steps_per_execution}")
         self.optimizer = optimizer
@@ -108,6 +111,7 @@ class Classifier(ScoredModule):
         self.weight_decay = weight_decay
         self.momentum = momentum
         self.schedule = schedule
+        self.label_smoothing = label_smoothing
         self.steps_per_execution = steps_per_execution
         self._laid_out: LaidOut | None = None
         self._resumed_at = 0  # optimiser steps of the checkpoint that a fit goes on from
@@ -175,8 +179,13 @@ class Classifier(ScoredModule):
             set_memory_format(self, torch.contiguous_format, self.trainer.optimizers)
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy of logits (N, num_classes) with classes (N,), weighted by class if so configured."""
-        return nn.functional.cross_entropy(logits, target, self.loss_weight)
+        """Cross-entropy of logits (N, num_classes) with classes (N,), weighted and smoothed if so configured."""
+        return nn.functional.cross_entropy(logits, target, self.loss_weight, label_smoothing=self.smoothing)
+
+    @property
+    def smoothing(self) -> float:
+        """The label smoothing of the loss at this moment: only what is trained is smoothed."""
+        return self.label_smoothing if self.training else 0.0
 
     def batch_loss(self, x: Tensor, target: Tensor) -> Tensor:
         """The loss of one batch and nothing else, for `Threads`."""
@@ -220,10 +229,12 @@ class Classifier(ScoredModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._laid_out.scheduler, "interval": "step"}}
 
 
-def _check_ranges(learning_rate: float, weight_decay: float, momentum: float) -> None:
+def _check_ranges(learning_rate: float, weight_decay: float, momentum: float, label_smoothing: float) -> None:
     if not 0 < learning_rate < math.inf:
         raise UserError(f"learning_rate must be positive and finite, got {learning_rate}")
     if not 0 <= weight_decay < math.inf:
         raise UserError(f"weight_decay must be finite and not negative, got {weight_decay}")
     if not 0 <= momentum < 1:
         raise UserError(f"momentum must be in [0, 1), got {momentum}")
+    if not 0 <= label_smoothing < 1:
+        raise UserError(f"label_smoothing must be in [0, 1), got {label_smoothing}")

@@ -41,13 +41,14 @@ def claim_run(root: Path, title: str) -> Path:
     raise AssertionError("count never ends")
 
 
-def resolve_checkpoint(spec: str, root: Path) -> Path:
+def resolve_checkpoint(spec: str, root: Path, option: str = "--ckpt_path") -> Path:
     """Finds the checkpoint that a user means.
 
     Args:
         spec: ``last``, ``best`` or ``averaged`` for the newest run under `root`; or a run's folder, for its last
             checkpoint; or a file.
         root: The folder that holds all runs.
+        option: The option that it was given by, for messages.
 
     Returns:
         The absolute path of an existing file.
@@ -61,12 +62,10 @@ def resolve_checkpoint(spec: str, root: Path) -> Path:
         newest = next((run for _, run in written if _is_given_out(run)), None)
         if newest is None:
             where = f"there is no run under {root.resolve()}"
-            raise UserError(f"--ckpt_path {spec}: {where}; run fit first, or give a file")
+            raise UserError(f"{option} {spec}: {where}; run fit first, or give a file")
         path = newest / "checkpoints" / f"{spec}.ckpt"
         if not path.exists():
-            raise UserError(
-                f"--ckpt_path {spec}: the newest run, {shown(newest)}, has no {spec}.ckpt; give another run"
-            )
+            raise UserError(f"{option} {spec}: the newest run, {shown(newest)}, has no {spec}.ckpt; give another run")
         return path.resolve()
     try:
         path = Path(spec).expanduser()
@@ -74,9 +73,9 @@ def resolve_checkpoint(spec: str, root: Path) -> Path:
             path = path / "checkpoints" / "last.ckpt"
         is_file = path.is_file()
     except (OSError, RuntimeError) as error:  # the latter if there is no such user
-        raise UnreadableError(f"--ckpt_path {spec} can't be read: {getattr(error, 'strerror', error)}") from None
+        raise UnreadableError(f"{option} {spec} can't be read: {getattr(error, 'strerror', error)}") from None
     if not is_file:
-        raise UserError(f"--ckpt_path: there is no file {path}; give a checkpoint, a run's folder, last or best")
+        raise UserError(f"{option}: there is no file {path}; give a checkpoint, a run's folder, last or best")
     return path.resolve()
 
 

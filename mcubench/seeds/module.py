@@ -86,12 +86,12 @@ class StackedClassifiers(EpochOutcomes):
         """Each seed's loss, shape (seeds,), of logits (seeds, B, classes) and classes (seeds, B), or (B,) for all."""
         target = target.expand(logits.shape[:2])
         if type(self.first).loss is not Classifier.loss:
-            losses: Tensor = vmap(self.first.loss)(logits, target)
-            return losses
+            own: Tensor = vmap(self.first.loss)(logits, target)
+            return own
         # What `Classifier.loss` computes, without vmap; weighted, the mean is over the weights.
-        weight = self.first.loss_weight
-        summed = nn.functional.cross_entropy(logits.mT, target, weight, reduction="none").sum(1)
-        return summed / (target.shape[1] if weight is None else weight[target].sum(1))
+        weight, smoothing = self.first.loss_weight, self.first.smoothing
+        losses = nn.functional.cross_entropy(logits.mT, target, weight, reduction="none", label_smoothing=smoothing)
+        return losses.sum(1) / (target.shape[1] if weight is None else weight[target].sum(1))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and schedule of the classifiers, which treat each number by itself."""

@@ -37,6 +37,7 @@ RUN: dict[str, Any] = {
     },
     "data": {"class_path": "mcubench.datamodules.Digits", "init_args": {"batch_size": 100, "root": None}},
     "checkpoint": {"monitor": None, "mode": None, "every_n_train_steps": None},
+    "distill": {"run": "a.ckpt", "weight": 0.5, "temperature": 4.0},
     "threads": 1,
 }
 
@@ -63,6 +64,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("data/init_args/batch_size", 50, "--data.batch_size is 100 there and 50 here"),
         ("checkpoint/monitor", "val/loss", "--checkpoint.monitor is not set there and val/loss here"),
         ("checkpoint/mode", "min", "--checkpoint.mode"),
+        ("distill/run", None, "--distill is a.ckpt there and not set here"),
+        ("distill/weight", 0.7, "--distill.weight is 0.5 there and 0.7 here"),
         ("trainer/limit_val_batches", 3, "--trainer.limit_val_batches"),
         ("trainer/overfit_batches", 1, "--trainer.overfit_batches"),
         ("trainer/enable_checkpointing", False, "--trainer.enable_checkpointing is not set there and false here"),

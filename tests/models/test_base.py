@@ -126,6 +126,16 @@ def test_class_weights_weigh_the_loss() -> None:
     assert model.loss(logits, y).item() == pytest.approx((weights * losses).sum() / weights.sum(), rel=1e-5)
 
 
+def test_label_smoothing_is_the_paper_s_and_of_training_alone() -> None:
+    """Szegedy et al.: the target is (1 - e) of the class and e / classes of each."""
+    model, plain = MLP((4,), 3, label_smoothing=0.3), MLP((4,), 3)
+    logits, y = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0])
+    target = 0.7 * torch.eye(3)[y] + 0.3 / 3
+    expected = -(target * logits.log_softmax(1)).sum(1).mean()
+    assert model.loss(logits, y).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert model.eval().loss(logits, y).item() == plain.loss(logits, y).item() != pytest.approx(expected.item())
+
+
 def test_balanced_class_weights_come_from_the_data() -> None:
     model, _, data = pair(class_weights="balanced")
     trainer(1).fit(model, data)

@@ -111,6 +111,8 @@ def test_signals_of_any_shape(channels: int, samples: int, classes: int) -> None
         (lambda: MLP((4,), 2, learning_rate=math.nan), "learning_rate must be positive and finite"),
         (lambda: MLP((4,), 2, weight_decay=math.inf), "weight_decay must be finite and not negative"),
         (lambda: MLP((4,), 2, class_weights=[1.0, math.nan]), "class_weights must be finite"),
+        (lambda: MLP((4,), 2, label_smoothing=1.0), r"label_smoothing must be in \[0, 1\), got 1.0"),
+        (lambda: MLP((4,), 2, label_smoothing=-0.1), r"label_smoothing must be in \[0, 1\), got -0.1"),
         (lambda: MLP((4,), 2, momentum=1.0), r"momentum must be in \[0, 1\)"),
         (lambda: MLP((4,), 2, class_weights=[0.0, 0.0]), "class_weights must be finite, not negative and not all 0"),
         (lambda: MLP((4,), 2, class_weights=[1.0, -1.0]), "class_weights must be finite, not negative and not all 0"),

@@ -79,6 +79,8 @@ def assert_each_is_its_own_run(kind: type[Classifier], data: TensorDataModule, e
         (MLP, {"schedule": "cosine"}),
         (MLP, {"schedule": "constant"}),
         (MLP, {"class_weights": "balanced"}),
+        (MLP, {"label_smoothing": 0.2}),
+        (MLP, {"label_smoothing": 0.2, "class_weights": "balanced"}),
         (MLP, {"class_weights": [0.5, 1.0, 2.0, 0.0, 1.0, 1.0, 3.0, 1.0, 1.0, 1.0]}),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "-".join(map(str, value.values())) or "plain",

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import yaml
@@ -28,9 +28,11 @@ from rich.console import Console
 from mcubench.callbacks import EpochTimer, LastCheckpoint, MACs, RandomState, SizeBudget, Threads
 from mcubench.cli.fitting.conclusion import FinishedFit, conclude_fit, predictions_of, write_predictions
 from mcubench.cli.fitting.devices import check_devices
+from mcubench.cli.fitting.fit_options import add_fit_options
 from mcubench.cli.fitting.measured import measure
 from mcubench.cli.fitting.run_callbacks import ProgressBar, SaveRunConfig, TrainedWith
 from mcubench.cli.fitting.searched import leave_out_searches
+from mcubench.cli.fitting.teacher import find_teacher, in_full, teacher_note, with_teacher
 from mcubench.cli.help import describe
 from mcubench.cli.options.carried import without_other_classes
 from mcubench.cli.options.configurations import read_run_configuration
@@ -90,7 +92,7 @@ def run_verb(
     warnings.filterwarnings("ignore", message=r"`ModelCheckpoint\(monitor=.* could not find")  # a note of ours says it
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # a measuring verb needs none
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-    named, checkpoint = with_run_options(verb, expand_names(without_other_classes(args)))
+    named, checkpoint = with_run_options(verb, expand_names(without_other_classes(in_full(args))))
     if checkpoint is not None and folder is not None and checkpoint.parents[1] != folder.resolve():
         raise UserError("one of several fits starts anew: leave ckpt_path out")
     complete = with_defaults(named)
@@ -171,17 +173,10 @@ class BenchCLI(LightningCLI):
         return {self.verb: {*super().subcommands()[self.verb], "weights_only"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the links from data to model, and the options of checkpoints."""
+        """Adds the links from data to model, and the options of ``fit``."""
         link_data_to_model(parser, self.args)
         if self.verb == "fit":
-            parser.add_function_arguments(checkpoint_options, "checkpoint")
-            parser.add_class_arguments(SizeBudget, "budget")
-            parser.add_argument(
-                "--threads",
-                type=int | None,
-                default=None,
-                help="Threads to train with on the CPU; not given, the fastest number is measured first.",
-            )
+            add_fit_options(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and says in one line what is wrong."""
@@ -201,6 +196,8 @@ class BenchCLI(LightningCLI):
         """Sees that a run that goes on is asked for nothing that it can't do any more."""
         if self.verb != "fit":
             return
+        given = self.config[self.verb]
+        find_teacher(given.distill, Path(given.trainer.default_root_dir))
         text = self._parser(self.verb).dump(self.config[self.verb], skip_unset=False)
         config = yaml.safe_load(text)
         self.trained_with = TrainedWith(noted_options(config))
@@ -231,7 +228,7 @@ class BenchCLI(LightningCLI):
             given = {type(callback): callback for callback in _as_list(config.trainer.callbacks)}
             self.threads = Threads(config.threads, lambda text: self.console.print(text, highlight=False))
             kept = [self.timer, RandomState(), Logged(metrics), self.trained_with]
-            ours = [*kept, self.threads, *self._costs(config.budget)]
+            ours = [*with_teacher(config.distill, self.datamodule), *kept, self.threads, *self._costs(config.budget)]
             callbacks += [callback for callback in ours if type(callback) not in given]
             self.timer, self.costs = given.get(EpochTimer, self.timer), given.get(MACs, self.costs)
             self.threads = given.get(Threads, self.threads)
@@ -349,7 +346,7 @@ class BenchCLI(LightningCLI):
             resumed_at=self.resumed_at,
             command=self.command,
             started=self.started,
-            notes=tuple(self.trained_with.notes),
+            notes=(*teacher_note(self.config_init[self.verb].distill), *self.trained_with.notes),
         )
 
     def predict(self, model: pl.LightningModule, **kwargs: Any) -> None:
@@ -381,19 +378,6 @@ class BenchCLI(LightningCLI):
         """Measures the test set."""
         self._say_which()
         measure(self.trainer, model, "test", self.console, **kwargs)
-
-
-def checkpoint_options(
-    monitor: str | None = None, mode: Literal["min", "max"] | None = None, every_n_train_steps: int | None = None
-) -> None:
-    """Which checkpoints are kept beside ``last.ckpt``, which is written after every epoch.
-
-    Args:
-        monitor: The logged metric that ``best.ckpt`` is chosen by; by default ``val/accuracy`` for models of mcubench,
-            and none for others, whose last checkpoint is scored.
-        mode: Whether the metric should be small or large; if it is not given, its name tells.
-        every_n_train_steps: Also write ``last.ckpt`` after every so many optimiser steps.
-    """
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -86,6 +86,7 @@ class StackedCLI(BenchCLI):
         if given.trainer.fast_dev_run:
             raise UserError("--seeds sums up results, and a fast_dev_run leaves none: leave --trainer.fast_dev_run out")
         self._raise(obstacle_in_options(given.trainer))
+        self._raise(None if given.distill.run is None else "they learn from a teacher (--distill)")
         assert self.given_folder is not None
         self.runs = [self._run(seed) for seed in self.seeds]
         self._raise(obstacle_in_models([run.model for run in self.runs]))

@@ -26,7 +26,7 @@ MEASURED_WITH = ("seed_everything", "model", "data")
 # What a run's config.yaml always has; the last of it comes last in the file, so that a truncated one lacks it.
 _COMPLETE = (*MEASURED_WITH, "ckpt_path")
 
-_SECTIONS = ("trainer", "checkpoint", "budget")
+_SECTIONS = ("trainer", "checkpoint", "budget", "distill")
 _CLASSES = ("model", "data")
 _NAMES = ("ckpt_path", "trainer.default_root_dir")
 _FILES = (".yaml", ".yml", ".json")

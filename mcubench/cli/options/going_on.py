@@ -102,11 +102,22 @@ def _refused(before: Config, now: Config) -> Iterator[tuple[str, Any, Any]]:
         old, new = ((config.get("checkpoint") or {}).get(name) for config in (before, now))
         if old != new:
             yield f"--checkpoint.{name}", old, new
+    yield from _refused_teaching(*((config.get("distill") or {}) for config in (before, now)))
     for name, allowed in _CHOICE.items():
         old, new = ((config.get("trainer") or {}).get(name) for config in (before, now))
         if old != new and new not in allowed:
             yield f"--trainer.{name}", old, new
     yield from _refused_parts(_parts(before), _parts(now))
+
+
+def _refused_teaching(before: Config, now: Config) -> Iterator[tuple[str, Any, Any]]:
+    """Another path may be given to the same teacher, whom the checkpoint knows by its weights."""
+    old, new = before.get("run"), now.get("run")
+    if bool(old) != bool(new):
+        yield "--distill", old, new
+    for name in ("weight", "temperature") if old and new else ():
+        if before.get(name) != now.get(name):
+            yield f"--distill.{name}", before.get(name), now.get(name)
 
 
 def _refused_of_class(kind: str, before: Config, now: Config, free: set[str]) -> Iterator[tuple[str, Any, Any]]:

@@ -21,7 +21,7 @@ DEFAULT_ROOT = "runs"
 
 _RUN_BY_A_TRAINER = ("validate", "test", "predict")
 
-_TRAINED_WITH = ("trainer", "checkpoint", "budget", "threads", "ckpt_path")
+_TRAINED_WITH = ("trainer", "checkpoint", "budget", "distill", "threads", "ckpt_path")
 
 # And of a run's callbacks this one, which is part of what forward computes.
 _ROUNDS = "mcubench.callbacks.QuantizationAwareTraining"

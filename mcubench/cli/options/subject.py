@@ -69,7 +69,9 @@ class Subject:
         return built.model, built.get("data")
 
 
-def read_subject(verb: str, args: Sequence[str], add_options: Callable[[ArgumentParser], None]) -> Subject:
+def read_subject(
+    verb: str, args: Sequence[str], add_options: Callable[[ArgumentParser], object] = lambda _: None
+) -> Subject:
     """Reads the options of a verb.
 
     Args:

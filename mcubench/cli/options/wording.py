@@ -17,6 +17,7 @@ _TITLES = {
     "<class 'lightning.pytorch.core.datamodule": "the data",
     "Customize every aspect": "how it is trained",
     "Which checkpoints are kept": "which checkpoints are kept beside last.ckpt",
+    "A larger model that it learns from": "a larger model that it learns from: --distill RUN",
     "Checks what a model costs": "what a model may cost: checked before the first epoch, and when it changes",
     "Runs the full optimization": "where it starts",
     "Perform one evaluation epoch": "what is measured",

@@ -25,7 +25,7 @@ _NOT_FOR_FIT = {
     "--trainer.default_root_dir": "--root says where studies lie",
     "--print_config": "each trial's folder has a config.yaml",
 }
-_FIT = ("--data", "--trainer", "--threads", "--checkpoint", "--model")
+_FIT = ("--data", "--trainer", "--threads", "--checkpoint", "--model", "--distill")
 _WIDTHS = tuple(sorted(WEIGHT_BITS, reverse=True))
 
 

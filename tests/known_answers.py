@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from mcubench.models import CNN, DSCNN, GRU, LSTM, MLP, CNN1d, LeNet
+from mcubench.models import CNN, DSCNN, GRU, LSTM, MLP, CNN1d, ConvNet, LeNet
 from tests import reference_nets as nets
 
 
@@ -313,6 +313,26 @@ OURS = [
         flash=(8 * 9 + 12 * 8) + (8 * 9 + 12 * 8 + 8 * 8 + 12 * 8) + (8 * 10 + 12 * 10),
         ram=2 * 16 * 8,
     ),
+    KnownAnswer(  # the normalised convolution is pooled before ReLU: it and what pooling gives are needed at once
+        "convnet-28x28",
+        functools.partial(ConvNet, (1, 28, 28), 10),
+        (1, 28, 28),
+        macs=28 * 28 * 9 * 8 + 14 * 14 * 9 * 8 * 12 + 7 * 7 * 9 * 12 * 16 + 16 * 10,
+        params=(9 * 8 + 16) + (9 * 8 * 12 + 24) + (9 * 12 * 16 + 32) + (16 * 10 + 10),
+        flash=(9 * 8 + 12 * 8) + (9 * 8 * 12 + 12 * 12) + (9 * 12 * 16 + 12 * 16) + (16 * 10 + 12 * 10),
+        ram=28 * 28 * 8 + 14 * 14 * 8,
+    ),
+    KnownAnswer(  # 32 samples of 5 channels, what is added to them, and 32 of the sum
+        "convnet-6x128",
+        functools.partial(
+            ConvNet, (6, 128), 12, channels=(4, 5), depth=2, kernel_size=5, halving="stride", residual=True, mean=False
+        ),
+        (6, 128),
+        macs=64 * 5 * 6 * 4 + 64 * 5 * 4 * 4 + 32 * 5 * 4 * 5 + 32 * 5 * 5 * 5 + 32 * 5 * 12,
+        params=5 * (6 * 4 + 4 * 4 + 4 * 5 + 5 * 5) + 2 * (4 + 4 + 5 + 5) + (32 * 5 * 12 + 12),
+        flash=5 * (6 * 4 + 4 * 4 + 4 * 5 + 5 * 5) + 12 * (4 + 4 + 5 + 5) + (32 * 5 * 12 + 12 * 12),
+        ram=128 * 6 + 64 * 4,
+    ),
     # Steps are samples of 6 numbers, supplied one after the other. Nobody reads the states of all steps: beside the
     # input there are the last one and that of the step.
     KnownAnswer(
@@ -566,13 +586,15 @@ REFERENCES = [
         + (8 + 12) * 2,
         ram=2 * 1024 * 8 + 1024 * 16,  # both parts of the last concatenation, and the whole
     ),
-    KnownAnswer(  # the shared layer multiplies twice and is stored once; the last product knows no output channels
+    # The shared layer multiplies twice; its weights are stored once, its biases and multipliers for each use. The last
+    # product knows no output channels.
+    KnownAnswer(
         "functions",
         nets.Functions,
         (16,),
         macs=16 * 24 + 2 * 24 * 24 + 24 * 12 + 12 * 5,
         params=(16 * 24 + 24) + (24 * 24 + 24) + 24 * 12 + 12 * 5,
-        flash=(16 + 12) * 24 + (24 + 12) * 24 + (24 + 8) * 12 + 12 * 5,
+        flash=(16 + 12) * 24 + (24 + 2 * 12) * 24 + (24 + 8) * 12 + 12 * 5,
         ram=2 * 16 + 24,  # 24 and 24
     ),
     # Inputs 64 and 192, convolved to 144 and 112, both brought from channels last to the order of flatten, and joined
@@ -949,7 +971,7 @@ CONVOLUTIONS = [
         (4, 8, 8),
         macs=2 * 64 * 36 * 4,
         params=36 * 4 + 4,
-        flash=(36 + 12) * 4,
+        flash=(36 + 2 * 12) * 4,
         ram=256 + 256,
     ),
     KnownAnswer(  # folding makes two layers of it

@@ -142,9 +142,10 @@ def flash_size(graph: Graph, widths: BitWidths | None = None) -> FlashSize:
     """Prices the weights of a deployed graph (`mcubench.graph.deploy`).
 
     Integer weights are packed at their width, each tensor rounded up to whole bytes; biases are int32, and every output
-    channel of a quantised layer has a multiplier and a shift. The two biases of an LSTM's gate are one; of a GRU's new
-    gate both are needed. At 16 and 32 bits weights and biases are floats of that width, and nothing is requantised.
-    Code is not counted.
+    channel of a quantised layer has a multiplier and a shift. A layer that is used twice has its weights once, and
+    biases, multipliers and shifts for each use, as the scale of what it is given differs. The two biases of an LSTM's
+    gate are one; of a GRU's new gate both are needed. At 16 and 32 bits weights and biases are floats of that width,
+    and nothing is requantised. Code is not counted.
 
     Args:
         graph: A graph whose batch norms are folded.
@@ -154,12 +155,15 @@ def flash_size(graph: Graph, widths: BitWidths | None = None) -> FlashSize:
     widths.check(graph)
     found = [line for node in graph.nodes for line in _lines(node, widths.of(node.path))]
     whole = {weight.stored for line, weight in found if line.role in _TENSORS}
-    stored: set[tuple[str, object]] = set()
+    stored: set[tuple[object, ...]] = set()
     lines = []
     for line, weight in found:
         is_slice = line.role in _TENSORS and weight.part_of in whole
-        if line.count and not is_slice and (line.role, weight.stored) not in stored:
-            stored.add((line.role, weight.stored))
+        # Biases at the accumulator's scale and multipliers depend on what comes in: each use has its own.
+        is_of_use = line.role not in _TENSORS and widths.of(line.path) in INTEGER_WIDTHS
+        key = (line.role, weight.stored, line.node if is_of_use else None)
+        if line.count and not is_slice and key not in stored:
+            stored.add(key)
             lines.append(line)
     return FlashSize(tuple(lines), unknown_ops(graph))
 

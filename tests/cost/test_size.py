@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mcubench.codegen import generate
 from mcubench.cost import BitWidths, FlashSize, flash_size
 from mcubench.cost.size import FlashLine
 from mcubench.errors import UserError
 from mcubench.graph import deploy, trace
+from mcubench.quant import quantize
 from tests.graph.compare import Forward, randomised
 
 
@@ -147,11 +151,27 @@ class TestBitWidths:
 
 
 class TestSharing:
-    def test_a_layer_that_is_used_twice_is_stored_once(self) -> None:
+    def test_weights_of_a_layer_that_is_used_twice_are_stored_once(self) -> None:
+        """And what depends on the scale of its input for each use, as the next test sees it in C."""
+
         def twice(layer: nn.Module, x: Tensor) -> Tensor:
             return layer(torch.tanh(layer(x)))
 
-        assert price(Forward(twice, nn.Linear(8, 8)), 8).total == 64 + 8 * 4 + 8 * 8
+        net = Forward(twice, nn.Linear(8, 8))
+        assert price(net, 8).total == 64 + 2 * (8 * 4 + 8 * 8)
+        assert price(net, 8, widths=BitWidths(32, 32)).total == 4 * (64 + 8)
+
+    def test_generated_c_has_as_many_tables(self) -> None:
+        def twice(convolution: nn.Module, dense: nn.Module, x: Tensor) -> Tensor:
+            return dense(convolution(convolution(x).relu()).relu().mean((2, 3)))
+
+        net = Forward(twice, nn.Conv2d(4, 4, 3, padding=1), nn.Linear(4, 10)).eval()
+        x = torch.randn(20, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+        source = "".join(generate(quantize(deploy(trace(net, x[:1])), calibration=x)).files.values())
+        tables = re.findall(r"static const \w+ (weights|biases|multipliers)_\d+\[\d+\]", source)
+        priced = Counter(line.role for line in price(net, 4, 8, 8).lines)
+        assert Counter(tables) == {"weights": 2, "biases": 3, "multipliers": 3}
+        assert priced == {"weight": 2, "bias": 3, "requantisation": 3}
 
     def test_a_layer_that_is_used_in_two_layouts_is_stored_in_both(self) -> None:
         # Behind a flattened image the columns are permuted; behind a vector they are not.
@@ -205,14 +225,14 @@ class TestSharing:
 
         net = Forward(twice, nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4))
         found = price(randomised(net), 4, 6, 6)
-        assert by_role(found) == {"weight": 9 * 4 * 4, "bias": 4 * 4, "requantisation": 4 * 8}
+        assert by_role(found) == {"weight": 9 * 4 * 4, "bias": 2 * 4 * 4, "requantisation": 2 * 4 * 8}
 
     def test_a_norm_that_is_used_twice_is_stored_once(self) -> None:
         def twice(norm: nn.Module, x: Tensor) -> Tensor:
             return norm(torch.tanh(norm(x)))
 
         found = price(randomised(Forward(twice, nn.BatchNorm1d(8))), 8)
-        assert by_role(found) == {"weight": 8, "bias": 8 * 4, "requantisation": 8 * 8}
+        assert by_role(found) == {"weight": 8, "bias": 2 * 8 * 4, "requantisation": 2 * 8 * 8}
 
 
 class TestLayers:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mcubench.errors import UserError
-from mcubench.models import CNN, DSCNN, GRU, LSTM, MLP, Classifier, CNN1d, LeNet
+from mcubench.models import CNN, DSCNN, GRU, LSTM, MLP, Classifier, CNN1d, ConvNet, LeNet
 from mcubench.training import channels_last
 from tests.known_answers import OURS, KnownAnswer
 
@@ -59,7 +59,7 @@ def test_images_of_any_shape(channels: int, height: int, width: int, classes: in
         assert model(x.shape[1:], classes).eval()(x).shape == (2, classes)
 
 
-@pytest.mark.parametrize("model", [CNN, DSCNN, LeNet])
+@pytest.mark.parametrize("model", [CNN, ConvNet, DSCNN, LeNet])
 def test_images_are_computed_with_channels_last(model: type[Classifier]) -> None:
     # A convolution writes the order of its weights; one channel alone has none, so that the outcome is looked at.
     assert model.channels_last
@@ -83,6 +83,16 @@ def test_the_smallest_image_of_a_lenet(blocks: int, kernel: int, extra: int) -> 
     assert model(torch.randn(2, 1, smallest + extra, smallest)).shape == (2, 3)
     with pytest.raises(UserError, match=f"at least {smallest} x {smallest}; "):
         LeNet((1, smallest + extra, smallest - 1), 3, channels=(2,) * blocks, kernel_size=kernel)
+
+
+@settings(max_examples=25)
+@given(height=st.integers(4, 20), width=st.integers(4, 20), stages=st.integers(1, 2), depth=st.integers(1, 2))
+def test_a_convnet_without_a_mean_sees_all_positions(height: int, width: int, stages: int, depth: int) -> None:
+    for halving in ("max", "stride"):
+        net = ConvNet((2, height, width), 3, [4] * stages, depth, halving=halving, residual=True, mean=False).eval()
+        assert net(torch.randn(2, 2, height, width)).shape == (2, 3)
+        line = ConvNet((2, height), 3, [4] * stages, depth, halving=halving, mean=False).eval()
+        assert line(torch.randn(2, 2, height)).shape == (2, 3)
 
 
 @settings(max_examples=25)
@@ -129,6 +139,12 @@ def test_signals_of_any_shape(channels: int, samples: int, classes: int) -> None
         (lambda: CNN1d((1, 7), 2), "at least 8 samples"),
         (lambda: CNN1d((1, 64), 2, kernel_size=4), "kernel_size must be odd"),
         (lambda: CNN1d((1, 64), 2, channels=()), "channels must be positive"),
+        (lambda: ConvNet((4,), 2), "ConvNet needs images"),
+        (lambda: ConvNet((1, 8, 8), 2, channels=()), "channels and depth must be positive numbers"),
+        (lambda: ConvNet((1, 8, 8), 2, depth=0), "channels and depth must be positive numbers"),
+        (lambda: ConvNet((1, 8, 8), 2, kernel_size=4), "kernel_size must be odd and positive, got 4"),
+        (lambda: ConvNet((1, 8, 8), 2, halving="mean"), "halving must be one of max, stride; got 'mean'"),
+        (lambda: ConvNet((6, 7), 2), "3 stages halve the resolution as often"),
         (lambda: DSCNN((4,), 2), "DSCNN needs images"),
         (lambda: DSCNN((1, 8, 8), 2, blocks=0), "blocks must be at least 1"),
         (lambda: DSCNN((1, 8, 8), 2, dropout=1.0), r"dropout must be in \[0, 1\)"),

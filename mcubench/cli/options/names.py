@@ -33,7 +33,7 @@ __all__ = [
 Kind = Literal["model", "data"]
 
 # Written out, so that help and typing errors need no import of torch; a test holds them against the packages.
-MODELS = ("MLP", "CNN", "LeNet", "CNN1d", "DSCNN", "GRU", "LSTM")
+MODELS = ("MLP", "CNN", "LeNet", "CNN1d", "DSCNN", "ConvNet", "GRU", "LSTM")
 BASELINES = (
     "DecisionTree",
     "RandomForest",

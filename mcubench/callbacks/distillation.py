@@ -48,7 +48,8 @@ class Distillation(pl.Callback):
         self.weight = weight
         self.temperature = temperature
         self._hash = _hash(teacher)
-        self._hook: RemovableHandle | None = None
+        self._hooks: list[RemovableHandle] = []
+        self._given: tuple[tuple[Any, ...], dict[str, Any]] = (), {}  # what forward was called with last
         self._trainer: pl.Trainer | None = None  # during a step
         self._changed = False  # whether this step's gradient was
         self._sum: Tensor | float = 0.0
@@ -72,7 +73,10 @@ class Distillation(pl.Callback):
         """Begins to listen to what forward gives."""
         self._release()
         self.teacher.to(pl_module.device).eval()
-        self._hook = pl_module.register_forward_hook(self._forwarded, with_kwargs=True)
+        self._hooks = [
+            pl_module.register_forward_pre_hook(self._called, with_kwargs=True, prepend=True),  # before it is rounded
+            pl_module.register_forward_hook(self._forwarded),
+        ]
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -111,40 +115,44 @@ class Distillation(pl.Callback):
 
     def _release(self) -> None:
         self._trainer = None
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        self._given = (), {}
 
-    def _forwarded(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], logits: Any) -> None:
+    def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._given = args, kwargs
+
+    def _forwarded(self, module: nn.Module, args: tuple[Any, ...], logits: Any) -> None:
         if self._trainer is None or not torch.is_grad_enabled() or not module.training:
             return
         # With several processes, Lightning has the whole step called as a forward: that gives a loss.
         if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.requires_grad:
             return
+        found, given = logits.detach(), self._given
+        # The teacher answers in the backward pass: what goes on in forward may be watched, or rounded.
+        logits.register_hook(lambda gradient: self._taught(gradient, found, *given))
+
+    def _taught(self, gradient: Tensor, logits: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """The gradient of the logits with the teacher's share in it: that of ``T² KL(p, q)`` is T (q - p) / N."""
+        assert self._trainer is not None
         with torch.no_grad():
             answer = self.teacher(*args, **kwargs)
         if not isinstance(answer, Tensor) or answer.shape != logits.shape:
             theirs = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
             raise UserError(
-                f"the teacher must give logits of the same samples and classes as {type(module).__name__}, shape "
-                f"{tuple(logits.shape)}; it gives {theirs}"
+                f"the teacher must give logits of the module's samples and classes, shape {tuple(logits.shape)}; it "
+                f"gives {theirs}"
             )
+        self._changed = True
         wanted = (answer.float() / self.temperature).softmax(1)
-        trainer = self._trainer
-        scaler = getattr(trainer.precision_plugin, "scaler", None)  # of half precision, which gradients pass through
-
-        def changed(gradient: Tensor) -> Tensor:
-            """The gradient of ``T² KL(p, q)``, a mean over the batch, is T (q - p) / N."""
-            self._changed = True
-            difference = (logits.detach().float() / self.temperature).softmax(1) - wanted
-            scale = (scaler.get_scale() if scaler else 1) / trainer.accumulate_grad_batches
-            of_teacher = difference * (self.temperature / len(logits) * scale)
-            return torch.lerp(gradient, of_teacher.to(gradient), self.weight)
-
-        logits.register_hook(changed)
-        log_q = (logits.detach().float() / self.temperature).log_softmax(1)
+        log_q = (logits.float() / self.temperature).log_softmax(1)
         divergence = nn.functional.kl_div(log_q, wanted, reduction="sum") * self.temperature**2
         self._sum, self._count = self._sum + divergence, self._count + len(logits)
+        scaler = getattr(self._trainer.precision_plugin, "scaler", None)  # of half precision, which gradients pass
+        scale = (scaler.get_scale() if scaler else 1) / self._trainer.accumulate_grad_batches
+        of_teacher = (log_q.exp() - wanted) * (self.temperature / len(logits) * scale)
+        return torch.lerp(gradient, of_teacher.to(gradient), self.weight)
 
 
 def _hash(module: nn.Module) -> str:

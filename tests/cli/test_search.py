@@ -258,6 +258,8 @@ def test_a_mistake_in_one_model_does_not_cost_the_others(workplace: Path) -> Non
         "4": "failed",
     }
     assert next(reason for outcome, reason in outcomes.values() if outcome == "failed").endswith("are too many")
+    logs = [path.read_text("utf-8") for path in folder.glob("trial-*/run/log.txt")]
+    assert len([log for log in logs if "Traceback" in log and "are too many" in log]) == 2, "in full, of each"
 
 
 def test_a_study_is_of_one_question(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

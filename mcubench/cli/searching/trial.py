@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,7 +98,11 @@ def _fit(run: Path, words: Sequence[str], make: Callable[..., BenchCLI]) -> None
         return
     goes_on = words_of_going_on(run)
     with printing_to(run):
-        run_verb("fit", [*words, "--trainer.enable_progress_bar=false", *goes_on], run, make)
+        try:
+            run_verb("fit", [*words, "--trainer.enable_progress_bar=false", *goes_on], run, make)
+        except Exception as error:  # the study says it in a line
+            print(error) if isinstance(error, UserError) else traceback.print_exc()
+            raise
     if not (run / "result.json").is_file():
         raise UserError("it left no result.json: options such as fast_dev_run are not for trials")
 

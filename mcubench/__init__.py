@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mcubench import augmentation as augmentation
     from mcubench import baselines as baselines
     from mcubench import callbacks as callbacks
     from mcubench import codegen as codegen
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 
 _HOMES = {"mend_torchvision": "mcubench._compat", "UserError": "mcubench.errors"}
 _SUBPACKAGES = (
+    "augmentation",
     "baselines",
     "callbacks",
     "codegen",
@@ -59,6 +61,7 @@ _SUBPACKAGES = (
 __all__ = [
     "UserError",
     "__version__",
+    "augmentation",
     "baselines",
     "callbacks",
     "codegen",

@@ -34,16 +34,7 @@ COMMAND = re.compile(r"^ *python -m mcubench (.*?)(?:\s{2,}.*|\s+#.*)?$", re.MUL
 
 
 def commands() -> list[str]:
-    pages = (
-        "data.md",
-        "result.md",
-        "parity.md",
-        "hapt.md",
-        "numpy_mlp.md",
-        "export.md",
-        "performance.md",
-        "recipes.md",
-    )
+    pages = ("data", "result", "parity", "hapt", "numpy_mlp", "export", "performance", "recipes")
     texts = [README, OVERVIEW, *((REPOSITORY / "docs" / f"{name}.md").read_text("utf-8") for name in pages)]
     found = {match for text in texts for match in COMMAND.findall(text)}
     # Two have no configuration to print: tests/cli/test_compare.py and test_search.py run their own.

@@ -31,10 +31,10 @@ Train and measure models small enough for microcontrollers.
 
 verbs:
 {"".join(f"  {verb:<10}{text}{chr(10)}" for verb, text in VERBS.items())}
-models:  {"  ".join(MODELS)}  or your own: my_file.MyNet
+models:  {"  ".join(MODELS)}
          {"  ".join(BASELINES[:5])}
          {"  ".join(BASELINES[5:-1])}
-         {BASELINES[-1]} (any classifier of scikit-learn's)
+         {BASELINES[-1]} (any classifier of scikit-learn's)  or your own: my_file.MyNet
 data:    {"  ".join(DATA)}  or your own: my_file.MyData
 
 examples:

@@ -63,7 +63,7 @@ COMMON = {
 TASKS = {
     "mnist": Task(
         "ConvNet on MNIST",
-        "--data MNIST --model ConvNet --model.channels=[4,6,8] --model.learning_rate 0.02",
+        "--data MNIST --model ConvNet --model.channels=[4,6,8]",
         "--data MNIST --model LeNet --model.channels=[16,48] --model.learning_rate 0.01 "
         + callback("ImageAugmentation", shift=2, rotate=10, scale=0.1),
         {

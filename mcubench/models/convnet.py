@@ -37,6 +37,7 @@ class ConvNet(Classifier):
             ``stride``, it skips every second position, for a quarter of its MACs and less memory.
         residual: Whether a stage's further convolutions are added to what they are given.
         mean: Whether the linear layer sees the mean over all positions, or each of them.
+        learning_rate: As `Classifier` takes it; few weights learn at a high one.
         **training: Optimiser, schedule and class weights, as `Classifier` takes them.
     """
 
@@ -71,9 +72,10 @@ class ConvNet(Classifier):
         halving: Halving = "max",
         residual: bool = False,
         mean: bool = True,
+        learning_rate: float = 2e-2,
         **training: Any,
     ) -> None:
-        super().__init__(input_shape, num_classes, **training)
+        super().__init__(input_shape, num_classes, learning_rate=learning_rate, **training)
         if len(input_shape) not in (2, 3):
             raise UserError(
                 "ConvNet needs images of shape (channels, height, width) or signals of shape (channels, samples); got "

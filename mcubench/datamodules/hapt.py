@@ -9,6 +9,7 @@ import numpy as np
 from mcubench.datamodules.base import Arrays, TensorDataModule
 from mcubench.datamodules.filters import k_best as best_columns
 from mcubench.datamodules.hapt_archive import find_or_fetch
+from mcubench.datamodules.hapt_choice import Activities, Choice, Sensors
 from mcubench.datamodules.hapt_features import Source, load_features, source_of
 from mcubench.datamodules.hapt_windows import load_windows
 from mcubench.datamodules.roots import data_root
@@ -38,6 +39,10 @@ class HAPT(TensorDataModule):
         k_best: Take only so many of these, chosen on the training part: those whose means differ most between classes
             (F of an analysis of variance) and that do not correlate by 0.95 or more with a better one, as far as there
             are so many.
+        sensors: Of raw windows: ``both``, or one of them alone, windows of shape (3, 128).
+        activities: ``all`` twelve, or the six ``basic`` ones, without transitions.
+        test_subjects: Whose windows are the test set, as in ``[22,23,24]``, in place of the authors' nine people; all
+            others train. It is here to compare with papers that split otherwise.
         scaling: Of features: ``train`` maps their ranges in the training part to [-1, 1], which other people may leave;
             ``published`` those of training and test windows together, as in the official matrices. That leaks; it is
             here to compare with papers only.
@@ -55,6 +60,9 @@ class HAPT(TensorDataModule):
         inputs: Literal["raw", "features"] = "raw",
         features: list[str] | str | None = None,
         k_best: int | None = None,
+        sensors: Sensors = "both",
+        activities: Activities = "all",
+        test_subjects: list[int] | None = None,
         scaling: Literal["train", "published"] = "train",
         batch_size: int = 64,
         split: SplitKind = "subject",
@@ -66,10 +74,15 @@ class HAPT(TensorDataModule):
             raise UserError(f"inputs must be 'raw' or 'features', got {inputs!r}")
         if scaling not in ("train", "published"):
             raise UserError(f"scaling must be 'train' or 'published', got {scaling!r}")
+        if inputs == "features" and sensors != "both":
+            raise UserError("sensors is for --data.inputs raw; --data.features takes some of the features")
+        if scaling == "published" and (test_subjects is not None or activities != "all"):
+            raise UserError("scaling 'published' is of all windows: leave test_subjects and activities out")
         if inputs == "raw" and (features is not None or k_best is not None or scaling == "published"):
             raise UserError("features, k_best and scaling 'published' are for --data.inputs features")
         self.root = data_root(root)
         self.inputs = inputs
+        self.choice = Choice(sensors, activities, test_subjects)
         self.scaling = scaling
         self.k_best = k_best
         self._candidates = select(features)
@@ -81,9 +94,10 @@ class HAPT(TensorDataModule):
         self._chosen = self._candidates
         self._source: Source | None = None
         self._published: MinMax | None = None
-        self.input_shape = (6, WINDOW) if inputs == "raw" else (k_best or len(self._candidates),)
-        self.class_names = _ACTIVITIES
-        self.num_classes = len(_ACTIVITIES)
+        channels = len(range(6)[self.choice.channels])
+        self.input_shape = (channels, WINDOW) if inputs == "raw" else (k_best or len(self._candidates),)
+        self.class_names = self.choice.class_names(_ACTIVITIES)
+        self.num_classes = len(self.class_names)
 
     def prepare_data(self) -> None:
         """Downloads UCI's zip if there is no copy under the data root."""
@@ -93,8 +107,12 @@ class HAPT(TensorDataModule):
         """Reads the windows, or reads or computes the features; raises what these raise."""
         archive = find_or_fetch(self.root)
         if self.inputs == "raw":
-            return load_windows(archive)
-        train, test = load_features(archive)
+            train, test = (
+                Arrays(each.x[:, self.choice.channels], each.y, each.subjects)
+                for each in self.choice.of(*load_windows(archive))
+            )
+            return train, test
+        train, test = self.choice.of(*load_features(archive))
         self._source = source_of(archive)
         if self.scaling == "published":
             self._published = MinMax.fit(np.concatenate([train.x, test.x]), range(len(columns())), "train and test")
@@ -104,7 +122,7 @@ class HAPT(TensorDataModule):
     def units(self) -> str:  # type: ignore[override]
         """What the numbers of a sample are; for features after `load`, as official ones come scaled."""
         if self.inputs == "raw":
-            return "50 Hz; acceleration x, y, z in g, angular velocity x, y, z in rad/s"
+            return f"50 Hz; {self.choice.quantities}"
         if self._source == "official":
             return "features as published, scaled to [-1, 1] over training and test windows"
         return "features of one window, in their own units (docs/hapt.md)"

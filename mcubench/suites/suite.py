@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ _FOLDER = Path(__file__).parent
 SUITES = tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 _KEYS = {"seeds", "tables"}
+_TEACHERS = "teachers"
+_DISTILL = ("--distill", "--distill.run")
+_NOBODY: Mapping[str, str] = {}
 _TABLE_KEYS = {"options", "rows"}
 _OURS = {
     *("--seed_everything", "--trainer.default_root_dir", "--ckpt_path", "--folds", "--seeds"),
@@ -62,24 +67,53 @@ class Suite:
         name: What its folder is called.
         seeds: Of ``--seed_everything``.
         tables: By name, rows by name, words of ``fit`` for each.
+        teachers: By name, words of ``fit``: models that rows learn from, by ``--distill`` and the name.
     """
 
     name: str
     seeds: tuple[int, ...]
     tables: dict[str, dict[str, tuple[str, ...]]]
+    teachers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def lessons(self, root: Path) -> Iterator[PlannedRun]:
+        """The runs of the teachers, of the first seed, which come before all others and stand in no table."""
+        for name, words in self.teachers.items():
+            yield self._planned(root, _TEACHERS, name, self.seeds[0], words)
 
     def runs(self, root: Path) -> Iterator[PlannedRun]:
         """All runs, one seed after the other, so that a table is complete before its intervals are.
 
-        A row's folder has a digest of its words: one whose options have changed is trained again, and nothing is
-        overwritten.
+        A row's folder has a digest of its words: one whose options, or whose teacher's, have changed is trained again,
+        and nothing is overwritten.
         """
+        learned = {run.row: str(run.folder / "checkpoints" / "best.ckpt") for run in self.lessons(Path())}
         for seed in self.seeds:
             for table, rows in self.tables.items():
                 for row, words in rows.items():
-                    digest = hashlib.sha256("\0".join(words).encode()).hexdigest()[:8]
-                    folder = root / self.name / _slug(table) / f"{_slug(row)}-{digest}" / f"seed-{seed}"
-                    yield PlannedRun(table, row, seed, (*words, "--seed_everything", str(seed)), folder)
+                    yield self._planned(root, table, row, seed, words, learned)
+
+    def _planned(
+        self, root: Path, table: str, row: str, seed: int, words: Sequence[str], teachers: Mapping[str, str] = _NOBODY
+    ) -> PlannedRun:
+        """A run; teachers by name, below the folder of all runs."""
+        digest = hashlib.sha256("\0".join(_taught(words, teachers)).encode()).hexdigest()[:8]
+        folder = root / self.name / _slug(table) / f"{_slug(row)}-{digest}" / f"seed-{seed}"
+        here = {name: str(root / path) for name, path in teachers.items()}
+        return PlannedRun(table, row, seed, (*_taught(words, here), "--seed_everything", str(seed)), folder)
+
+
+def _taught(words: Sequence[str], teachers: Mapping[str, str]) -> list[str]:
+    """The words, with a teacher's checkpoint in the place of its name."""
+    found = []
+    for before, word in itertools.pairwise(("", *words)):
+        option, equals, value = word.partition("=")
+        if before in _DISTILL:
+            found.append(teachers.get(word, word))
+        elif option in _DISTILL:
+            found.append(f"{option}{equals}{teachers.get(value, value)}")
+        else:
+            found.append(word)
+    return found
 
 
 def find_suite(given: str) -> Suite:
@@ -87,7 +121,8 @@ def find_suite(given: str) -> Suite:
 
     Args:
         given: A name among `SUITES`, or the path of a YAML file: ``seeds``, a list, and ``tables``, each with
-            ``options`` that its rows share and ``rows``, options of ``fit`` by name.
+            ``options`` that its rows share and ``rows``, options of ``fit`` by name; and perhaps ``teachers``, options
+            of ``fit`` by the name that a row's ``--distill`` has.
 
     Raises:
         UserError: If there is none, or it says something else; the place in the file is named.
@@ -106,7 +141,11 @@ def find_suite(given: str) -> Suite:
 
 
 def _read(path: Path) -> Suite:
-    content = _keyed(path, "the file", read_yaml(path, f"suite {path}"), _KEYS)
+    whole = read_yaml(path, f"suite {path}")
+    content = _keyed(
+        path, "the file", whole, _KEYS | ({_TEACHERS} & whole.keys() if isinstance(whole, dict) else set())
+    )
+    teachers = _mapping(path, _TEACHERS, content[_TEACHERS]) if _TEACHERS in content else {}
     seeds, tables = content["seeds"], _mapping(path, "tables", content["tables"])
     if not isinstance(seeds, list) or not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
         raise UserError(f"suite {path}: seeds must be a list of whole numbers from 0, as [0, 1, 2]; got {seeds!r}")
@@ -114,7 +153,12 @@ def _read(path: Path) -> Suite:
         raise UserError(f"suite {path}: seeds has a seed twice: {seeds}")
     if max(seeds) > _LARGEST_SEED:
         raise UserError(f"suite {path}: seeds go up to {_LARGEST_SEED}; got {max(seeds)}")
-    suite = Suite(path.stem, tuple(seeds), {name: _rows(path, name, table) for name, table in tables.items()})
+    suite = Suite(
+        path.stem,
+        tuple(seeds),
+        {name: _rows(path, name, table) for name, table in tables.items()},
+        {name: _words(path, f"{_TEACHERS}, {name}", words) for name, words in teachers.items()},
+    )
     _check_folders(path, suite)
     return suite
 
@@ -122,7 +166,8 @@ def _read(path: Path) -> Suite:
 def _check_folders(path: Path, suite: Suite) -> None:
     """Sees that each row has a folder of its own."""
     rows: dict[Path, str] = {}
-    for run in replace(suite, seeds=suite.seeds[:1]).runs(Path()):
+    one = replace(suite, seeds=suite.seeds[:1])
+    for run in (*one.lessons(Path()), *one.runs(Path())):
         row = f"{run.table}, {run.row}"
         if run.folder in rows:
             raise UserError(f"suite {path}: {rows[run.folder]} and {row} are one run under two names: keep one")
@@ -137,9 +182,11 @@ def _rows(path: Path, name: str, table: object) -> dict[str, tuple[str, ...]]:
     return {row: (*shared, *_words(path, f"{where}, rows, {row}", words)) for row, words in rows.items()}
 
 
-def _keyed(path: Path, where: str, content: object, keys: set[str]) -> dict[str, Any]:
+def _keyed(
+    path: Path, where: str, content: object, keys: set[str], may: AbstractSet[str] = frozenset()
+) -> dict[str, Any]:
     found = _mapping(path, where, content)
-    if set(found) != keys:
+    if set(found) - may != keys:
         raise UserError(
             f"suite {path}: {where} must have {' and '.join(sorted(keys))}; got {', '.join(map(str, found))}"
         )

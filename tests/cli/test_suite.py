@@ -339,3 +339,25 @@ def test_a_killed_suite_goes_on(suite: Path) -> None:
     report = forked.run(command, timeout=240, check=True)
     assert "1 of 2 runs are done already" in report.stdout
     assert changed_at(suite)["a-tree seed-0"] == before["a-tree seed-0"]
+
+
+def test_teachers_are_trained_before_all_others(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {"taught": "--model MLP --model.hidden [4] --distill large", "alone": "--model MLP --model.hidden [4]"}
+    options = "--data Digits --data.size 8 --trainer.max_epochs 1"
+    large = f"{options} --model MLP --model.hidden [32]"
+    write({"seeds": [0, 1], "teachers": {"large": large}, "tables": {"Digits": {"options": options, "rows": rows}}})
+    assert main(["compare", "--suite", "small.yaml"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.index("teachers, large, seed 0") < printed.index("Digits, taught, seed 0")
+    notes = {path: json.loads(path.read_text())["notes"] for path in Path("runs/small").rglob("result.json")}
+    learned = {path.parts[3].partition("-")[0] for path, said in notes.items() if "--distill" in " ".join(said)}
+    assert (len(notes), learned) == (5, {"taught"})
+    table = list(csv.DictReader(Path("runs/small/small.csv").read_text().splitlines()))
+    assert len(table) == 2, "none of the teacher"
+
+
+def test_without_a_teacher_nobody_is_taught(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = {"options": "--data Digits", "rows": {"taught": "--model MLP --distill large"}}
+    write({"seeds": [0], "teachers": {"large": "--data Digits --model CNN --model.channels 0"}, "tables": {"D": table}})
+    assert "a teacher's run failed" in failure(capsys, "compare", "--suite", "small.yaml")
+    assert not list(Path("runs/small").glob("d/*"))

@@ -153,3 +153,60 @@ def test_the_exercise_is_as_large_as_it_should_be() -> None:
         models = [find_option(words, "--model") for words in rows.values()]
         assert sum(model in BASELINES for model in models) >= 8
         assert sum(model in MODELS for model in models) >= 4
+
+
+TAUGHT = {
+    "seeds": [3, 1],
+    "teachers": {"large": "--data Digits --model LeNet"},
+    "tables": {
+        "Digits": {
+            "options": "--data Digits",
+            "rows": {
+                "taught": "--model MLP --distill large",
+                "taught too": "--model CNN --distill=large",
+                "by a run": "--model MLP --distill runs/mine",
+                "alone": "--model MLP",
+            },
+        }
+    },
+}
+
+
+def test_rows_learn_from_a_teacher_by_its_name(tmp_path: Path) -> None:
+    suite = find_suite(written(tmp_path, TAUGHT))
+    (lesson,) = suite.lessons(Path("runs"))
+    assert (lesson.table, lesson.row, lesson.seed) == ("teachers", "large", 3)
+    assert lesson.words == ("--data", "Digits", "--model", "LeNet", "--seed_everything", "3")
+    best = str(lesson.folder / "checkpoints" / "best.ckpt")
+    assert best.startswith("runs/mine/teachers/large-")
+    words = {(run.row, run.seed): run.words for run in suite.runs(Path("runs"))}
+    for seed in (3, 1):
+        assert words["taught", seed][4:6] == ("--distill", best)
+        assert words["taught too", seed][4] == f"--distill={best}"
+        assert words["by a run", seed][4:6] == ("--distill", "runs/mine")
+        assert words["alone", seed] == ("--data", "Digits", "--model", "MLP", "--seed_everything", str(seed))
+
+
+def test_who_learns_from_another_teacher_is_trained_again_wherever_the_runs_lie(tmp_path: Path) -> None:
+    def names(content: Any, root: Path) -> dict[str, str]:
+        suite = find_suite(written(tmp_path, content))
+        return {run.row: run.folder.parent.name for run in suite.runs(root)}
+
+    before = names(TAUGHT, Path("runs"))
+    assert names(TAUGHT, tmp_path / "elsewhere") == before
+    other = names(TAUGHT | {"teachers": {"large": "--data Digits --model CNN"}}, Path("runs"))
+    assert {row for row, name in before.items() if other[row] != name} == {"taught", "taught too"}
+
+
+@pytest.mark.parametrize(
+    ("teachers", "message"),
+    [
+        ({}, "teachers must be a set of names with values"),
+        ({"large": ["--model", "CNN"]}, "teachers, large must be options of fit in one line"),
+        ({"large": "--model CNN --seeds 3"}, "teachers, large: --seeds is not for suites"),
+        ({"a b": "--model CNN", "a-b": "--model CNN"}, "are one run under two names"),
+    ],
+)
+def test_teachers_that_are_none(teachers: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        find_suite(written(tmp_path, TAUGHT | {"teachers": teachers}))

@@ -42,11 +42,15 @@ def run_suite(suite: Suite, root: Path, console: Console, workers: Workers | Non
         KeyboardInterrupt: After Ctrl-C; what is done stays done.
         Terminated: After SIGTERM, likewise.
     """
-    planned = list(suite.runs(root))
+    lessons, planned = list(suite.lessons(root)), list(suite.runs(root))
     with _alone(root / suite.name):
-        for run in planned:
+        for run in (*lessons, *planned):
             if run.is_done:
                 read_result(run.folder)  # now, not after hours of training
+        if _run(lessons, root / suite.name, workers, console):
+            raise UserError(
+                "a teacher's run failed, as said above: nothing learns from it; the same command tries again"
+            )
         failed = _run(planned, root / suite.name, workers, console)
     if done := {run.folder: (run.table, run.row) for run in planned if run.is_done}:
         report_comparison(compare_runs(done, done), root / suite.name / suite.name, console)

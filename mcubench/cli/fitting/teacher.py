@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def distill_options(run: str | None = None, weight: float = 0.5, temperature: fl
 
 def in_full(args: Sequence[str]) -> list[str]:
     """The words, with ``--distill RUN`` as the option that it is short for."""
-    return [f"--distill.run{arg[9:]}" if arg.partition("=")[0] == "--distill" else arg for arg in args]
+    return [re.sub(r"^--distill(?=$|=)", "--distill.run", arg) for arg in args]
 
 
 def find_teacher(options: Namespace, root: Path) -> None:

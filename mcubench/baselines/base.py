@@ -19,6 +19,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
 
+from mcubench.baselines.callbacks import check_callbacks
 from mcubench.baselines.forms import Samples, choose_form
 from mcubench.baselines.heartbeat import heartbeat
 from mcubench.baselines.rounded import (
@@ -125,6 +126,11 @@ class Baseline(ScoredModule, abc.ABC):
         drawn = self.is_fitted and self.max_samples is not None and self.fitted_on == self.max_samples
         notes = [f"fitted on {self.fitted_on:,} samples, drawn from the training part"] if drawn else []
         return [*notes, self._form_note] if self._form_note else notes
+
+    def configure_callbacks(self) -> list[Any]:
+        """None; sees that there are none for networks, before one of them begins."""
+        check_callbacks(self)
+        return []
 
     def setup(self, stage: str) -> None:
         """Begins a fit without an estimator, so that nothing prices an old one; a run that is resumed brings its own.

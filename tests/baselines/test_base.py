@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import sklearn
 import torch
+from lightning.pytorch import callbacks as lightning_callbacks
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -43,7 +45,7 @@ from mcubench.baselines import (
     SklearnMLP,
 )
 from mcubench.baselines.heartbeat import heartbeat
-from mcubench.callbacks import EpochTimer, LastCheckpoint, RandomState
+from mcubench.callbacks import Distillation, EpochTimer, ImageAugmentation, LastCheckpoint, Mixup, RandomState
 from mcubench.cli.main import main
 from mcubench.datamodules import Arrays, Digits, TensorDataModule
 from mcubench.errors import UserError
@@ -609,3 +611,29 @@ def test_no_hidden_layer_is_none_or_refused() -> None:
     # scikit-learn's MLPClassifier(()) is a linear model, as mcubench.models.MLP(hidden=()) is
     module = on_digits(SklearnMLP, hidden=[])
     assert module.make().hidden_layer_sizes == ()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: lightning_callbacks.StochasticWeightAveraging(0.1),
+        lightning_callbacks.EMAWeightAveraging,
+        lightning_callbacks.LearningRateFinder,
+        lightning_callbacks.BatchSizeFinder,
+        lightning_callbacks.BackboneFinetuning,
+        lambda: lightning_callbacks.ModelPruning("l1_unstructured"),
+        lambda: lightning_callbacks.GradientAccumulationScheduler({0: 2}),
+        lambda: ImageAugmentation(shift=1),
+        Mixup,
+        lambda: Distillation(torch.nn.Linear(4, 2)),
+    ],
+)
+def test_callbacks_for_networks_are_refused_before_anything_begins(make: Callable[[], pl.Callback]) -> None:
+    """They would have no effect, which nobody would see, or break in the middle; scoring a fitted one is no fit."""
+    callback, data, model = make(), Digits(size=8), on_digits(DecisionTree)
+    with pytest.raises(UserError, match=f"{type(callback).__name__} is for networks.*DecisionTree is a classical"):
+        trainer(callbacks=[callback]).fit(model, data)
+    assert not model.is_fitted
+    trainer().fit(model, data)
+    if isinstance(callback, Mixup):
+        trainer(callbacks=[callback]).validate(model, data, verbose=False)

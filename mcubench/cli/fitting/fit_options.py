@@ -8,8 +8,11 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from mcubench.callbacks import SizeBudget
 from mcubench.cli.fitting.teacher import distill_options
+from mcubench.errors import UserError
 
-__all__ = ["add_fit_options"]
+__all__ = ["add_fit_options", "check_seed"]
+
+_LARGEST_SEED = 2**32 - 1  # of numpy's global generator, which Lightning seeds, too
 
 
 def add_fit_options(parser: LightningArgumentParser) -> None:
@@ -23,6 +26,16 @@ def add_fit_options(parser: LightningArgumentParser) -> None:
         default=None,
         help="Threads to train with on the CPU; not given, the fastest number is measured first.",
     )
+
+
+def check_seed(seed: object) -> None:
+    """Sees that a seed is one; ``True`` asks for a random one.
+
+    Raises:
+        UserError: If it is out of range.
+    """
+    if type(seed) is int and not 0 <= seed <= _LARGEST_SEED:
+        raise UserError(f"--seed_everything must be 0 to {_LARGEST_SEED}, got {seed}")
 
 
 def _checkpoint_options(

@@ -28,7 +28,7 @@ from rich.console import Console
 from mcubench.callbacks import EpochTimer, LastCheckpoint, MACs, RandomState, SizeBudget, Threads
 from mcubench.cli.fitting.conclusion import FinishedFit, conclude_fit, predictions_of, write_predictions
 from mcubench.cli.fitting.devices import check_devices
-from mcubench.cli.fitting.fit_options import add_fit_options
+from mcubench.cli.fitting.fit_options import add_fit_options, check_seed
 from mcubench.cli.fitting.measured import measure
 from mcubench.cli.fitting.run_callbacks import ProgressBar, SaveRunConfig, TrainedWith
 from mcubench.cli.fitting.searched import leave_out_searches
@@ -188,6 +188,7 @@ class BenchCLI(LightningCLI):
             raise mistake(error, options, self.command[1:], self.checkpoint) from error
         if problem := out_of_range(self.config[self.verb].trainer):
             raise UserError(f"--trainer.{problem}")
+        check_seed(self.config[self.verb].seed_everything)
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: the options of the checkpoint's run are in the arguments already."""

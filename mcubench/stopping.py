@@ -7,7 +7,7 @@ import contextvars
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -34,6 +34,9 @@ class Terminated(SystemExit):
 
 
 STOPS = (KeyboardInterrupt, Terminated)
+
+# Seconds between two looks at signals: one that comes in the moment before the main thread waits does not wake it.
+_LOOKS = 0.25
 
 _left: list[threading.Thread] = []
 
@@ -106,6 +109,8 @@ def in_background(compute: Callable[[], T]) -> T:
     with _raising(*handled):
         try:
             thread.start()
+            while not wait([outcome], _LOOKS).done:
+                pass
             return outcome.result()
         except STOPS:
             _left.append(thread)

@@ -48,7 +48,7 @@ class ImageAugmentation(BatchCallback):
     ) -> None:
         super().__init__(seed)
         amounts = {"shift": shift, "rotate": rotate, "scale": scale, "shear": shear, "elastic": elastic}
-        checked_amounts(self, amounts, below={"rotate": 180.01, "shear": 90.0})
+        checked_amounts(self, amounts, most={"rotate": 180, "shear": 89})
         if not 0 < smoothness < math.inf:
             raise UserError(f"smoothness must be positive and finite, got {smoothness}")
         self.shift, self.rotate, self.scale, self.shear = shift, rotate, scale, shear

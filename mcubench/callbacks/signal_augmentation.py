@@ -51,7 +51,7 @@ class SignalAugmentation(BatchCallback):
     ) -> None:
         super().__init__(seed)
         amounts = {"rotate": rotate, "magnitude": magnitude, "time_warp": time_warp, "jitter": jitter}
-        checked_amounts(self, amounts, below={"rotate": 180.01})
+        checked_amounts(self, amounts, most={"rotate": 180})
         if knots < 2:
             raise UserError(f"knots must be at least 2, got {knots}")
         self.rotate, self.magnitude, self.time_warp, self.jitter, self.knots = (*amounts.values(), knots)

@@ -107,11 +107,7 @@ class HAPT(TensorDataModule):
         """Reads the windows, or reads or computes the features; raises what these raise."""
         archive = find_or_fetch(self.root)
         if self.inputs == "raw":
-            train, test = (
-                Arrays(each.x[:, self.choice.channels], each.y, each.subjects)
-                for each in self.choice.of(*load_windows(archive))
-            )
-            return train, test
+            return self.choice.windows(*load_windows(archive))
         train, test = self.choice.of(*load_features(archive))
         self._source = source_of(archive)
         if self.scaling == "published":

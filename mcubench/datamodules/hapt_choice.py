@@ -69,6 +69,16 @@ class Choice:
         """Of all names: those of the classes that are taken."""
         return tuple(names if self.activities == "all" else names[:_BASIC])
 
+    def windows(self, train: Arrays, test: Arrays) -> tuple[Arrays, Arrays]:
+        """Raw windows that are taken, of the sensors that are."""
+        parts = self.of(train, test)
+        if self.sensors == "both":
+            return parts
+        first, second = (
+            Arrays(np.ascontiguousarray(each.x[:, self.channels]), each.y, each.subjects) for each in parts
+        )
+        return first, second
+
     def of(self, train: Arrays, test: Arrays) -> tuple[Arrays, Arrays]:
         """The windows that are taken, as training and test set; all their channels."""
         if self.test_subjects is None and self.activities == "all":

@@ -297,7 +297,7 @@ def test_batches_that_can_not_be_changed(callback: BatchCallback, batch: Any, me
         (lambda: ImageAugmentation(shift=-1), "shift must be finite and not negative, got -1"),
         (lambda: ImageAugmentation(shift=float("nan")), "shift must be finite and not negative, got nan"),
         (lambda: ImageAugmentation(rotate=200), "rotate must be 0 to 180, got 200"),
-        (lambda: ImageAugmentation(shear=90), "shear must be 0 to 90, got 90"),
+        (lambda: ImageAugmentation(shear=90), "shear must be 0 to 89, got 90"),
         (lambda: ImageAugmentation(elastic=1, smoothness=0), "smoothness must be positive and finite, got 0"),
         (lambda: ImageAugmentation(shift=1, seed=-1), "seed must not be negative, got -1"),
         (lambda: SignalAugmentation(jitter=1, knots=1), "knots must be at least 2, got 1"),
